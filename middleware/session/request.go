@@ -1,0 +1,232 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// What one session may ask for. A request over a limit is answered "no" and leaves no trace.
+const (
+	// maxRequests ends the connection: a window dragged for minutes sends a few thousand, nobody sends more.
+	maxRequests = 10_000
+	// maxEnviron is sshd's own limit on variables (session.c), and maxEnvironBytes is what one packet could hold
+	// (RFC 4253 section 6.1): a client that sends its whole locale needs a hundredth of it.
+	maxEnviron      = 128
+	maxEnvironBytes = 32 << 10
+	// maxCommand is one packet too, and far beyond the path lengths that git, rsync and scp send.
+	maxCommand = 32 << 10
+	// maxSubsystem and maxTerm are generous for names like "sftp" and "xterm-256color"; terminfo stops at 128.
+	maxSubsystem = 64
+	maxTerm      = 128
+	// maxModes is every opcode of RFC 4254 section 8 once, at five bytes.
+	maxModes = 160 * 5
+	// maxDimension is wider than the widest screens in small print, and keeps an application that makes a cell for
+	// each row and column from making billions.
+	maxDimension = 2048
+)
+
+// signals are the names of RFC 4254 section 6.10.
+var signals = map[ssh.Signal]bool{
+	ssh.SIGABRT: true, ssh.SIGALRM: true, ssh.SIGFPE: true, ssh.SIGHUP: true, ssh.SIGILL: true, ssh.SIGINT: true,
+	ssh.SIGKILL: true, ssh.SIGPIPE: true, ssh.SIGQUIT: true, ssh.SIGSEGV: true, ssh.SIGTERM: true,
+	ssh.SIGUSR1: true, ssh.SIGUSR2: true,
+}
+
+// serve answers every request until the client closes the channel or is gone, and waits for the handler to end.
+func (s *Session) serve(requests <-chan *gossh.Request) {
+	defer s.handling.Wait()
+	defer s.cancel()
+	count := 0
+	for req := range requests {
+		if count++; count > maxRequests {
+			s.giveUp(fmt.Errorf("more than %d requests", maxRequests))
+			_ = s.conn.Close()
+			continue
+		}
+		s.reply(req, s.accept(req.Type, req.Payload))
+		// Only now: clients want the reply before the first byte.
+		if next := s.next; next != nil {
+			s.next = nil
+			s.handling.Go(func() { s.run(next) })
+		}
+	}
+	if s.resized != nil {
+		close(s.resized)
+	}
+}
+
+func (s *Session) reply(req *gossh.Request, ok bool) {
+	if req.WantReply {
+		defer s.hurry()()
+		_ = req.Reply(ok, nil)
+	}
+}
+
+// accept does what a request asks for, and reports whether it may be done. All that it does not know is refused:
+// X11 and agent forwarding among it.
+func (s *Session) accept(request string, payload []byte) bool {
+	switch request {
+	case "shell":
+		return s.begin(request, "", "")
+	case "exec":
+		// A malformed command is no shell, and neither is an empty one.
+		command, ok := parseString(payload, maxCommand)
+		return ok && s.begin(request, command, "")
+	case "subsystem":
+		name, ok := parseString(payload, maxSubsystem)
+		return ok && name != "" && s.begin(request, "", name)
+	case "pty-req":
+		return s.requestPTY(payload)
+	case "window-change":
+		return s.resize(payload)
+	case "env":
+		return s.setEnv(payload)
+	case "signal":
+		name, ok := parseString(payload, maxSubsystem)
+		if !ok || !signals[ssh.Signal(name)] {
+			return false
+		}
+		s.signals.send(ssh.Signal(name))
+		return true
+	case "break":
+		if s.breaks.send(true) {
+			return true
+		}
+		s.breaks.drop() // ignored while nobody listens, says ssh.Session
+		return false
+	}
+	return false
+}
+
+// begin takes the one shell, exec or subsystem request that a session may have, and picks its handler.
+func (s *Session) begin(request, command, subsystem string) bool {
+	if s.request != "" {
+		return false
+	}
+	s.request, s.command, s.subsystem = request, command, subsystem
+	handler := s.srv.Handler
+	if special := s.srv.SubsystemHandlers[subsystem]; request == "subsystem" && special != nil {
+		handler = ssh.Handler(special)
+	}
+	allowed := s.srv.SessionRequestCallback == nil || s.srv.SessionRequestCallback(s, request)
+	if !allowed || handler == nil {
+		s.request, s.command, s.subsystem = "", "", ""
+		return false
+	}
+	s.next = handler
+	return true
+}
+
+// requestPTY parses a pty-req (RFC 4254 section 6.2) and puts it before the server's PtyCallback. One is enough: a
+// second, or one that comes after the shell, is refused.
+func (s *Session) requestPTY(payload []byte) bool {
+	var msg struct {
+		Term          string
+		Columns, Rows uint32
+		Width, Height uint32
+		Modes         string
+	}
+	if s.request != "" || s.ptyState() != NotAsked || gossh.Unmarshal(payload, &msg) != nil ||
+		len(msg.Term) > maxTerm || len(msg.Modes) > maxModes {
+		return false
+	}
+	modes, ok := parseModes(msg.Modes)
+	if !ok {
+		return false
+	}
+	terminal := ssh.Pty{
+		Term:   msg.Term,
+		Window: window(ssh.Window{}, msg.Columns, msg.Rows, msg.Width, msg.Height),
+		Modes:  modes,
+	}
+	granted := s.srv.PtyCallback == nil || s.srv.PtyCallback(s.ctx, terminal)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.terminal, s.pty = terminal, Refused
+	if granted {
+		s.pty = Granted
+		s.resized = make(chan ssh.Window, 1)
+		s.resized <- terminal.Window
+	}
+	return granted
+}
+
+// resize takes a window-change (RFC 4254 section 6.7). Only the newest size waits for a reader, and always does.
+func (s *Session) resize(payload []byte) bool {
+	var msg struct{ Columns, Rows, Width, Height uint32 }
+	if s.ptyState() != Granted || gossh.Unmarshal(payload, &msg) != nil {
+		return false
+	}
+	s.mu.Lock()
+	s.terminal.Window = window(s.terminal.Window, msg.Columns, msg.Rows, msg.Width, msg.Height)
+	newest := s.terminal.Window
+	s.mu.Unlock()
+	select {
+	case <-s.resized:
+	default:
+	}
+	s.resized <- newest // never blocks: the request loop alone sends here
+	return true
+}
+
+// setEnv takes an env request (RFC 4254 section 6.4). It sets nothing but what Environ returns: there is no process.
+func (s *Session) setEnv(payload []byte) bool {
+	var msg struct{ Name, Value string }
+	if s.request != "" || gossh.Unmarshal(payload, &msg) != nil ||
+		msg.Name == "" || strings.ContainsAny(msg.Name, "=\x00") || strings.Contains(msg.Value, "\x00") {
+		return false
+	}
+	variable := msg.Name + "=" + msg.Value
+	if len(s.environ) == maxEnviron || s.environBytes+len(variable) > maxEnvironBytes {
+		return false
+	}
+	s.environ = append(s.environ, variable)
+	s.environBytes += len(variable)
+	return true
+}
+
+// parseString parses a payload that is one string of at most limit bytes, and nothing else.
+func parseString(payload []byte, limit int) (string, bool) {
+	var msg struct{ Value string }
+	if gossh.Unmarshal(payload, &msg) != nil || len(msg.Value) > limit {
+		return "", false
+	}
+	return msg.Value, true
+}
+
+// window applies new dimensions to a window; "zero dimension parameters MUST be ignored" (RFC 4254 section 6.2).
+func window(w ssh.Window, columns, rows, width, height uint32) ssh.Window {
+	for _, d := range []struct {
+		to    *int
+		value uint32
+		limit uint32
+	}{
+		{&w.Width, columns, maxDimension},
+		{&w.Height, rows, maxDimension},
+		// A cell is at most 64 pixels wide, to be generous.
+		{&w.WidthPixels, width, maxDimension * 64},
+		{&w.HeightPixels, height, maxDimension * 64},
+	} {
+		if d.value != 0 {
+			*d.to = int(min(d.value, d.limit))
+		}
+	}
+	return w
+}
+
+// parseModes parses encoded terminal modes (RFC 4254 section 8): opcodes 1 to 159 have a uint32 each, 0 ends the
+// list, and so does any other, which is not defined.
+func parseModes(encoded string) (gossh.TerminalModes, bool) {
+	modes := gossh.TerminalModes{}
+	for rest := []byte(encoded); len(rest) > 0 && rest[0] > 0 && rest[0] < 160; rest = rest[5:] {
+		if len(rest) < 5 {
+			return nil, false
+		}
+		modes[rest[0]] = binary.BigEndian.Uint32(rest[1:5])
+	}
+	return modes, true
+}
