@@ -1,0 +1,145 @@
+package middleware
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"charm.land/log/v2"
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/clean"
+	"foyer/middleware/session"
+)
+
+// How much of what a peer chose is shown, in bytes: of a name or a client version (which RFC 4253 section 4.2 allows
+// 255), and of a command or an error that may quote a peer.
+const (
+	shownName = 64
+	shownText = 256
+)
+
+// Logging returns the layer that tells the operator who came, how they got in or did not, and what became of each
+// session. One line per event, all lines of a connection with the same conn; passwords and what is said in a session
+// are never in it, and what a peer chose is in it cleaned and bounded (package clean).
+//
+// Failed logins never reach a session, so they are logged from the handshake. The "none" that most clients open with
+// is a question, not a failure, and is logged at debug level.
+func Logging(logger *log.Logger) Layer {
+	return Layer{
+		Name: "logging",
+		Server: Hooks{
+			Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
+				id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
+				logger := logger.With("conn", id, "addr", conn.RemoteAddr().String())
+				ctx.SetValue(connectionKey{}, connection{logger, time.Now()})
+				logger.Info("connection accepted")
+				return conn
+			},
+			Configure: logAttempts,
+			Closed: func(ctx ssh.Context, err error) {
+				conn := connectionOf(ctx)
+				facts := []any{"duration", since(conn.accepted)}
+				if err != nil {
+					facts = append(facts, "err", clean.String(reason(err), shownText))
+				}
+				conn.logger.Info("connection closed", facts...)
+			},
+		}.Add,
+		Session: logSession,
+	}
+}
+
+// Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr, or the
+// default logger where no Logging layer stands around.
+func Logger(ctx context.Context) *log.Logger {
+	return connectionOf(ctx).logger
+}
+
+// connection is what Logging keeps of a connection, in its context.
+type connection struct {
+	logger   *log.Logger
+	accepted time.Time
+}
+
+type connectionKey struct{}
+
+func connectionOf(ctx context.Context) connection {
+	if conn, ok := ctx.Value(connectionKey{}).(connection); ok {
+		return conn
+	}
+	return connection{logger: log.Default(), accepted: time.Now()}
+}
+
+func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
+	before := cfg.AuthLogCallback
+	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
+		if before != nil {
+			before(conn, method, err)
+		}
+		level, event := log.InfoLevel, "authentication succeeded"
+		facts := []any{
+			"user", clean.String(conn.User(), shownName),
+			"method", clean.String(method, shownName),
+			"client", clean.String(string(conn.ClientVersion()), shownName),
+		}
+		if err != nil {
+			level, event = log.WarnLevel, "authentication failed"
+			facts = append(facts, "err", clean.String(err.Error(), shownText))
+		}
+		if method == "none" && errors.Is(err, gossh.ErrNoAuth) {
+			level = log.DebugLevel
+		}
+		Logger(ctx).Log(level, event, facts...)
+	}
+}
+
+func logSession(next ssh.Handler) ssh.Handler {
+	return func(sess ssh.Session) {
+		opened := time.Now()
+		facts := session.Of(sess)
+		known := []any{
+			"user", clean.String(sess.User(), shownName),
+			"client", clean.String(sess.Context().ClientVersion(), shownName),
+			"request", facts.Request,
+		}
+		if facts.Request != "shell" {
+			known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
+		}
+		logger := Logger(sess.Context()).With(append(known, "pty", facts.PTY)...)
+		logger.Info("session opened")
+
+		status := 1 // a panic's, which passes through here before an outer layer ends the session with it
+		defer func() {
+			facts := session.Of(sess)
+			if facts.Exited {
+				status = facts.Status
+			}
+			ended := []any{"exit", status, "bytes", facts.Bytes, "duration", since(opened)}
+			if facts.Err != nil {
+				ended = append(ended, "err", facts.Err)
+			}
+			logger.Info("session closed", ended...)
+		}()
+		next(sess)
+		status = 0 // a handler that returns without an Exit has succeeded
+	}
+}
+
+// reason says why a connection failed in fewer words than the library where it lists every attempt.
+func reason(err error) string {
+	var denied *gossh.ServerAuthError
+	if errors.As(err, &denied) {
+		return "left without authentication"
+	}
+	return err.Error()
+}
+
+// since is rounded to what an operator compares.
+func since(t time.Time) time.Duration {
+	return time.Since(t).Round(time.Millisecond / 10)
+}
