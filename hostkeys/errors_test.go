@@ -1,0 +1,104 @@
+package hostkeys
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+func TestErrorText(t *testing.T) {
+	for _, tt := range errorTexts {
+		if tt.err.Error() != tt.text {
+			t.Errorf("text is %q, want %q", tt.err, tt.text)
+		}
+		hinter, ok := tt.err.(interface{ Hint() string })
+		if !ok || hinter.Hint() != tt.hint {
+			t.Errorf("%v: hint is not %q", tt.err, tt.hint)
+		}
+	}
+}
+
+// errorText is what an operator reads of an error.
+type errorText struct {
+	err        error
+	text, hint string
+}
+
+var errorTexts = []errorText{
+	{
+		keyError("hostkeys/id_rsa", errOpenFile),
+		"host key hostkeys/id_rsa: others can read or write this file",
+		"run: chmod 600 hostkeys/id_rsa",
+	},
+	{
+		keyError("my keys/id_rsa", errPassphrase),
+		"host key my keys/id_rsa: a server cannot ask for a passphrase: ssh: this private key is passphrase protected",
+		"run: ssh-keygen -p -f 'my keys/id_rsa'",
+	},
+	{
+		keyError("k/id_rsa", &fs.PathError{Op: "read", Path: "k/id_rsa", Err: syscall.EIO}),
+		"host key k/id_rsa: input/output error",
+		"restore it from a backup or, for a new identity, run: mv k/id_rsa ~/",
+	},
+	{
+		createError("k/id_rsa", &os.LinkError{Op: "link", Old: "k/.tmp", New: "k/id_rsa", Err: syscall.EEXIST}),
+		"host key k/id_rsa: file exists",
+		"",
+	},
+	{
+		createError("k/id_rsa", &fs.PathError{Op: "write", Path: "k/.tmp", Err: syscall.ENOSPC}),
+		"host key k/id_rsa: no space left on device",
+		"",
+	},
+	{
+		dirError("keys/id_rsa", errNotDir),
+		"host key keys/id_rsa: not a directory",
+		"use: --hostkeys keys",
+	},
+	{
+		keyError("k/id_rsa", syscall.EACCES),
+		"host key k/id_rsa: permission denied",
+		fmt.Sprintf("run: sudo chown %d k/id_rsa", os.Geteuid()),
+	},
+	{
+		dirError("k", syscall.EACCES),
+		"host key k: permission denied",
+		fmt.Sprintf("run: sudo install -d -m 700 -o %d k", os.Geteuid()),
+	},
+	{
+		createError("k/id_rsa", syscall.EACCES),
+		"host key k/id_rsa: permission denied",
+		fmt.Sprintf("run: sudo install -d -m 700 -o %d k", os.Geteuid()),
+	},
+}
+
+func TestErrorUnwraps(t *testing.T) {
+	err := createError("k/id_rsa", &os.LinkError{Op: "link", Old: "k/.tmp", New: "k/id_rsa", Err: syscall.EEXIST})
+	if !errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v is not fs.ErrExist", err)
+	}
+}
+
+// TestQuote has a shell read back what was quoted for it.
+func TestQuote(t *testing.T) {
+	for path, want := range map[string]string{
+		"":                       "''",
+		"hostkeys/id_rsa":        "hostkeys/id_rsa",
+		"/srv/my keys/id_rsa":    "'/srv/my keys/id_rsa'",
+		"it's/id_$(reboot)":      `'it'\''s/id_$(reboot)'`,
+		"~/id_*;true":            "'~/id_*;true'",
+		"id_line\nfeed":          "'id_line\nfeed'",
+		"/var/lib/foyer-2.0/key": "/var/lib/foyer-2.0/key",
+	} {
+		if got := quote(path); got != want {
+			t.Errorf("quote(%q) is %q, want %q", path, got, want)
+		}
+		if read, err := exec.Command("sh", "-c", "printf %s "+quote(path)).Output(); err != nil || string(read) != path {
+			t.Errorf("a shell reads %q, error %v; want %q", read, err, path)
+		}
+	}
+}

@@ -1,0 +1,309 @@
+package hostkeys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// newEd25519 makes a key for the tests to hide or to damage.
+func newEd25519(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private
+}
+
+// openSSH is the key's file in OpenSSH form.
+func openSSH(t testing.TB, private crypto.PrivateKey) []byte {
+	t.Helper()
+	block, err := gossh.MarshalPrivateKey(private, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(block)
+}
+
+// pkcs8 is the key's file in PKCS #8 form.
+func pkcs8(t testing.TB, private crypto.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// setAside is the fix for a file that will never be a host key.
+func setAside(path string) string {
+	return "restore it from a backup or, for a new identity, run: mv " + path + " ~/"
+}
+
+// wantRefused asserts that the file at dir/id_test fails every call, and that no key is made in its place.
+func wantRefused(t *testing.T, dir string, kind error, fix string) {
+	t.Helper()
+	path := filepath.Join(dir, "id_test")
+	before := names(t, dir)
+	_, err := Load(dir)
+	wantError(t, err, kind, path, fix)
+	keys, created, err := LoadOrCreate(dir)
+	wantError(t, err, kind, path, fix)
+	if keys != nil || created {
+		t.Errorf("LoadOrCreate went on: keys %v, created %v", keys, created)
+	}
+	if after := names(t, dir); len(after) != len(before) {
+		t.Errorf("the directory held %q and now holds %q", before, after)
+	}
+}
+
+func TestLoadRefusesFiles(t *testing.T) {
+	tests := []struct {
+		name    string
+		prepare func(path string) error
+		kind    error
+	}{
+		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, errNotRegular},
+		{"fifo", func(path string) error { return syscall.Mkfifo(path, 0o600) }, errNotRegular},
+		{"device", func(path string) error { return os.Symlink("/dev/zero", path) }, errNotRegular},
+		{"dangling", func(path string) error { return os.Symlink("nowhere", path) }, errDangling},
+		{"loop", func(path string) error { return os.Symlink("id_test", path) }, syscall.ELOOP},
+		{"large", func(path string) error { return os.WriteFile(path, make([]byte, maxSize+1), 0o600) }, errTooLarge},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			if err := tt.prepare(path); err != nil {
+				t.Fatal(err)
+			}
+			wantRefused(t, dir, tt.kind, setAside(path))
+		})
+	}
+}
+
+func TestLoadRefusesSocket(t *testing.T) {
+	dir := privateDir(t)
+	t.Chdir(dir) // the path of a socket is short
+	listener, err := net.Listen("unix", "id_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := os.Chmod("id_test", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, dir, errNotRegular, setAside(filepath.Join(dir, "id_test")))
+}
+
+func TestLoadModes(t *testing.T) {
+	data := openSSH(t, newEd25519(t))
+	for _, tt := range []struct {
+		mode    fs.FileMode
+		refused bool
+	}{
+		{0o600, false}, {0o400, false}, {0o700, false},
+		{0o640, true}, {0o620, true}, {0o610, true}, {0o604, true}, {0o602, true}, {0o601, true}, {0o644, true},
+	} {
+		t.Run(tt.mode.String(), func(t *testing.T) {
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			put(t, path, data)
+			if err := os.Chmod(path, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			if tt.refused {
+				wantRefused(t, dir, errOpenFile, "run: chmod 600 "+path)
+			} else if keys, err := Load(dir); err != nil || len(keys) != 1 {
+				t.Errorf("%d keys, error %v; want one", len(keys), err)
+			}
+		})
+	}
+}
+
+func TestLoadRefusesUnreadableFile(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root reads every file")
+	}
+	dir := privateDir(t)
+	path := create(t, dir, "ed25519").Path
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := LoadOrCreate(dir)
+	hostKeyErr, ok := errors.AsType[*Error](err)
+	if !ok || !errors.Is(err, fs.ErrPermission) || !strings.HasPrefix(hostKeyErr.Hint(), "run: sudo chown ") {
+		t.Errorf("error is %v, want permission denied and a chown", err)
+	}
+}
+
+func TestLoadRefusesDamage(t *testing.T) {
+	good := newEd25519(t)
+	file := openSSH(t, good)
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves := append(good.Seed(), newEd25519(t)[ed25519.SeedSize:]...)
+
+	tests := []struct {
+		name string
+		data []byte
+		kind error
+	}{
+		{"empty", nil, errEmpty},
+		{"blank", []byte("\n \n"), errEmpty},
+		{"text", []byte("hello"), errDamaged},
+		{"truncated", file[:len(file)/2], errDamaged},
+		{"bytes lost", bytes.Replace(file, file[100:104], nil, 1), errDamaged},
+		{"halves differ", openSSH(t, ed25519.PrivateKey(halves)), errDamaged},
+		{"P-224", pkcs8(t, p224), errDamaged},
+		{"certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: good}), errDamaged},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			put(t, path, tt.data)
+			wantRefused(t, dir, tt.kind, setAside(path))
+		})
+	}
+}
+
+func TestLoadRefusesPublicKey(t *testing.T) {
+	public := newEd25519(t).Public()
+	sshPublic, err := gossh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkix, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"OpenSSH":  gossh.MarshalAuthorizedKey(sshPublic),
+		"PEM":      pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}),
+		"RFC 4716": []byte("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			put(t, path, data)
+			wantRefused(t, dir, errPublic, setAside(path))
+		})
+	}
+}
+
+// A parser that quotes what it trips over, as x/crypto does with the name of a curve, must not be quoted.
+func TestErrorsHoldNoKeyBytes(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(openSSH(t, private))
+	const secret = "\x1b]0;key"
+	at := bytes.LastIndex(block.Bytes, []byte("nistp256"))
+	copy(block.Bytes[at:], secret)
+
+	if _, err := gossh.ParsePrivateKey(pem.EncodeToMemory(block)); err == nil || !strings.Contains(err.Error(), secret) {
+		t.Logf("x/crypto no longer quotes the curve: %v", err)
+	}
+	_, err = parse(pem.EncodeToMemory(block))
+	if !errors.Is(err, errDamaged) || strings.Contains(err.Error(), secret) {
+		t.Errorf("error is %q, want %q", err, errDamaged)
+	}
+}
+
+func TestLoadRefusesShortRSA(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := privateDir(t)
+	put(t, filepath.Join(dir, "id_test"), pkcs8(t, private))
+	_, err = Load(dir)
+	if err == nil || !strings.HasSuffix(err.Error(), "id_test: an RSA key of 1024 bits, where clients expect at least 2048") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestLoadRefusesDSA(t *testing.T) {
+	for _, form := range []string{"RFC4716", "PEM"} {
+		t.Run(form, func(t *testing.T) {
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			if err := exec.Command("ssh-keygen", "-q", "-t", "dsa", "-m", form, "-N", "", "-f", path).Run(); err != nil {
+				t.Skipf("ssh-keygen makes no DSA keys: %v", err)
+			}
+			wantRefused(t, dir, errDSA, setAside(path))
+		})
+	}
+}
+
+func TestLoadRefusesPassphrase(t *testing.T) {
+	for name, args := range map[string]string{
+		"ed25519":     "-t ed25519",
+		"rsa":         "-t rsa -b 2048",
+		"rsa PKCS1":   "-t rsa -b 2048 -m PEM",
+		"rsa PKCS8":   "-t rsa -b 2048 -m PKCS8",
+		"ecdsa SEC1":  "-t ecdsa -m PEM",
+		"ecdsa PKCS8": "-t ecdsa -m PKCS8",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := privateDir(t)
+			path := filepath.Join(dir, "id_test")
+			keygen(t, dir, append(strings.Fields(args), "-q", "-N", "secret", "-f", path)...)
+			wantRefused(t, dir, errPassphrase, "run: ssh-keygen -p -f "+path)
+
+			_, err := Load(dir)
+			if _, ok := errors.AsType[*gossh.PassphraseMissingError](err); !ok {
+				t.Errorf("error is %v, want a *PassphraseMissingError inside", err)
+			}
+			keygen(t, dir, "-q", "-p", "-P", "secret", "-N", "", "-f", path)
+			if keys, err := Load(dir); err != nil || len(keys) != 1 {
+				t.Errorf("after the fix: %d keys, error %v", len(keys), err)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, keyType := range []string{"ed25519", "ecdsa"} {
+		private, err := generate(keyType)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(openSSH(f, private))
+		f.Add(pkcs8(f, private))
+	}
+	f.Add([]byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\n-----END ENCRYPTED PRIVATE KEY-----\n"))
+	f.Add([]byte("ssh-ed25519 AAAA"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		signer, err := parse(data)
+		if (signer == nil) == (err == nil) {
+			t.Fatalf("signer %v, error %v; want one of them", signer, err)
+		}
+		if err == nil && (Key{Signer: signer}).Bits() < 256 {
+			t.Errorf("a %s key of %d bits was accepted", signer.PublicKey().Type(), (Key{Signer: signer}).Bits())
+		}
+	})
+}
