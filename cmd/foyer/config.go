@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"charm.land/log/v2"
+	"github.com/spf13/pflag"
+
+	"foyer/middleware"
+)
+
+// Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
+// and a flag wins over it; Validate has the last word. Paths are relative to the working directory.
+type Config struct {
+	Listen    string // TCP address
+	HostKeys  string // directory
+	Passwords string // file
+	Plaintext bool   // secrets in Passwords may be plain text
+	Open      bool   // everybody is let in
+	Message   string // file, or "" for the simple message
+	Greeting  string // file, or "" for the default greeting
+	PTY       string // "refuse" or "accept"
+	LogLevel  string
+	LogFormat string
+}
+
+// addFlags puts every setting of the server on fs, with its default.
+func (c *Config) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Listen, "listen", ":2022", "`address` to listen on")
+	c.addHostKeys(fs)
+	c.addPasswords(fs)
+	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "take secrets that are not hashes as they are, with a warning")
+	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
+	fs.StringVar(&c.Message, "message", "", "`file` with the message (default \"This session is very simple.  Goodbye!\")")
+	fs.StringVar(&c.Greeting, "greeting", "", "`file` with the greeting; {user} stands for the visitor, an empty file greets nobody")
+	c.PTY = "refuse"
+	fs.Var(&choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
+	c.LogLevel = "info"
+	fs.Var(&choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "debug, info, warn or error")
+	c.LogFormat = "text"
+	fs.Var(&choice{&c.LogFormat, []string{"text", "logfmt", "json"}}, "log-format", "text, logfmt or json")
+}
+
+func (c *Config) addHostKeys(fs *pflag.FlagSet) {
+	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "`directory` of the host keys")
+}
+
+func (c *Config) addPasswords(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Passwords, "passwords", "ssh-passwords", "`file` of the users and their passwords")
+}
+
+// fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.
+// Other variables that begin with FOYER_ are left alone: Kubernetes makes some for a service of that name.
+func fromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var problem error
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := "FOYER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := lookup(name)
+		if !ok || f.Changed || problem != nil || slices.Contains([]string{"help", "version"}, f.Name) {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			problem = usageError{fmt.Errorf("environment variable %s: %w", name, errors.Unwrap(err))}
+		}
+	})
+	return problem
+}
+
+// Validate reports the first setting that cannot be.
+func (c *Config) Validate() error {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return usageError{hinted{fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"}}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usageError{hinted{fmt.Errorf("listen address %q: port %q is not a number up to 65535", c.Listen, port), "try --listen :2022"}}
+	} else if n == 0 {
+		return nil // the system picks one
+	}
+	return nil
+}
+
+// bare returns what is wrong with an address without the address.
+func bare(err error) error {
+	var addr *net.AddrError
+	if errors.As(err, &addr) {
+		return errors.New(addr.Err)
+	}
+	return err
+}
+
+func (c *Config) logger(w io.Writer) *log.Logger {
+	level, _ := log.ParseLevel(c.LogLevel) // choice lets no other one in
+	formatter, layout := log.TextFormatter, "15:04:05"
+	switch c.LogFormat {
+	case "logfmt":
+		formatter, layout = log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
+	case "json":
+		formatter, layout = log.JSONFormatter, "2006-01-02T15:04:05.000Z07:00"
+	}
+	return log.NewWithOptions(w, log.Options{Level: level, Formatter: formatter, ReportTimestamp: true, TimeFormat: layout})
+}
+
+// message returns what a shell is answered with.
+func (c *Config) message() (string, error) {
+	if c.Message == "" {
+		return middleware.SimpleMessage, nil
+	}
+	return readText("message", c.Message)
+}
+
+// greeting returns what a person is greeted with.
+func (c *Config) greeting() (string, error) {
+	if c.Greeting == "" {
+		return middleware.DefaultGreeting, nil
+	}
+	return readText("greeting", c.Greeting)
+}
+
+// maxText bounds a message or a greeting, which stay in memory and are sent to every visitor.
+const maxText = 1 << 20
+
+// readText reads a file that an operator wrote. Opening without blocking keeps a named pipe from hanging the start.
+func readText(what, path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err == nil && info.Size() > maxText {
+		err = fmt.Errorf("%d bytes, and at most %d are served", info.Size(), maxText)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %s: %w", what, path, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxText))
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	return string(text), nil
+}
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value *string
+	of    []string
+}
+
+func (c *choice) String() string { return *c.value }
+func (c *choice) Type() string   { return "string" }
+
+func (c *choice) Set(word string) error {
+	if !slices.Contains(c.of, word) {
+		return fmt.Errorf("%q is none of %s", word, strings.Join(c.of, ", "))
+	}
+	*c.value = word
+	return nil
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"foyer/hostkeys"
+)
+
+func hostkeyCommand(cfg *Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hostkey",
+		Short: "Manage the host keys, by which visitors know this server",
+		Args:  args(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cfg.addHostKeys(cmd.PersistentFlags())
+	cmd.AddCommand(hostkeyList(cfg), hostkeyAdd(cfg))
+	return cmd
+}
+
+func hostkeyList(cfg *Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the host keys with their fingerprints",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			keys, err := hostkeys.Load(cfg.HostKeys)
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
+			for _, key := range keys {
+				fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", key.Type(), key.Bits(), key.Fingerprint(), key.Path)
+			}
+			return table.Flush()
+		},
+	}
+}
+
+func hostkeyAdd(cfg *Config) *cobra.Command {
+	types := []string{"ed25519", "rsa", "ecdsa"}
+	return &cobra.Command{
+		Use:       "add TYPE",
+		Short:     "Make a host key of one more type: ed25519, rsa or ecdsa",
+		ValidArgs: types,
+		Args:      args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := hostkeys.Create(cfg.HostKeys, args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s in %s; foyer shows it from its next start\n", key.Type(), key.Fingerprint(), key.Path)
+			return nil
+		},
+	}
+}

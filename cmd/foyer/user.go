@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+
+	"foyer/middleware/passwords"
+)
+
+func userCommand(cfg *Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "user",
+		Short: "Manage who may come in by password",
+		Long:  "Manage the password file. A running foyer sees each change at once.",
+		Args:  args(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cfg.addPasswords(cmd.PersistentFlags())
+	cmd.AddCommand(userAdd(cfg), userRemove(cfg), userList(cfg), userHash(cfg))
+	return cmd
+}
+
+func userAdd(cfg *Config) *cobra.Command {
+	var fromStdin bool
+	cmd := &cobra.Command{
+		Use:     "add NAME",
+		Short:   "Add a user, or set a new password",
+		Example: "foyer user add alice\nfoyer user add alice --password-stdin < password.txt",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, err := askPassword(cmd, args[0], fromStdin)
+			if err != nil {
+				return err
+			}
+			if err := passwords.Add(cfg.Passwords, args[0], password); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this password; %s keeps a hash of it\n", args[0], cfg.Passwords)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin")
+	return cmd
+}
+
+// askPassword asks a person twice, without an echo, or reads one line of stdin where the caller says so.
+func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error) {
+	if fromStdin {
+		// One byte more than a password may have, so that a longer one is seen to be too long.
+		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1<<10+2)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	if !term.IsTerminal(os.Stdin.Fd()) {
+		return "", usageError{hinted{errors.New("stdin is no terminal to ask for a password on"), "add --password-stdin to read it from there"}}
+	}
+	first, err := ask(cmd, fmt.Sprintf("Password for %s: ", user))
+	if err != nil {
+		return "", err
+	}
+	second, err := ask(cmd, "Once more: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", errors.New("the two passwords differ, nothing was changed")
+	}
+	return first, nil
+}
+
+func ask(cmd *cobra.Command, prompt string) (string, error) {
+	cmd.PrintErr(prompt)
+	password, err := term.ReadPassword(os.Stdin.Fd())
+	cmd.PrintErrln()
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return string(password), nil
+}
+
+func userRemove(cfg *Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a user",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := passwords.Remove(cfg.Passwords, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
+			return nil
+		},
+	}
+}
+
+func userList(cfg *Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the users and how their passwords are kept",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
+			for _, user := range file.Users() {
+				fmt.Fprintf(table, "%s\t%s\n", user.Name, user.Scheme)
+			}
+			return table.Flush()
+		},
+	}
+}
+
+func userHash(cfg *Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "hash",
+		Short: "Replace plain-text passwords in the file with their hashes",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := passwords.Hash(cfg.Passwords)
+			if err != nil {
+				return err
+			}
+			noun := "passwords"
+			if n == 1 {
+				noun = "password"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d %s hashed in %s\n", n, noun, cfg.Passwords)
+			return nil
+		},
+	}
+}
