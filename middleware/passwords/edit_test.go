@@ -1,0 +1,307 @@
+package passwords
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+var fresh = regexp.MustCompile(`\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+`)
+
+// wantFile compares what stands at path, with HASH for every new hash, its mode, and the directory: an edit
+// leaves nothing lying about.
+func wantFile(t *testing.T, path, want string) {
+	t.Helper()
+	if got := fresh.ReplaceAllString(content(t, path), "HASH"); got != want {
+		t.Errorf("file %q, want %q", got, want)
+	}
+	info, err := os.Stat(path)
+	must(t, err)
+	if info.Mode() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode())
+	}
+	wantNames(t, filepath.Dir(path), filepath.Base(path))
+}
+
+func wantNames(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if fmt.Sprint(names) != fmt.Sprint(want) {
+		t.Errorf("directory holds %q, want %q", names, want)
+	}
+}
+
+// TestPut adds a line with a cheap hash; that of Add costs 19 MiB.
+func TestPut(t *testing.T) {
+	for _, test := range []struct{ name, before, after string }{
+		{"to nothing", "", "ada:" + cheapArgon + "\n"},
+		{"at the end", "# staff\n\nbob:x\n", "# staff\n\nbob:x\nada:" + cheapArgon + "\n"},
+		{"behind a line without an ending", "bob:x", "bob:x\nada:" + cheapArgon + "\n"},
+		{"with cr lf", "bob:x\r\n# end", "bob:x\r\n# end\r\nada:" + cheapArgon + "\r\n"},
+		{"behind a lone cr", "bob:x\r", "bob:x\nada:" + cheapArgon + "\n"},
+		{"in place", "bob:x\nada:y\r\n#\n", "bob:x\nada:" + cheapArgon + "\r\n#\n"},
+		{"in place of what is broken", "bob:x\nada:$x\n", "bob:x\nada:" + cheapArgon + "\n"},
+		{"not in place of a longer name", "ada2:x\n#ada:y\n", "ada2:x\n#ada:y\nada:" + cheapArgon + "\n"},
+		{"behind a byte order mark", "\ufeffada:x\n", "ada:" + cheapArgon + "\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := newFile(t, test.before)
+			must(t, add(path, "ada", "ada:"+cheapArgon))
+			wantFile(t, path, test.after)
+			if !open(t, path, Options{Plaintext: true}).Verify("ada", "open sesame") {
+				t.Error("the password is wrong")
+			}
+		})
+	}
+}
+
+func TestAddMakesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssh-passwords")
+	must(t, Add(path, "ada", "open sesame"))
+	wantFile(t, path, "ada:HASH\n")
+	if !open(t, path, Options{}).Verify("ada", "open sesame") {
+		t.Error("the password is wrong")
+	}
+	missing := filepath.Join(t.TempDir(), "missing", "ssh-passwords")
+	wantError(t, Add(missing, "ada", "open sesame"), missing+": no such file or directory", "")
+}
+
+func TestRefusedUsersAndPasswords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssh-passwords")
+	for _, test := range []struct{ user, password, want string }{
+		{"", "hunter2", "empty user name"},
+		{"#ada", "hunter2", `user name "#ada" would read as a comment`},
+		{"a:b", "hunter2", `user name "a:b" has`},
+		{"a\nroot", "hunter2", `user name "a\nroot" has`},
+		{"\xff", "hunter2", `user name "\xff" is not UTF-8`},
+		{strings.Repeat("n", 257), "hunter2", "user name of 257 bytes"},
+		{"ada", "", "empty password"},
+		{"ada", strings.Repeat("hunter2", 147), "password of 1029 bytes"},
+	} {
+		for name, do := range map[string]func(path, user, password string) error{"create": Create, "add": Add} {
+			err := do(path, test.user, test.password)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: error %v, want %q", name, err, test.want)
+			}
+		}
+	}
+	wantNames(t, filepath.Dir(path))
+}
+
+// What a server would refuse is not written, and a broken line that an edit does not mend stops it.
+func TestEditRefuses(t *testing.T) {
+	for _, test := range []struct {
+		before string
+		edit   func(path string) error
+		want   string
+	}{
+		{"bob:$x\n", func(p string) error { return Add(p, "ada", "open sesame") }, `ssh-passwords:1: user "bob": unknown kind`},
+		{"ada:x\n\nada:y\n", func(p string) error { return Add(p, "ada", "open sesame") }, `:3: user "ada" is on line 1 already`},
+		{"ada:x\n\nbob:$x\n", func(p string) error { return Remove(p, "ada") }, `ssh-passwords:3: user "bob"`},
+		{"ada:x\n", func(p string) error { return Remove(p, "bob") }, `ssh-passwords: no user "bob"`},
+		{"#ada:x\n", func(p string) error { return Remove(p, "#ada") }, `no user "#ada"`},
+		{"ada:x\nbob:!\n", func(p string) error { _, err := Hash(p); return err }, `ssh-passwords:2: user "bob": locked account`},
+	} {
+		path := newFile(t, test.before)
+		wantError(t, test.edit(path), test.want, "")
+		wantFile(t, path, test.before)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	for _, test := range []struct{ before, after string }{
+		{"ada:x\n", ""},
+		{"# staff\r\nada:x\r\n\r\nbob:y", "# staff\r\n\r\nbob:y"},
+		{"bob:y\nada:x", "bob:y\n"},
+		{"ada:x\nbob:y\nada:z\n", "bob:y\n"},
+		{"bob:y\nada:$broken\n", "bob:y\n"},
+	} {
+		path := newFile(t, test.before)
+		must(t, Remove(path, "ada"))
+		wantFile(t, path, test.after)
+	}
+	wantError(t, Remove(filepath.Join(t.TempDir(), "none"), "ada"), "no such file or directory", "")
+}
+
+func TestHash(t *testing.T) {
+	path := newFile(t, "\n# bob:hunter2\r\nbob:hunter2\r\n \t\nada:"+cheapSHA512+"\neve: a:b\n#\nmax:x")
+	n, err := Hash(path)
+	must(t, err)
+	if n != 3 {
+		t.Errorf("hashed %d, want 3", n)
+	}
+	wantFile(t, path, "\n# bob:hunter2\r\nbob:HASH\r\n \t\nada:"+cheapSHA512+"\neve:HASH\n#\nmax:HASH")
+	f := open(t, path, Options{})
+	for user, password := range map[string]string{"bob": "hunter2", "ada": "open sesame", "eve": " a:b", "max": "x"} {
+		if !f.Verify(user, password) {
+			t.Errorf("%s: the password is wrong", user)
+		}
+	}
+
+	before, err := os.Stat(path)
+	must(t, err)
+	if n, err := Hash(path); n != 0 || err != nil {
+		t.Errorf("the second time: %d, %v", n, err)
+	}
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Error("the file is replaced although nothing changed")
+	}
+}
+
+func TestCreate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssh-passwords")
+	must(t, Create(path, "ada", "open sesame"))
+	wantFile(t, path, "ada:HASH\n")
+	before := content(t, path)
+	err := Create(path, "bob", "open sesame")
+	wantError(t, err, path+": file already exists", "")
+	if !errors.Is(err, fs.ErrExist) || content(t, path) != before {
+		t.Errorf("error %v, want fs.ErrExist and the old file", err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink("nowhere", nowhere))
+	if err := Create(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link to nowhere: error %v, want fs.ErrExist", err)
+	}
+	if err := Add(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a link to nowhere: error %v, want fs.ErrNotExist", err)
+	}
+	wantNames(t, filepath.Dir(nowhere), "link")
+}
+
+func TestCreateOneWins(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssh-passwords")
+	var winner atomic.Pointer[string]
+	race(32, func(i int) {
+		text := fmt.Sprint("user", i, ":", cheapArgon)
+		switch err := create(path, text); { // without the hashing, all come at the same moment
+		case err == nil && winner.Swap(&text) != nil:
+			t.Error("two have won")
+		case err != nil && !errors.Is(err, fs.ErrExist):
+			t.Error(err)
+		}
+	})
+	if winner.Load() == nil {
+		t.Fatal("nobody has won")
+	}
+	wantFile(t, path, *winner.Load()+"\n")
+}
+
+// race calls do(0) to do(n-1) at once.
+func race(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			do(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+func TestConcurrentEdits(t *testing.T) {
+	const n = 32
+	path := filepath.Join(t.TempDir(), "ssh-passwords")
+	race(n, func(i int) {
+		user := fmt.Sprint("user", i)
+		var err error
+		if i < 4 {
+			err = Add(path, user, "open sesame")
+		} else { // without the hashing, all come at the same moment
+			err = add(path, user, user+":"+cheapArgon)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if users := open(t, path, Options{}).Users(); len(users) != n {
+		t.Errorf("%d of %d added users are there: %v", len(users), n, users)
+	}
+	race(n-1, func(i int) {
+		if err := Remove(path, fmt.Sprint("user", i+1)); err != nil {
+			t.Error(err)
+		}
+	})
+	wantFile(t, path, "user0:HASH\n")
+}
+
+func TestEditFollowsLinks(t *testing.T) {
+	path := newFile(t, "bob:x\n")
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	must(t, os.Symlink(path, link))
+	must(t, Add(link, "ada", "open sesame"))
+	wantFile(t, path, "bob:x\nada:HASH\n")
+	if to, err := os.Readlink(link); err != nil || to != path {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	wantNames(t, dir, "link")
+}
+
+func TestEditWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	fifo, open := filepath.Join(dir, "fifo"), filepath.Join(dir, "open")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	must(t, os.WriteFile(open, nil, 0o600))
+	must(t, os.Chmod(open, 0o666))
+	wantError(t, Add(fifo, "ada", "open sesame"), "is a named pipe", "")
+	wantError(t, Add(dir, "ada", "open sesame"), "is a directory", "")
+	wantError(t, Add(open, "ada", "open sesame"), "others can write it", "run: chmod 600 "+open)
+	wantNames(t, dir, "fifo", "open")
+}
+
+// After "sudo foyer user add", the server must still be able to read its file.
+func TestEditKeepsTheOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	path := newFile(t, "bob:x\n")
+	must(t, os.Chown(path, 1234, -1))
+	must(t, Add(path, "ada", "open sesame"))
+	info, err := os.Stat(path)
+	must(t, err)
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 1234 {
+		t.Errorf("owner %d, want 1234", uid)
+	}
+}
+
+// A limit on the size of files stands for a full disk. It holds for the whole process, so it leaves room for
+// what the test's own machinery writes.
+func TestFullDisk(t *testing.T) {
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	before := "bob:hunter2\n" + "# " + strings.Repeat("x", 1<<20-6)
+	path := newFile(t, before)
+
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: limit.Max}))
+	added := Add(path, "ada", "open sesame")
+	_, hashed := Hash(path)
+	removed := Remove(path, "bob")
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+
+	for _, err := range []error{added, hashed} {
+		if !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("error %v, want EFBIG", err)
+		}
+	}
+	must(t, removed) // it fits again: nothing was left locked
+	wantFile(t, path, before[len("bob:hunter2\n"):])
+}

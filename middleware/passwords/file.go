@@ -1,0 +1,201 @@
+package passwords
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxFile bounds what is read: 8 MiB are some 70,000 users. A larger file is something else put in its place.
+const maxFile = 8 << 20
+
+// racy is how long after its last change a file may change once more without a new time stamp to show for
+// it: git's "racily clean" problem. File systems count in steps of up to 2 s (FAT).
+const racy = 2 * time.Second
+
+// Options are settled when the file is opened. The zero value is the safe one.
+type Options struct {
+	// Plaintext allows secrets that are not hashes and compares them as they are.
+	Plaintext bool
+
+	// Warn is told, once each, of a new version of the file that is broken, unreadable or gone, and
+	// therefore not used. It is called from Verify, by whichever goroutine came first. Nil: silence.
+	Warn func(error)
+}
+
+// User is one line of the file.
+type User struct {
+	Name   string
+	Scheme string // "argon2id", "bcrypt", "scrypt", "yescrypt", "sha512-crypt" or "plain text"
+}
+
+// File is a password file that stays up to date. It is safe for concurrent use.
+//
+// Every call looks whether the file has changed, which costs one stat, and reads it again when it has. A
+// version that cannot be used, or none at all, changes nothing: the last good one stays in use, so that
+// neither a slip of the editor nor a deleted file locks everybody out. To shut everybody out, empty it.
+type File struct {
+	path  string
+	opts  Options
+	slots chan struct{} // as many hashes at once as there are processors: each may take 256 MiB
+
+	mu   sync.Mutex
+	seen version // what was last found at path, good or not
+	good *table  // the last version that could be used
+}
+
+// version identifies what was found at a path. Its info is nil when nothing could be read.
+type version struct {
+	info fs.FileInfo
+	at   time.Time
+	sum  [sha256.Size]byte
+	err  string
+}
+
+// Open reads the file at path. Its error is a *[Error]: a line that is wrong, a plain-text secret without
+// opts.Plaintext, a file that is missing, too large, no regular file, or writable by group or others, as
+// for sshd with StrictModes.
+func Open(path string, opts Options) (*File, error) {
+	f := &File{path: path, opts: opts, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if _, err := f.reread(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Verify reports whether password is that of user. An empty password, one over 1 KiB and a name over 256
+// bytes are wrong without a look at the file.
+//
+// For a user who is not in the file it does the work of the file's last hash, so that the time it takes
+// does not tell who is. Where schemes or their costs are mixed in one file, that holds for the users whose
+// hash is of the last one's kind. Callers beyond the number of processors wait their turn.
+func (f *File) Verify(user, password string) bool {
+	if password == "" || len(password) > maxPassword || len(user) > maxName {
+		return false
+	}
+	secret, known := f.current().lookup(user)
+	f.slots <- struct{}{}
+	defer func() { <-f.slots }()
+	return secret.Match(password) && known
+}
+
+// Users lists the users in the order of the file.
+func (f *File) Users() []User {
+	var users []User
+	for _, e := range f.current().entries {
+		users = append(users, User{e.name, e.scheme})
+	}
+	return users
+}
+
+// Warnings returns what is unwise about the file but no reason to refuse it: at present, that users other
+// than its owner can read it. Each is a *[Error]; meant for the server's start.
+func (f *File) Warnings() []error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen.info == nil || f.seen.info.Mode().Perm()&0o044 == 0 {
+		return nil
+	}
+	err := fmt.Errorf("others can read it (mode %04o)", f.seen.info.Mode().Perm())
+	return []error{&Error{Path: f.path, Err: err, Fix: chmodRemedy(f.path)}}
+}
+
+// current returns the table to use now.
+func (f *File) current() *table {
+	t, err := f.reread()
+	if err != nil && f.opts.Warn != nil {
+		f.opts.Warn(err)
+	}
+	return t
+}
+
+// reread returns the last good table, after a look for a better one, and the error of a version that is
+// broken and has not been reported yet.
+func (f *File) reread() (*table, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen.stands(f.path) {
+		return f.good, nil
+	}
+	data, next, err := look(f.path)
+	last := f.seen
+	f.seen = next
+	if f.good != nil && next.sum == last.sum && next.err == last.err {
+		return f.good, nil
+	}
+	if err != nil {
+		return f.good, err
+	}
+	t, err := load(f.path, data, f.opts.Plaintext)
+	if err != nil {
+		return f.good, err
+	}
+	f.good = t
+	return t, nil
+}
+
+// stands reports whether v is certainly what path still holds.
+func (v version) stands(path string) bool {
+	if v.info == nil || v.at.Sub(v.info.ModTime()) < racy {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(info, v.info) && info.ModTime().Equal(v.info.ModTime()) &&
+		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
+}
+
+// look reads what path holds now. The clock is read first: a change during the reading must count as racy.
+func look(path string) (string, version, error) {
+	v := version{at: time.Now()}
+	data, info, err := readFile(path)
+	if err != nil {
+		err = failure(path, err)
+		v.err = err.Error()
+		return "", v, err
+	}
+	v.info, v.sum = info, sha256.Sum256([]byte(data))
+	return data, v, nil
+}
+
+func readFile(path string) (string, fs.FileInfo, error) {
+	// Without O_NONBLOCK, opening a named pipe waits for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) {
+		return "", nil, errors.New("is a socket or a device")
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	return read(path, f)
+}
+
+// read returns the content of f, which was opened at path, if f is what a password file has to be.
+func read(path string, f fs.File) (string, fs.FileInfo, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", nil, err
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return "", nil, errors.New("is a directory")
+	case mode&fs.ModeNamedPipe != 0:
+		return "", nil, errors.New("is a named pipe")
+	case !mode.IsRegular():
+		return "", nil, errors.New("is not a regular file")
+	case mode.Perm()&0o022 != 0:
+		err := fmt.Errorf("others can write it (mode %04o)", mode.Perm())
+		return "", nil, &Error{Path: path, Err: err, Fix: chmodRemedy(path)}
+	case info.Size() > maxFile:
+		return "", nil, fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	return string(data), info, err
+}

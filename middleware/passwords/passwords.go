@@ -1,0 +1,101 @@
+// Package passwords reads and edits the password file of an SSH server.
+//
+// The file holds one line for each user, the name and the secret, divided by the first colon:
+//
+//	# staff
+//	ada:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHlzYWx0$…
+//	bob:$y$j9T$…
+//
+// Blank lines, and lines whose first character is "#", are comments. CR LF line endings and a byte order
+// mark are accepted. A name has 1 to 256 bytes of UTF-8, no white space, no control character and no colon,
+// and stands in the file once.
+//
+// The secret is a hash, as foyer, mkpasswd or another server made it: argon2id ($argon2id$), bcrypt ($2a$,
+// $2b$, $2y$), scrypt ($scrypt$), yescrypt ($y$, as in Debian's /etc/shadow) or sha512-crypt ($6$). Anything
+// else that begins with "$" or "{", a hash that is broken or dearer than the bounds in schemes.go, and a
+// locked account of /etc/shadow ("*", "!…") is an error. All other secrets are plain text, which is refused
+// unless [Options] allow it.
+//
+// The file must be a regular file that only its owner can write, of at most 8 MiB. It is read again when it
+// has changed; there is nothing to restart or to signal. Unix only.
+package passwords
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// DefaultPath is where foyer looks when it is told nothing else; remedies name any other path.
+const DefaultPath = "ssh-passwords"
+
+// The lengths, in bytes, beyond which a name or a password is refused before any work is done for it.
+// bcrypt apart (72 bytes), no scheme cares; nobody types a kilobyte.
+const (
+	maxName     = 256
+	maxPassword = 1 << 10
+)
+
+// Error says what is wrong with a password file, where, and what to do about it. It never holds a secret.
+type Error struct {
+	Path string
+	Line int // 0 when the whole file is meant
+	Err  error
+	Fix  string // ends in something to type; empty when nothing general is known to help
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.Path, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err)
+}
+
+// Unwrap returns the cause, for [errors.Is] with fs.ErrNotExist and its like.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint returns Fix, under the name by which a command line asks any error for its remedy.
+func (e *Error) Hint() string { return e.Fix }
+
+// failure puts the operator's path on err in place of the one that the system call was given, which may be
+// that of a temporary file.
+func failure(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		err = cause.Err
+	} else if cause, ok := errors.AsType[*os.LinkError](err); ok {
+		err = cause.Err
+	}
+	return &Error{Path: path, Err: err}
+}
+
+// hashRemedy is what to type when a file holds plain text.
+func hashRemedy(path string) string {
+	if path == DefaultPath {
+		return "run: foyer user hash"
+	}
+	return "run: foyer user hash --passwords " + shellWord(path)
+}
+
+// chmodRemedy is what to type when others can read or write the file.
+func chmodRemedy(path string) string {
+	return "run: chmod 600 " + shellWord(path)
+}
+
+var harmless = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./-]*$`)
+
+// shellWord quotes path, so that a remedy can be pasted whatever the file is called.
+func shellWord(path string) string {
+	if harmless.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}

@@ -1,0 +1,225 @@
+package passwords
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/argon2"
+	"github.com/go-crypt/crypt/algorithm/bcrypt"
+	"github.com/go-crypt/crypt/algorithm/scrypt"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+)
+
+// What a hash may ask for. Anybody who can reach the port makes the server do this work.
+const (
+	maxMemory = 256 << 20 // bytes, of one hash
+	maxArgon  = 1 << 30   // bytes, memory times passes
+	maxLanes  = 16        // of argon2id
+	maxScrypt = 512 << 20 // bytes, memory times p
+	minCost   = 4         // of bcrypt: the least it allows
+	maxCost   = 14        // of bcrypt: about a second
+	minRounds = 1_000     // of sha512-crypt: crypt(3) has no less
+	maxRounds = 1_000_000 // of sha512-crypt: about a second
+)
+
+const schemePlain = "plain text"
+
+// secret is what stands behind the colon. Its Match does the work of the scheme.
+type secret struct {
+	scheme string
+	matcher
+}
+
+type matcher interface{ Match(password string) bool }
+
+func (s secret) plain() bool { return s.scheme == schemePlain }
+
+// plainSum is the SHA-256 sum of a plain-text secret.
+type plainSum [sha256.Size]byte
+
+// Match compares in constant time.
+func (p plainSum) Match(password string) bool {
+	sum := sha256.Sum256([]byte(password))
+	return subtle.ConstantTimeCompare(p[:], sum[:]) == 1
+}
+
+// plainSecret keeps no more than a sum of the password: sums have one length, which a comparison in
+// constant time needs.
+func plainSecret(password string) secret {
+	return secret{schemePlain, plainSum(sha256.Sum256([]byte(password)))}
+}
+
+// scheme is a kind of hash. Its form is checked here, to the last character, because the library's decoders
+// take what they should not: a negative ln, on which they panic, a key of one byte, which one password in
+// 256 matches, and parameters without limit.
+type scheme struct {
+	name   string
+	prefix string
+	form   *regexp.Regexp
+	within func(param []string) bool // whether the form's submatches keep the bounds
+	bounds string                    // the same, for the operator
+	decode algorithm.DecodeFunc
+}
+
+const (
+	number = `([1-9][0-9]{0,9})`    // not zero, and too short to overflow 64 bits
+	salt64 = `[A-Za-z0-9+/]{11,86}` // base64 of 8 to 64 bytes
+	key64  = `[A-Za-z0-9+/]{22,86}` // base64 of 16 to 64 bytes
+
+	// The alphabet of crypt(3).
+	itoa64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+var schemes = []scheme{
+	{
+		name: "argon2id", prefix: "$argon2id$", decode: argon2.Decode,
+		form:   regexp.MustCompile(`^\$argon2id\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
+		within: argon2Within,
+		bounds: "m at most 262144 (256 MiB), m times t at most 1048576, p at most 16, m at least 8p",
+	},
+	{
+		name: "bcrypt", prefix: "$2", decode: decodeBcrypt,
+		form:   regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`),
+		within: func(param []string) bool { return minCost <= num(param[0]) && num(param[0]) <= maxCost },
+		bounds: "a cost of 4 to 14",
+	},
+	{
+		name: "scrypt", prefix: "$scrypt$", decode: scrypt.Decode,
+		form:   regexp.MustCompile(`^\$scrypt\$ln=` + number + `,r=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
+		within: func(param []string) bool { return scryptWithin(num(param[0]), num(param[1]), num(param[2])) },
+		bounds: "128 * r * 2^ln at most 256 MiB, times p at most 512 MiB",
+	},
+	{
+		// j: the flags of native yescrypt, the only ones that the library computes and libxcrypt makes.
+		// N is 2^10 to 2^18 and r 1 to 32, for which one character each is the whole encoding; a longer
+		// setting (p, t, g or a ROM) is not computed either. crypt(5): up to 86 characters of salt.
+		name: "yescrypt", prefix: "$y$", decode: decodeYescrypt,
+		form:   regexp.MustCompile(`^\$y\$j([7-9A-F])([./0-9A-T])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$`),
+		within: func(param []string) bool { return scryptWithin(digit(param[0])+1, digit(param[1])+1, 1) },
+		bounds: "at most 256 MiB, which is mkpasswd's cost 9",
+	},
+	{
+		// The salt is what crypt(5) allows, without "=": "rounds=…" must not pass for one.
+		name: "sha512-crypt", prefix: "$6$", decode: shacrypt.Decode,
+		form:   regexp.MustCompile(`^\$6\$(?:rounds=` + number + `\$)?[!-#%-9;<>-~]{1,16}\$[./0-9A-Za-z]{86}$`),
+		within: sha512Within,
+		bounds: "1000 to 1000000 rounds",
+	},
+}
+
+// num reads a number that has matched a form; the empty string, of an optional one, is 0.
+func num(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
+}
+
+// digit reads one character of crypt(3)'s alphabet that has matched a form.
+func digit(s string) uint64 { return uint64(strings.Index(itoa64, s)) }
+
+func argon2Within(param []string) bool {
+	m, t, p := num(param[0]), num(param[1]), num(param[2])
+	return p <= maxLanes && m >= 8*p && m <= maxMemory>>10 && t <= maxArgon>>10/m
+}
+
+func scryptWithin(ln, r, p uint64) bool {
+	if r > maxMemory/128>>ln { // 128 * r << ln may overflow
+		return false
+	}
+	return p <= maxScrypt/(128*r<<ln)
+}
+
+func sha512Within(param []string) bool {
+	rounds := num(param[0])
+	return param[0] == "" || minRounds <= rounds && rounds <= maxRounds
+}
+
+// locked is how /etc/shadow says that no password is right, alone or in front of the hash that was.
+var locked = regexp.MustCompile(`^[*!]+($|[$:])`)
+
+// parseSecret reads what stands behind the colon. White space in front does not turn a hash into plain text.
+func parseSecret(text string) (secret, error) {
+	switch start := strings.TrimSpace(text); {
+	case start == "":
+		return secret{}, errors.New("empty secret")
+	case locked.MatchString(start):
+		return secret{}, errors.New("locked account, as in /etc/shadow: remove the line to shut the user out")
+	case start[0] == '$', start[0] == '{':
+		return parseHash(text)
+	case len(text) > maxPassword:
+		return secret{}, fmt.Errorf("password of %d bytes, at most %d are allowed", len(text), maxPassword)
+	}
+	return plainSecret(text), nil
+}
+
+func parseHash(text string) (secret, error) {
+	if strings.Contains(text, ":") {
+		return secret{}, errors.New("more than a name and a hash, as in a line of /etc/shadow: keep the first two fields")
+	}
+	for _, s := range schemes {
+		if strings.HasPrefix(text, s.prefix) {
+			digest, err := s.parse(text)
+			return secret{s.name, digest}, err
+		}
+	}
+	return secret{}, errors.New("unknown kind of hash: argon2id, bcrypt, scrypt, yescrypt and sha512-crypt are known")
+}
+
+func (s scheme) parse(text string) (matcher, error) {
+	param := s.form.FindStringSubmatch(text)
+	if param == nil {
+		return nil, fmt.Errorf("malformed %s hash", s.name)
+	}
+	if !s.within(param[1:]) {
+		return nil, fmt.Errorf("%s hash out of bounds: %s", s.name, s.bounds)
+	}
+	digest, err := s.decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("malformed %s hash", s.name) // the library's own words may quote the hash
+	}
+	return digest, nil
+}
+
+// decodeYescrypt refuses a salt that is not base64; the library would go on with an empty one.
+func decodeYescrypt(text string) (algorithm.Digest, error) {
+	digest, err := scrypt.Decode(text)
+	if err == nil && len(digest.Salt()) == 0 {
+		err = algorithm.ErrEncodedHashSaltEncoding
+	}
+	return digest, err
+}
+
+func decodeBcrypt(text string) (algorithm.Digest, error) {
+	digest, err := bcrypt.Decode(text)
+	return wholeBcrypt{digest}, err
+}
+
+// wholeBcrypt matches passwords that bcrypt reads to the end. It ignores what follows the 72nd byte, and
+// repeats a shorter password with a NUL in between, so that "a\x00a" would pass for "a".
+type wholeBcrypt struct{ algorithm.Digest }
+
+// Match does the work for a password that cannot be right, too: the time it takes must not tell.
+func (d wholeBcrypt) Match(password string) bool {
+	read := password[:min(len(password), bcrypt.PasswordInputSizeMax)]
+	return d.Digest.Match(read) && read == password && !strings.Contains(password, "\x00")
+}
+
+// newHash makes the secret of a new password: argon2id with m=19456 (19 MiB), t=2, p=1, from the OWASP
+// Password Storage Cheat Sheet,
+// https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
+func newHash(password string) (string, error) {
+	hasher, err := argon2.New(argon2.WithVariantID(), argon2.WithM(19<<10), argon2.WithT(2), argon2.WithP(1))
+	if err != nil {
+		return "", err
+	}
+	digest, err := hasher.Hash(password)
+	if err != nil {
+		return "", err
+	}
+	return digest.Encode(), nil
+}
