@@ -58,13 +58,13 @@ func (c *Config) addPasswords(fs *pflag.FlagSet) {
 }
 
 // fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.
-// Other variables that begin with FOYER_ are left alone: Kubernetes makes some for a service of that name.
-func fromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+// An empty variable counts as none, as compose files make them. Other variables that begin with FOYER_ are left alone: Kubernetes makes some for a service of that name.
+func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 	var problem error
 	fs.VisitAll(func(f *pflag.Flag) {
 		name := "FOYER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := lookup(name)
-		if !ok || f.Changed || problem != nil || slices.Contains([]string{"help", "version"}, f.Name) {
+		value := getenv(name)
+		if value == "" || f.Changed || problem != nil || slices.Contains([]string{"help", "version"}, f.Name) {
 			return
 		}
 		if err := fs.Set(f.Name, value); err != nil {
@@ -77,13 +77,13 @@ func fromEnvironment(fs *pflag.FlagSet, lookup func(string) (string, bool)) erro
 // Validate reports the first setting that cannot be.
 func (c *Config) Validate() error {
 	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
+			err = fmt.Errorf("port %q is not a number up to 65535", port)
+		}
+	}
 	if err != nil {
 		return usageError{hinted{fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"}}
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return usageError{hinted{fmt.Errorf("listen address %q: port %q is not a number up to 65535", c.Listen, port), "try --listen :2022"}}
-	} else if n == 0 {
-		return nil // the system picks one
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func newRoot() *cobra.Command {
 		"and shows them out. Without a command it serves."
 	root.Example = "foyer --listen :2022\nfoyer user add alice\nFOYER_LOG_FORMAT=json foyer --pty accept"
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		return fromEnvironment(cmd.Flags(), os.LookupEnv)
+		return fromEnvironment(cmd.Flags(), os.Getenv)
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg))
