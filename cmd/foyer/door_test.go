@@ -59,6 +59,9 @@ func startDoor(t *testing.T, args ...string) *process {
 		if err := door.stop(os.Interrupt); err != nil {
 			t.Errorf("foyer exited with %v", err)
 		}
+		if t.Failed() {
+			t.Logf("the log:\n%s", door.log(t))
+		}
 	})
 	return door
 }
@@ -111,6 +114,26 @@ func (p *process) meet(announcement io.Reader) error {
 	}
 	config := fmt.Sprintf(sshConfig, p.port, filepath.Join(p.dir, "known_hosts"))
 	return os.WriteFile(filepath.Join(p.dir, "ssh_config"), []byte(config), 0o600)
+}
+
+// hostKeys returns the directory of the host keys.
+func (p *process) hostKeys() string {
+	for i, arg := range p.cmd.Args {
+		if arg == "--hostkeys" {
+			return p.cmd.Args[i+1]
+		}
+	}
+	return filepath.Join(p.dir, "hostkeys")
+}
+
+// log returns what the log says so far.
+func (p *process) log(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.dir, "door.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // stop sends a signal and returns how foyer exited.

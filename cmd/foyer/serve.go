@@ -39,18 +39,17 @@ func serveCommand(cfg *Config) *cobra.Command {
 			if err := cfg.Validate(); err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
-			return serve(ctx, cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cfg.addFlags(cmd.Flags())
 	return cmd
 }
 
-// serve opens the door until ctx is done. What a person reads goes to stdout, the log to stderr.
+// serve opens the door until ctx is done or a signal comes. What a person reads goes to stdout, the log to stderr.
 func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	logger := cfg.logger(stderr)
 	slog.SetDefault(slog.New(logger)) // what the libraries say
 
@@ -68,7 +67,12 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	logger.Info("listening", "addr", listener.Addr())
-	return door.serve(ctx, listener, logger)
+	if err := door.accept(ctx, listener); err != nil {
+		return err
+	}
+	stop() // a second signal ends the process at once
+	door.drain(logger)
+	return nil
 }
 
 func listen(address string) (net.Listener, error) {
@@ -92,6 +96,7 @@ type door struct {
 	keys     []hostkeys.Key
 	layers   []middleware.Layer
 	users    *users
+	limit    time.Duration // how long running sessions may take to finish at the end
 }
 
 // build makes the server that cfg asks for. A first start makes its files here, the password last.
@@ -115,7 +120,7 @@ func build(cfg *Config, logger *log.Logger) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &door{sessions: &session.Channels{}, keys: keys, users: users}
+	d := &door{sessions: &session.Channels{}, keys: keys, users: users, limit: drainTimeout}
 	d.layers = layers(cfg, logger, users.Verify, greeting)
 	d.srv, err = wish.NewServer(
 		wish.WithVersion("foyer"),
@@ -139,25 +144,28 @@ func withHostKeys(keys []hostkeys.Key) ssh.Option {
 	}
 }
 
-// serve serves until ctx is done, then drains: no more connections, no more sessions, those that run may finish
-// until drainTimeout has passed, and all that is left is closed.
-func (d *door) serve(ctx context.Context, listener net.Listener, logger *log.Logger) error {
+// accept serves visitors until ctx is done; then no more connections are taken.
+func (d *door) accept(ctx context.Context, listener net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- d.srv.Serve(listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
+		_ = listener.Close()
+		<-served
+		return nil
 	}
-	logger.Info("closing", "limit", drainTimeout)
-	_ = listener.Close()
-	<-served
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+}
+
+// drain takes no more sessions, lets those that run finish until the limit has passed, and closes all that is left.
+func (d *door) drain(logger *log.Logger) {
+	logger.Info("closing", "limit", d.limit)
+	ctx, cancel := context.WithTimeout(context.Background(), d.limit)
 	defer cancel()
-	if err := d.sessions.Drain(limit); err != nil {
+	if err := d.sessions.Drain(ctx); err != nil {
 		logger.Warn("sessions cut off", "err", err)
 	}
 	_ = d.srv.Close()
 	logger.Info("closed")
-	return nil
 }

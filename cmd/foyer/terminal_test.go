@@ -31,19 +31,28 @@ func TestTranscript(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		flags []string
-		want  string
+		head  string
 	}{
-		{"the PTY is refused", nil, refusal + notice + greeting + message + goodbye},
-		{"the PTY is granted", []string{"--pty", "accept"}, colour(greeting) + message + goodbye},
+		{"the PTY is refused", nil, refusal + notice + greeting},
+		{"the PTY is granted", []string{"--pty", "accept"}, colour(greeting)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			door := startDoor(t, tt.flags...)
 			seen, status := atTerminal(t, door, door.ssh(t, "door")).end()
-			want := "guest@localhost's password: \r\n" + tt.want
-			if seen != want || status != 0 {
-				t.Errorf("saw, with exit status %d:\n%q\nwant:\n%q", status, seen, want)
+			between(t, seen, "guest@localhost's password: \r\n"+tt.head, message+goodbye)
+			if status != 0 {
+				t.Errorf("exit status %d", status)
 			}
 		})
+	}
+}
+
+// between checks how what a visitor saw begins and ends. Whoever adds a layer of their own adds it to the end of the
+// list, and what it says stands in between.
+func between(t *testing.T, seen, head, tail string) {
+	t.Helper()
+	if !strings.HasPrefix(seen, head) || !strings.HasSuffix(seen[len(head):], tail) {
+		t.Errorf("saw:\n%q\nwant:\n%q", seen, head+tail)
 	}
 }
 
@@ -55,16 +64,17 @@ func colour(line string) string {
 // Somebody who sends stdout or stderr elsewhere gets the message and nothing else on the one, all the rest on the other.
 func TestStreamsAtTerminal(t *testing.T) {
 	door := startDoor(t)
-	for _, tt := range []struct{ name, flag, stderr string }{
-		{"a PTY was asked for", "-oRequestTTY=auto", refusal + notice + greeting + goodbye},
-		{"none was asked for", "-T", ""},
+	for _, tt := range []struct{ name, flag, head, tail string }{
+		{"a PTY was asked for", "-oRequestTTY=auto", refusal + notice + greeting, goodbye},
+		{"none was asked for", "-T", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			cmd := door.ssh(t, tt.flag, "door")
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			_, status := atTerminal(t, door, cmd).end()
-			if stdout.String() != message || stderr.String() != tt.stderr || status != 0 {
+			between(t, stderr.String(), tt.head, tt.tail)
+			if stdout.String() != message || tt.head == "" && stderr.Len() > 0 || status != 0 {
 				t.Errorf("stdout %q, stderr %q, status %d", &stdout, &stderr, status)
 			}
 		})
@@ -85,10 +95,8 @@ func TestMultiplexing(t *testing.T) {
 		}
 	}
 	check := func() {
-		if seen, _ := atTerminal(t, nil, door.ssh(t, socket, "door")).end(); seen !=
-			"PTY allocation request failed\r\n"+notice+greeting+message+"Shared connection to localhost closed.\r\n" {
-			t.Errorf("with a terminal: %q", seen)
-		}
+		seen, _ := atTerminal(t, nil, door.ssh(t, socket, "door")).end()
+		between(t, seen, "PTY allocation request failed\r\n"+notice+greeting, message+"Shared connection to localhost closed.\r\n")
 		var stdout, stderr bytes.Buffer
 		plain := door.ssh(t, "-T", socket, "door")
 		plain.Stdout, plain.Stderr = &stdout, &stderr
@@ -127,7 +135,7 @@ func (p *process) ssh(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("ssh")
 	need(t, "ssh", "apt-get install openssh-client", err == nil)
-	keys, err := hostkeys.Load(filepath.Join(p.dir, "hostkeys"))
+	keys, err := hostkeys.Load(p.hostKeys())
 	if err != nil {
 		t.Fatal(err)
 	}

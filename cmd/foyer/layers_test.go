@@ -1,0 +1,93 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"charm.land/log/v2"
+)
+
+// Who writes a layer and forgets its line in the list has a door without it.
+func TestEveryLayerIsInTheList(t *testing.T) {
+	files, err := filepath.Glob("../../middleware/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no layers found: %v", err)
+	}
+	listed := calls(t, "layers.go")
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, constructor := range constructors(t, file) {
+			if !slices.Contains(listed, constructor) {
+				t.Errorf("middleware.%s (%s) has no line in layers.go", constructor, file)
+			}
+		}
+	}
+}
+
+// constructors returns the exported functions of a file that return a Layer.
+func constructors(t *testing.T, path string) []string {
+	var names []string
+	for _, decl := range parse(t, path).Decls {
+		fn, ok := decl.(*ast.FuncDecl)
+		if !ok || fn.Recv != nil || !fn.Name.IsExported() || fn.Type.Results == nil {
+			continue
+		}
+		if result, ok := fn.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Layer" {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	return names
+}
+
+// calls returns the functions of package middleware that a file calls.
+func calls(t *testing.T, path string) []string {
+	var names []string
+	ast.Inspect(parse(t, path), func(node ast.Node) bool {
+		if call, ok := node.(*ast.CallExpr); ok {
+			if fn, ok := call.Fun.(*ast.SelectorExpr); ok {
+				names = append(names, fn.Sel.Name)
+			}
+		}
+		return true
+	})
+	return names
+}
+
+func parse(t *testing.T, path string) *ast.File {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// The order in which visitors meet the layers is a decision about security.
+func TestOrder(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{PTY: "refuse"}, "recover logging password ptynotice greeting"},
+		{Config{PTY: "accept"}, "recover logging password greeting"},
+		{Config{PTY: "refuse", Open: true}, "recover logging open ptynotice greeting"},
+	} {
+		var names []string
+		for _, layer := range layers(&tt.cfg, log.Default(), nil, "") {
+			if layer.Name != "" {
+				names = append(names, layer.Name)
+			}
+		}
+		// Whoever adds layers of their own adds them to the end.
+		if got := strings.Join(names, " "); !strings.HasPrefix(got+" ", tt.want+" ") {
+			t.Errorf("%+v has the layers %q, want %q first", tt.cfg, got, tt.want)
+		}
+	}
+}
