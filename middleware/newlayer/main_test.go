@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A new layer compiles, passes its test, is seen by a visitor (that is what its test asserts) and is in the list.
+func TestLay(t *testing.T) {
+	root := copyOf(t, "../..")
+	made, err := lay(root, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(made, " "); got != "middleware/hello.go middleware/hello_test.go cmd/foyer/layers.go" {
+		t.Errorf("made %s", got)
+	}
+	if out := goCommand(t, root, "test", "-v", "-run", "Hello", "./middleware"); !strings.Contains(out, "--- PASS: TestHello/a_person") {
+		t.Errorf("its test did not run:\n%s", out)
+	}
+	goCommand(t, root, "vet", "./middleware", "./cmd/foyer")
+	text, err := os.ReadFile(filepath.Join(root, list))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "\t\tmiddleware.Greeting(greeting),\n\t\tmiddleware.Hello(),\n\t}\n") {
+		t.Errorf("hello is not last in the list:\n%s", text)
+	}
+	if _, err := lay(root, "hello"); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a second hello: %v", err)
+	}
+}
+
+func TestLayRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"", "no name"}, {"Hello", "no name"}, {"two words", "no name"}, {"../up", "no name"}, {"x_test", "no name"},
+		{"greeting", "already"}, {"stack", "already"}, {"layer", "already"},
+	} {
+		if _, err := lay("../..", tt.name); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("lay(%q) = %v, want an error with %q", tt.name, err, tt.want)
+		}
+	}
+	if _, err := lay(t.TempDir(), "hello"); err == nil || !strings.Contains(err.Error(), "top of the repository") {
+		t.Errorf("elsewhere: %v", err)
+	}
+}
+
+// copyOf copies what a build needs of the repository at root.
+func copyOf(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"cmd", "middleware"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(root, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Its source and no more: keys that lie there are nobody's to copy.
+	sources, _ := filepath.Glob(filepath.Join(root, "hostkeys/*.go"))
+	if err := os.Mkdir(filepath.Join(dir, "hostkeys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "hostkeys", filepath.Base(source)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func goCommand(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
