@@ -34,13 +34,13 @@ type Config struct {
 
 // addFlags puts every setting of the server on fs, with its default.
 func (c *Config) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Listen, "listen", ":2022", "`address` to listen on")
+	fs.StringVar(&c.Listen, "listen", ":2022", "address to listen on")
 	c.addHostKeys(fs)
 	c.addPasswords(fs)
 	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "take secrets that are not hashes as they are, with a warning")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
-	fs.StringVar(&c.Message, "message", "", "`file` with the message (default \"This session is very simple.  Goodbye!\")")
-	fs.StringVar(&c.Greeting, "greeting", "", "`file` with the greeting; {user} stands for the visitor, an empty file greets nobody")
+	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
+	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
 	c.PTY = "refuse"
 	fs.Var(&choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
 	c.LogLevel = "info"
@@ -50,11 +50,11 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addHostKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "`directory` of the host keys")
+	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
 }
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Passwords, "passwords", "ssh-passwords", "`file` of the users and their passwords")
+	fs.StringVar(&c.Passwords, "passwords", "ssh-passwords", "file of the users and their passwords")
 }
 
 // fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.

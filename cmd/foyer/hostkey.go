@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -13,7 +15,7 @@ func hostkeyCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hostkey",
 		Short: "Manage the host keys, by which visitors know this server",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cfg.addHostKeys(cmd.PersistentFlags())
@@ -25,7 +27,7 @@ func hostkeyList(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the host keys with their fingerprints",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			keys, err := hostkeys.Load(cfg.HostKeys)
 			if err != nil {
@@ -46,8 +48,11 @@ func hostkeyAdd(cfg *Config) *cobra.Command {
 		Use:       "add TYPE",
 		Short:     "Make a host key of one more type: ed25519, rsa or ecdsa",
 		ValidArgs: types,
-		Args:      args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		Args:      arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(types, args[0]) {
+				return usageError{fmt.Errorf("unknown type of host key %q: there are %s", args[0], strings.Join(types, ", "))}
+			}
 			key, err := hostkeys.Create(cfg.HostKeys, args[0])
 			if err != nil {
 				return err

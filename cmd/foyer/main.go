@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"charm.land/fang/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -91,12 +92,17 @@ func explain(w io.Writer, _ fang.Styles, err error) {
 	}
 }
 
-// args makes a cobra check of arguments a usage error.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
-		}
+// arguments checks that a command was given what its usage names, one argument for each word after its own.
+func arguments(cmd *cobra.Command, args []string) error {
+	switch want := strings.Fields(cmd.Use)[1:]; {
+	case len(args) == len(want):
 		return nil
+	case len(want) == 0:
+		return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
+	default:
+		return usageError{hinted{
+			fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)),
+			"run: " + cmd.CommandPath() + " --help",
+		}}
 	}
 }

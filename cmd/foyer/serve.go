@@ -34,7 +34,7 @@ func serveCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve visitors (the default)",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.Validate(); err != nil {
 				return err

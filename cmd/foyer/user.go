@@ -20,7 +20,7 @@ func userCommand(cfg *Config) *cobra.Command {
 		Use:   "user",
 		Short: "Manage who may come in by password",
 		Long:  "Manage the password file. A running foyer sees each change at once.",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cfg.addPasswords(cmd.PersistentFlags())
@@ -34,7 +34,7 @@ func userAdd(cfg *Config) *cobra.Command {
 		Use:     "add NAME",
 		Short:   "Add a user, or set a new password",
 		Example: "foyer user add alice\nfoyer user add alice --password-stdin < password.txt",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			password, err := askPassword(cmd, args[0], fromStdin)
 			if err != nil {
@@ -92,7 +92,7 @@ func userRemove(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a user",
-		Args:  args(cobra.ExactArgs(1)),
+		Args:  arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := passwords.Remove(cfg.Passwords, args[0]); err != nil {
 				return err
@@ -107,7 +107,7 @@ func userList(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the users and how their passwords are kept",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
 			if err != nil {
@@ -126,7 +126,7 @@ func userHash(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "hash",
 		Short: "Replace plain-text passwords in the file with their hashes",
-		Args:  args(cobra.NoArgs),
+		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			n, err := passwords.Hash(cfg.Passwords)
 			if err != nil {
