@@ -48,12 +48,16 @@ func (c *Channels) Register(srv *ssh.Server) error {
 // Handle is an [ssh.ChannelHandler]. It returns when the channel is closed on both sides and the handler that
 // served it is done.
 func (c *Channels) Handle(srv *ssh.Server, conn *gossh.ServerConn, newChannel gossh.NewChannel, ctx ssh.Context) {
+	// A client that opens channels and reads no answer must not pile them up either.
+	unread := time.AfterFunc(2*c.writeTimeout(), func() { _ = conn.Close() })
+	defer unread.Stop()
 	if !c.enter() {
 		_ = newChannel.Reject(gossh.ResourceShortage, "this server is closing, please come back later")
 		return
 	}
 	defer c.leave()
 	channel, requests, err := newChannel.Accept()
+	unread.Stop()
 	if err != nil {
 		return // the client is gone
 	}

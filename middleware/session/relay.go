@@ -7,24 +7,27 @@ import (
 )
 
 // relay hands on what a client sent, a signal or a break, to a listener that may be slow, late or gone, and never
-// makes the sender wait. What is not yet delivered waits, each value once and in order of arrival, as pending
+// makes the sender wait. What is not yet on its way waits, each value once and in order of arrival, as pending
 // signals do in POSIX: that bounds the queue by the number of values there are.
 type relay[T comparable] struct {
+	registering sync.Mutex // held by listen: one listener after the other
+
 	mu      sync.Mutex
 	pending []T
 	arrived chan struct{} // capacity 1; made by listen
 	unhook  func()        // not nil while somebody listens; returns when the listener is left alone
 }
 
-// send passes v on, and reports whether somebody listens.
-func (r *relay[T]) send(v T) (listening bool) {
+// send passes v on and reports whether it will be delivered. Where nobody listens it waits for somebody if keep says
+// so, and is dropped if not.
+func (r *relay[T]) send(v T, keep bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.unhook == nil && !keep {
+		return false
+	}
 	if !slices.Contains(r.pending, v) {
 		r.pending = append(r.pending, v)
-	}
-	if r.unhook == nil {
-		return false
 	}
 	select {
 	case r.arrived <- struct{}{}:
@@ -33,15 +36,10 @@ func (r *relay[T]) send(v T) (listening bool) {
 	return true
 }
 
-// drop forgets what is pending.
-func (r *relay[T]) drop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pending = nil
-}
-
 // listen delivers to c, what is pending first, until ctx is done or listen is called again; with nil to nobody.
 func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
+	r.registering.Lock()
+	defer r.registering.Unlock()
 	r.mu.Lock()
 	unhook := r.unhook
 	r.unhook = nil
@@ -54,23 +52,30 @@ func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	arrived := make(chan struct{}, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.arrived = make(chan struct{}, 1)
+	r.arrived = arrived
 	r.unhook = func() { cancel(); <-done }
 	go func() {
 		defer close(done)
-		r.deliver(ctx, c, r.arrived)
+		defer cancel()
+		r.deliver(ctx, c, arrived)
 	}()
 }
 
-// deliver is the listener's goroutine.
+// deliver is the listener's goroutine. A value leaves the queue before it is offered to c: one that arrives while its
+// like is being taken is a new one, and never mistaken for it and lost.
 func (r *relay[T]) deliver(ctx context.Context, c chan<- T, arrived <-chan struct{}) {
-	// A handler that closes its channel without unregistering it wants no more; a send on it panics.
-	defer func() { _ = recover() }()
+	var v T
+	offered := false
+	defer func() {
+		// A handler that closes its channel without unregistering it wants no more; a send on it panics.
+		closed := recover() != nil
+		r.leave(v, offered, closed)
+	}()
 	for {
-		v, waiting := r.oldest()
-		if !waiting {
+		if v, offered = r.next(); !offered {
 			select {
 			case <-arrived:
 				continue
@@ -80,24 +85,32 @@ func (r *relay[T]) deliver(ctx context.Context, c chan<- T, arrived <-chan struc
 		}
 		select {
 		case c <- v:
-			r.taken()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (r *relay[T]) oldest() (v T, waiting bool) {
+// next takes the oldest value out of the queue.
+func (r *relay[T]) next() (v T, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.pending) == 0 {
 		return v, false
 	}
-	return r.pending[0], true
+	v, r.pending = r.pending[0], r.pending[1:]
+	return v, true
 }
 
-func (r *relay[T]) taken() {
+// leave ends a delivery. What was offered and not taken is the oldest value again.
+func (r *relay[T]) leave(v T, offered, closed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pending = r.pending[1:]
+	if offered {
+		others := slices.DeleteFunc(r.pending, func(other T) bool { return other == v })
+		r.pending = slices.Insert(others, 0, v)
+	}
+	if closed {
+		r.unhook = nil
+	}
 }

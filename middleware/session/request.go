@@ -47,7 +47,7 @@ func (s *Session) serve(requests <-chan *gossh.Request) {
 			_ = s.conn.Close()
 			continue
 		}
-		s.reply(req, s.accept(req.Type, req.Payload))
+		s.reply(req, s.decide(req.Type, req.Payload))
 		// Only now: clients want the reply before the first byte.
 		if next := s.next; next != nil {
 			s.next = nil
@@ -66,12 +66,18 @@ func (s *Session) reply(req *gossh.Request, ok bool) {
 	}
 }
 
+// decide is accept; a panic in one of the server's callbacks is a "no" to what was asked of it, and nothing else.
+func (s *Session) decide(request string, payload []byte) (ok bool) {
+	defer rescue()
+	return s.accept(request, payload)
+}
+
 // accept does what a request asks for, and reports whether it may be done. All that it does not know is refused:
 // X11 and agent forwarding among it.
 func (s *Session) accept(request string, payload []byte) bool {
 	switch request {
 	case "shell":
-		return s.begin(request, "", "")
+		return len(payload) == 0 && s.begin(request, "", "")
 	case "exec":
 		// A malformed command is no shell, and neither is an empty one.
 		command, ok := parseString(payload, maxCommand)
@@ -90,14 +96,10 @@ func (s *Session) accept(request string, payload []byte) bool {
 		if !ok || !signals[ssh.Signal(name)] {
 			return false
 		}
-		s.signals.send(ssh.Signal(name))
-		return true
+		return s.signals.send(ssh.Signal(name), true)
 	case "break":
-		if s.breaks.send(true) {
-			return true
-		}
-		s.breaks.drop() // ignored while nobody listens, says ssh.Session
-		return false
+		var msg struct{ Milliseconds uint32 } // RFC 4335
+		return gossh.Unmarshal(payload, &msg) == nil && s.breaks.send(true, false)
 	}
 	return false
 }
@@ -108,17 +110,27 @@ func (s *Session) begin(request, command, subsystem string) bool {
 		return false
 	}
 	s.request, s.command, s.subsystem = request, command, subsystem
-	handler := s.srv.Handler
-	if special := s.srv.SubsystemHandlers[subsystem]; request == "subsystem" && special != nil {
-		handler = ssh.Handler(special)
+	defer func() {
+		if s.next == nil { // refused, and as if it had never been asked
+			s.request, s.command, s.subsystem = "", "", ""
+		}
+	}()
+	if s.srv.SessionRequestCallback == nil || s.srv.SessionRequestCallback(s, request) {
+		s.next = s.handler()
 	}
-	allowed := s.srv.SessionRequestCallback == nil || s.srv.SessionRequestCallback(s, request)
-	if !allowed || handler == nil {
-		s.request, s.command, s.subsystem = "", "", ""
-		return false
+	return s.next != nil
+}
+
+// handler returns who answers the request that was made. A subsystem that has no handler of its own is the server's.
+func (s *Session) handler() ssh.Handler {
+	if s.request == "subsystem" {
+		for _, name := range []string{s.subsystem, "default"} {
+			if special := s.srv.SubsystemHandlers[name]; special != nil {
+				return ssh.Handler(special)
+			}
+		}
 	}
-	s.next = handler
-	return true
+	return s.srv.Handler
 }
 
 // requestPTY parses a pty-req (RFC 4254 section 6.2) and puts it before the server's PtyCallback. One is enough: a

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,8 @@ import (
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/clean"
 )
 
 // PTY says what became of a session's wish for a terminal.
@@ -49,8 +52,11 @@ type Session struct {
 	handling sync.WaitGroup // the handler, once it was started
 	signals  relay[ssh.Signal]
 	breaks   relay[bool]
+	stdin    input
 	stdout   stream
 	stderr   stream
+	stderrIn input // no client sends any, and ssh.Session has it
+	eof      bool  // the end of both was sent; guarded as they are
 
 	mu       sync.Mutex
 	pty      PTY
@@ -65,6 +71,7 @@ var _ ssh.Session = (*Session)(nil)
 func newSession(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.Channel, connCtx ssh.Context, timeout time.Duration) *Session {
 	ctx, cancel := newContext(connCtx)
 	s := &Session{Channel: channel, srv: srv, conn: conn, ctx: ctx, cancel: cancel, timeout: timeout}
+	s.stdin.from, s.stderrIn.from = channel, channel.Stderr()
 	s.stdout = stream{sess: s, to: channel}
 	s.stderr = stream{sess: s, to: channel.Stderr()}
 	ctx.SetValue(ssh.ContextKeySession, s)
@@ -74,17 +81,22 @@ func newSession(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.Channel, 
 // run serves the session with the handler that its request asked for, and ends it.
 func (s *Session) run(handler ssh.Handler) {
 	defer func() {
-		// A panic that no layer caught ends this session, and nothing else.
-		if r := recover(); r != nil {
-			slog.Error("panic in session", "err", r, "stack", string(debug.Stack()))
-		}
 		_ = s.Exit(1) // an error where the session has ended as it should
 		// What the handler did not read is discarded, so that it does not stay in memory until the client has
 		// confirmed the close.
-		_, _ = io.Copy(io.Discard, s.Channel)
+		_, _ = io.Copy(io.Discard, s)
 	}()
+	defer rescue()
 	handler(s)
 	_ = s.Exit(0) // an error where the handler has said so itself
+}
+
+// rescue is deferred around code that is not this package's. A panic that no layer caught ends there, and the log
+// has its stack.
+func rescue() {
+	if r := recover(); r != nil {
+		slog.Error("panic in session", "err", clean.String(fmt.Sprint(r), 256), "stack", string(debug.Stack()))
+	}
 }
 
 // Exit sends the exit status and closes the channel, not the connection. A second call is an error and sends
@@ -112,7 +124,7 @@ func (s *Session) Exit(code int) error {
 	// the close has to do.
 	if s.stdout.mu.TryLock() {
 		if s.stderr.mu.TryLock() {
-			_ = s.Channel.CloseWrite()
+			_ = s.endOutput()
 			s.stderr.mu.Unlock()
 		}
 		s.stdout.mu.Unlock()
@@ -120,8 +132,9 @@ func (s *Session) Exit(code int) error {
 	return s.Close()
 }
 
-// hurry gives what is sent until stop is called the write timeout: then the channel is closed, which an honest
-// client confirms however full its window is, and after a second timeout the connection.
+// hurry gives what is sent until stop is called the write timeout: then the channel is closed, which a client can
+// confirm however full its window is, and after a second timeout the connection, which takes a write that is stuck
+// with it.
 func (s *Session) hurry() (stop func()) {
 	closeChannel := time.AfterFunc(s.timeout, func() {
 		s.giveUp(errUnread)
@@ -150,6 +163,9 @@ func (s *Session) Err() error {
 	return s.err
 }
 
+// Read reads the visitor's stdin.
+func (s *Session) Read(p []byte) (int, error) { return s.stdin.Read(p) }
+
 // Write writes to the visitor's stdout.
 func (s *Session) Write(p []byte) (int, error) { return s.stdout.Write(p) }
 
@@ -160,6 +176,15 @@ func (s *Session) CloseWrite() error {
 	s.stderr.mu.Lock()
 	defer s.stderr.mu.Unlock()
 	defer s.hurry()()
+	return s.endOutput()
+}
+
+// endOutput sends EOF, once. The caller holds both streams: x/crypto's note of it is not made for several goroutines.
+func (s *Session) endOutput() error {
+	if s.eof {
+		return nil
+	}
+	s.eof = true
 	return s.Channel.CloseWrite()
 }
 
@@ -168,7 +193,7 @@ func (s *Session) Stderr() io.ReadWriter {
 	return struct {
 		io.Reader
 		io.Writer
-	}{s.Channel.Stderr(), &s.stderr}
+	}{&s.stderrIn, &s.stderr}
 }
 
 // User returns the name that authentication verified.
@@ -183,8 +208,15 @@ func (s *Session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 // Environ returns what the client asked to have set, as "name=value".
 func (s *Session) Environ() []string { return slices.Clone(s.environ) }
 
-// Command returns the words of RawCommand.
-func (s *Session) Command() []string { return words(s.command) }
+// Command returns the words of RawCommand. A command that has none, since it is empty or ends inside a quote, is one
+// word as it came: for a handler that knows nothing of [Of], no words mean a shell.
+func (s *Session) Command() []string {
+	list := words(s.command)
+	if len(list) == 0 && s.request == "exec" {
+		return []string{s.command}
+	}
+	return list
+}
 
 // RawCommand returns the command of an exec request as it came.
 func (s *Session) RawCommand() string { return s.command }

@@ -16,6 +16,19 @@ var errUnread = errors.New("the client does not read its output")
 // the largest packet that RFC 4253 section 6.1 asks every client to take.
 const chunk = 32 << 10
 
+// input is one direction of input. At its end x/crypto wakes one reader and no other, so it lets in one at a time: a
+// goroutine that a handler left there would else wait for ever, or the session for it.
+type input struct {
+	mu   sync.Mutex
+	from io.Reader
+}
+
+func (in *input) Read(p []byte) (int, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.from.Read(p)
+}
+
 // stream is one direction of output: stdout, or stderr.
 type stream struct {
 	sess *Session
@@ -25,6 +38,7 @@ type stream struct {
 	cr      bool // the last byte written was a carriage return
 	sent    atomic.Int64
 	settled int64 // stdout's: how much of stderr the client has taken
+	silent  bool  // stdout's: the client does not say whether it has
 }
 
 // Write sends p, for a raw terminal with line ends it can show. Each chunk has the session's write timeout.
@@ -63,7 +77,7 @@ const settleTimeout = 2 * time.Second
 // terminal, are spared the round trip.
 func (s *Session) settle() {
 	said := s.stderr.sent.Load()
-	if s.stdout.settled == said || s.ptyState() == NotAsked {
+	if s.stdout.settled == said || s.stdout.silent || s.ptyState() == NotAsked {
 		return
 	}
 	s.stdout.settled = said
@@ -76,6 +90,7 @@ func (s *Session) settle() {
 	case <-answered:
 	case <-s.ctx.Done():
 	case <-time.After(settleTimeout):
+		s.stdout.silent = true // who did not answer once is not asked, nor waited for, again
 	}
 }
 

@@ -1,0 +1,108 @@
+package session
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+func TestParseModes(t *testing.T) {
+	for _, tt := range []struct {
+		encoded string
+		want    gossh.TerminalModes
+		ok      bool
+	}{
+		{"", gossh.TerminalModes{}, true},
+		{"\x00", gossh.TerminalModes{}, true},
+		{"\x01\x00\x00\x00\x03\x35\x00\x01\x02\x03\x00", gossh.TerminalModes{1: 3, 53: 0x10203}, true},
+		{"\x01\x00\x00\x00\x03", gossh.TerminalModes{1: 3}, true}, // no TTY_OP_END
+		{"\x01\x00\x00\x00\x03\x01\x00\x00\x00\x04", gossh.TerminalModes{1: 4}, true},
+		{"\x00\x01", gossh.TerminalModes{}, true},
+		{"\xa0\x01", gossh.TerminalModes{}, true}, // 160: not defined, and ends the list
+		{"\x9f\x00\x00\x00\x01", gossh.TerminalModes{159: 1}, true},
+		{"\x01", nil, false},
+		{"\x01\x00\x00\x00", nil, false},
+	} {
+		got, ok := parseModes(tt.encoded)
+		if ok != tt.ok || !maps.Equal(got, tt.want) {
+			t.Errorf("parseModes(%q) = %v, %v, want %v, %v", tt.encoded, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+func TestWindow(t *testing.T) {
+	before := ssh.Window{Width: 80, Height: 24, WidthPixels: 640, HeightPixels: 480}
+	for _, tt := range []struct {
+		columns, rows, width, height uint32
+		want                         ssh.Window
+	}{
+		{0, 0, 0, 0, before},
+		{132, 0, 0, 0, ssh.Window{Width: 132, Height: 24, WidthPixels: 640, HeightPixels: 480}},
+		{0, 50, 0, 9, ssh.Window{Width: 80, Height: 50, WidthPixels: 640, HeightPixels: 9}},
+		{1, 2, 3, 4, ssh.Window{Width: 1, Height: 2, WidthPixels: 3, HeightPixels: 4}},
+		{maxDimension + 1, 1<<32 - 1, 1<<32 - 1, 1 << 31, ssh.Window{
+			Width: maxDimension, Height: maxDimension, WidthPixels: 64 * maxDimension, HeightPixels: 64 * maxDimension,
+		}},
+	} {
+		if got := window(before, tt.columns, tt.rows, tt.width, tt.height); got != tt.want {
+			t.Errorf("window(%v) = %v, want %v", tt, got, tt.want)
+		}
+	}
+}
+
+// FuzzAccept puts two requests of a client before a session that has not begun, and looks at what it has become.
+func FuzzAccept(f *testing.F) {
+	text := func(s string) []byte { return gossh.Marshal(struct{ S string }{s}) }
+	terminal := append(append(text("xterm"), make([]byte, 16)...), text("\x01\x00\x00\x00\x03\x00")...)
+	for _, seed := range []struct {
+		request string
+		payload []byte
+	}{
+		{"shell", nil}, {"exec", text("ls")}, {"exec", nil}, {"exec", text("")}, {"subsystem", text("sftp")},
+		{"pty-req", terminal}, {"pty-req", terminal[:9]}, {"window-change", make([]byte, 16)},
+		{"env", append(text("LANG"), text("C")...)}, {"signal", text("INT")}, {"break", make([]byte, 4)},
+		{"x11-req", nil}, {"auth-agent-req@openssh.com", nil}, {"", []byte{0xff, 0xff, 0xff, 0xff}},
+	} {
+		f.Add(seed.request, seed.payload, "window-change", []byte(strings.Repeat("\xff", 16)))
+		f.Add("pty-req", terminal, seed.request, seed.payload)
+	}
+	f.Fuzz(func(t *testing.T, first string, firstPayload []byte, second string, secondPayload []byte) {
+		s := &Session{srv: &ssh.Server{Handler: func(ssh.Session) {}}}
+		s.accept(first, firstPayload)
+		begun := s.request
+		if s.accept(second, secondPayload); begun != "" && s.request != begun {
+			t.Errorf("a session that had begun with %q begins with %q", begun, s.request)
+		}
+		checkLimits(t, s)
+	})
+}
+
+func checkLimits(t *testing.T, s *Session) {
+	t.Helper()
+	if (s.request != "") != (s.next != nil) {
+		t.Errorf("request %q, and a handler: %v", s.request, s.next != nil)
+	}
+	if s.request != "exec" && s.command != "" || s.request != "subsystem" && s.subsystem != "" {
+		t.Errorf("request %q with command %q and subsystem %q", s.request, s.command, s.subsystem)
+	}
+	if s.request == "exec" && len(s.Command()) == 0 {
+		t.Errorf("exec %q looks like a shell", s.command)
+	}
+	if len(s.command) > maxCommand || len(s.subsystem) > maxSubsystem || len(s.terminal.Term) > maxTerm {
+		t.Errorf("a command of %d, a subsystem of %d, a TERM of %d bytes", len(s.command), len(s.subsystem), len(s.terminal.Term))
+	}
+	if w := s.terminal.Window; min(w.Width, w.Height, w.WidthPixels, w.HeightPixels) < 0 || max(w.Width, w.Height) > maxDimension {
+		t.Errorf("window %v", w)
+	}
+	if len(s.environ) > maxEnviron || len(strings.Join(s.environ, "")) > maxEnvironBytes {
+		t.Errorf("environment of %d variables", len(s.environ))
+	}
+	for _, variable := range s.environ {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.Contains(variable, "\x00") {
+			t.Errorf("environment variable %q", variable)
+		}
+	}
+}
