@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"net"
 	"sync"
 
@@ -17,8 +18,8 @@ type Hooks struct {
 	// Configure prepares the handshake: authentication callbacks and algorithms. It is called once for each
 	// connection, and at start with a context that belongs to none, to see what the layers have prepared.
 	Configure func(ctx ssh.Context, cfg *gossh.ServerConfig)
-	// Closed is called once for each connection that Accept has let in, when it is over. The error is why the
-	// handshake or the authentication failed, and nil where they succeeded.
+	// Closed is called once for each connection that Accept has let in, when it is over, be it that another layer
+	// refused it or that a panic ended it. The error is why nobody got in, and nil where authentication succeeded.
 	Closed func(ctx ssh.Context, err error)
 }
 
@@ -57,24 +58,27 @@ func (h Hooks) addAccept(srv *ssh.Server) {
 				return nil
 			}
 		}
-		served := h.Accept(ctx, conn)
-		if served == nil {
+		var served net.Conn
+		defer func() {
+			if served != nil {
+				return
+			}
 			_ = conn.Close()
 			if closed != nil {
-				closed(conn) // the library does not tell those who have let it in
+				closed(conn) // neither after a refusal nor after a panic does the library tell those who have let it in
 			}
-		}
+		}()
+		served = h.Accept(ctx, conn)
 		return served
 	}
 }
 
+// errHungUp is why a connection ended that neither succeeded nor failed at the handshake.
+var errHungUp = errors.New("hung up before the handshake was over")
+
 // addClosed brings together what the library tells in two callbacks, with the context that it tells in neither. The
 // address leads back to it: a connection returns the same pointer for as long as it lives, and no other one does.
 func (h Hooks) addClosed(srv *ssh.Server) Hooks {
-	type connection struct {
-		ctx ssh.Context
-		err error
-	}
 	var connections sync.Map // by the net.Addr of the peer
 	accept, closed := h.Accept, h.Closed
 	beforeFailed, beforeClosed := srv.ConnectionFailedCallback, srv.ConnectionCloseCallback
@@ -84,25 +88,40 @@ func (h Hooks) addClosed(srv *ssh.Server) Hooks {
 			conn = accept(ctx, conn)
 		}
 		if conn != nil {
-			connections.Store(conn.RemoteAddr(), &connection{ctx: ctx})
+			connections.Store(conn.RemoteAddr(), &visited{ctx: ctx})
 		}
 		return conn
 	}
 	srv.ConnectionFailedCallback = func(conn net.Conn, err error) {
 		if c, ok := connections.Load(conn.RemoteAddr()); ok {
-			c.(*connection).err = err
+			c.(*visited).err = err
 		}
 		if beforeFailed != nil {
 			beforeFailed(conn, err)
 		}
 	}
 	srv.ConnectionCloseCallback = func(conn net.Conn) {
-		if c, ok := connections.LoadAndDelete(conn.RemoteAddr()); ok {
-			closed(c.(*connection).ctx, c.(*connection).err)
-		}
 		if beforeClosed != nil {
-			beforeClosed(conn)
+			defer beforeClosed(conn) // even where this layer panics
+		}
+		if c, ok := connections.LoadAndDelete(conn.RemoteAddr()); ok {
+			closed(c.(*visited).ctx, c.(*visited).end())
 		}
 	}
 	return h
+}
+
+// visited is a connection that Accept has let in.
+type visited struct {
+	ctx ssh.Context
+	err error // what the library said of it
+}
+
+// end says why nobody got in. The library says nothing where a layer refused the connection or a panic ended it, and
+// sets the context's connection where somebody did.
+func (v *visited) end() error {
+	if v.err == nil && v.ctx.Value(ssh.ContextKeyConn) == nil {
+		return errHungUp
+	}
+	return v.err
 }

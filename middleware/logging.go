@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -130,11 +131,18 @@ func logSession(next ssh.Handler) ssh.Handler {
 	}
 }
 
-// reason says why a connection failed in fewer words than the library where it lists every attempt.
+// reason says why a connection failed in fewer words than the library where it lists every attempt, and every algorithm
+// of ours before the client's.
 func reason(err error) string {
 	var denied *gossh.ServerAuthError
-	if errors.As(err, &denied) {
+	var apart *gossh.AlgorithmNegotiationError
+	switch {
+	case errors.As(err, &denied) && strings.Contains(err.Error(), "too many authentication"):
+		return "too many authentication failures"
+	case errors.As(err, &denied):
 		return "left without authentication"
+	case errors.As(err, &apart):
+		return fmt.Sprintf("no common algorithm for %s: the client offers %q", apart.What, apart.RequestedAlgorithms)
 	}
 	return err.Error()
 }

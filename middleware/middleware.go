@@ -61,6 +61,9 @@ func Stack(handler ssh.Handler, layers ...Layer) ssh.Option {
 				backwards = slices.Insert(backwards, 1, layer.Session)
 			}
 		}
+		if srv.PasswordHandler != nil || srv.PublicKeyHandler != nil || srv.KeyboardInteractiveHandler != nil {
+			return errors.New("an ssh.Server handler authenticates and would override the layers: use Hooks.Configure")
+		}
 		if !authenticates(config(srv)) {
 			return errors.New("no layer authenticates: everybody would be let in")
 		}

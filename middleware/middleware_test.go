@@ -54,6 +54,7 @@ func TestStackAppliesServerHalvesOutermostFirst(t *testing.T) {
 func TestStackErrors(t *testing.T) {
 	broken := middleware.Layer{Name: "broken", Server: func(*ssh.Server) error { return errors.New("no such file") }}
 	yes := func(string, string) bool { return true }
+	wishPassword := middleware.Layer{Server: wish.WithPasswordAuth(func(ssh.Context, string) bool { return true })}
 	for _, tt := range []struct {
 		name   string
 		layers []middleware.Layer
@@ -62,6 +63,7 @@ func TestStackErrors(t *testing.T) {
 		{"nobody authenticates", []middleware.Layer{middleware.Greeting("hi")}, "no layer authenticates"},
 		{"no layers", nil, "no layer authenticates"},
 		{"a layer's error names it", []middleware.Layer{middleware.Open(), broken}, "layer broken: no such file"},
+		{"the library's own handlers override ours", []middleware.Layer{middleware.Password(yes), wishPassword}, "would override"},
 		{"two layers check passwords", []middleware.Layer{middleware.Password(yes), middleware.Password(yes)}, "layer password: another layer"},
 		{"an open door has no use for passwords", []middleware.Layer{middleware.Open(), middleware.Password(yes)}, "layer password: another layer"},
 		{"two layers decide on PTYs", []middleware.Layer{middleware.Open(), middleware.PTYNotice(), middleware.PTYNotice()}, "layer ptynotice: another layer"},

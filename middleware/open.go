@@ -1,6 +1,8 @@
 package middleware
 
 import (
+	"errors"
+
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -9,17 +11,23 @@ import (
 // password, any password, any key. It stands where Password would, for a door that is meant to be open, such as a
 // landing page. What a visitor says of themselves is then all that is known of them.
 func Open() Layer {
-	welcome := &gossh.Permissions{}
 	return Layer{
 		Name: "open",
-		Server: Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
-			cfg.NoClientAuth = true
-			cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return welcome, nil }
-			// Some clients never ask for "none" and go straight to what they have.
-			cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return welcome, nil }
-			cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
-				return welcome, nil
+		Server: func(srv *ssh.Server) error {
+			if authenticates(config(srv)) {
+				return errors.New("another layer authenticates, and this one would let everybody past it")
 			}
-		}}.Add,
+			return Hooks{Configure: letIn}.Add(srv)
+		},
 	}
+}
+
+func letIn(_ ssh.Context, cfg *gossh.ServerConfig) {
+	// Each visitor's own: what is known of one is no permission of the next.
+	welcome := func() (*gossh.Permissions, error) { return &gossh.Permissions{}, nil }
+	cfg.NoClientAuth = true
+	cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return welcome() }
+	// Some clients never ask for "none" and go straight to what they have.
+	cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return welcome() }
+	cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return welcome() }
 }

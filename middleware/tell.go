@@ -16,8 +16,7 @@ const narrowest = 20
 
 // Tell says text to the person behind a session: on stderr, so that stdout carries the message and nothing else.
 // For a visitor who asked for a terminal it wraps the text at the terminal's width and ends its lines with \r\n,
-// which is right on a raw terminal and on a cooked one; for a program they end as they are. A missing last line end
-// is added.
+// which is right on a raw terminal and on a cooked one; for a program they end in \n. A missing last line end is added.
 func Tell(sess ssh.Session, text string) {
 	_, _ = io.WriteString(sess.Stderr(), layOut(session.Of(sess), text))
 }

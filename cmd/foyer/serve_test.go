@@ -129,6 +129,7 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sshtest.Run(t, client, sshtest.Visit{}) // the library knows the connection no sooner than its first session
 	d.stop()
 	if err := <-d.served; err != nil {
 		t.Error(err)

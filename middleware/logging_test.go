@@ -1,0 +1,427 @@
+package middleware_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"charm.land/log/v2"
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/session"
+	"foyer/middleware/sshtest"
+)
+
+// event is a line of a log in JSON.
+type event map[string]any
+
+// logger returns a logger of everything, without times, in one of the formats.
+func logger(l *sshtest.Log, format log.Formatter) *log.Logger {
+	return log.NewWithOptions(l, log.Options{Level: log.DebugLevel, Formatter: format})
+}
+
+func events(t *testing.T, l *sshtest.Log) []event {
+	t.Helper()
+	var all []event
+	for line := range strings.Lines(l.String()) {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// take removes what differs from visit to visit, and reports whether it was as it should be: who connected from
+// where, and how long it took where the event has an end.
+func (e event) take(t *testing.T, addr string) (conn string) {
+	t.Helper()
+	conn, _ = e["conn"].(string)
+	if !regexp.MustCompile(`^[a-z2-7]{10}$`).MatchString(conn) || e["addr"] != addr {
+		t.Errorf("conn %q, addr %q in %v", conn, e["addr"], e)
+	}
+	_, timed := e["duration"]
+	if ended := strings.HasSuffix(e["msg"].(string), " closed"); timed != ended {
+		t.Errorf("duration: %t in %v", timed, e)
+	}
+	if timed {
+		if d, err := time.ParseDuration(e["duration"].(string)); err != nil || d < 0 || d > patience {
+			t.Errorf("duration %v in %v", e["duration"], e)
+		}
+	}
+	for _, key := range []string{"conn", "addr", "duration"} {
+		delete(e, key)
+	}
+	return conn
+}
+
+func TestLoggingTellsAVisit(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		visit  sshtest.Visit
+		known  event // of the session, beside user and client
+		status float64
+		bytes  float64
+	}{
+		{"shell", sshtest.Visit{}, event{"request": "shell", "pty": "none"}, 0, 4},
+		{"shell at a terminal", sshtest.Visit{Term: "xterm"}, event{"request": "shell", "pty": "refused"}, 0, 4},
+		{"exec", sshtest.Visit{Command: "rsync --server"}, event{"request": "exec", "command": "rsync --server", "pty": "none"}, 1, 71},
+		{"subsystem", sshtest.Visit{Subsystem: "sftp"}, event{"request": "subsystem", "command": "sftp", "pty": "none"}, 1, 71},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := sshtest.NewLog()
+			right := func(user, password string) bool { return user == "guest" && password == "s3cret" }
+			srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Recover(),
+				middleware.Logging(logger(l, log.JSONFormatter)), middleware.Password(right), refusePTY())
+			client, err := srv.Dial("guest", "s3cret")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := client.LocalAddr().String()
+			sshtest.Run(t, client, tt.visit)
+			l.Line(t, "session closed")
+			_ = client.Close()
+			l.Line(t, "connection closed")
+
+			who := event{"user": "guest", "client": "SSH-2.0-Go"}
+			sess := with(with(who, tt.known), event{"level": "info"})
+			want := []event{
+				{"level": "info", "msg": "connection accepted"},
+				with(who, event{"level": "debug", "msg": "authentication failed", "method": "none", "err": "ssh: no auth passed yet"}),
+				with(who, event{"level": "info", "msg": "authentication succeeded", "method": "password"}),
+				with(sess, event{"msg": "session opened"}),
+				with(sess, event{"msg": "session closed", "exit": tt.status, "bytes": tt.bytes}),
+				{"level": "info", "msg": "connection closed"},
+			}
+			got := events(t, l)
+			if len(got) != len(want) {
+				t.Fatalf("the log has %d lines, want %d:\n%s", len(got), len(want), l)
+			}
+			conn := got[0]["conn"]
+			for i := range got {
+				if c := got[i].take(t, addr); c != conn {
+					t.Errorf("line %d is of conn %v, the first of %v", i, c, conn)
+				}
+				if !maps.Equal(got[i], want[i]) {
+					t.Errorf("line %d is\n%v, want\n%v", i, got[i], want[i])
+				}
+			}
+			if strings.Contains(l.String(), "s3cret") {
+				t.Errorf("the log has the password:\n%s", l)
+			}
+		})
+	}
+}
+
+func with(e, more event) event {
+	e = maps.Clone(e)
+	maps.Copy(e, more)
+	return e
+}
+
+func TestLoggingTellsTheEndOfASession(t *testing.T) {
+	flood := func(sess ssh.Session) { _, _ = io.Copy(sess, neverEnding{}) }
+	for _, tt := range []struct {
+		name    string
+		handler ssh.Handler
+		layers  []middleware.Layer // outside Logging
+		want    []string
+	}{
+		{"an exit status", func(sess ssh.Session) { _ = sess.Exit(7) }, nil, []string{"exit=7"}},
+		{"a return", func(ssh.Session) {}, nil, []string{"exit=0", "bytes=0"}},
+		{"a return after an exit status", func(sess ssh.Session) { _ = sess.Exit(3); _ = sess.Exit(0) }, nil, []string{"exit=3"}},
+		{"a panic", func(ssh.Session) { panic("boom") }, []middleware.Layer{middleware.Recover()}, []string{"exit=1"}},
+		{"a client that does not read", flood, nil, []string{`err="the client does not read its output"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			captureLibraryLog(t)
+			l := sshtest.NewLog()
+			layers := append(tt.layers, middleware.Logging(l.Logger()), middleware.Open())
+			channels := &session.Channels{WriteTimeout: 50 * time.Millisecond}
+			srv := sshtest.Start(t, channels.Register, middleware.Stack(tt.handler, layers...))
+			channel, requests, err := enter(t, srv, "").OpenChannel("session", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go gossh.DiscardRequests(requests)
+			sshtest.Request(t, channel, "shell", nil)
+			l.Line(t, append(tt.want, "session closed")...)
+		})
+	}
+}
+
+// neverEnding is a stream without end.
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestLoggingTellsFailedAttempts(t *testing.T) {
+	l := sshtest.NewLog()
+	srv := sshtest.Serve(t, whoami, middleware.Logging(logger(l, log.JSONFormatter)),
+		middleware.Password(func(_, password string) bool { return password == "right" }))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	addr := client.conn.LocalAddr().String()
+	for _, attempt := range []func() (bool, error){
+		func() (bool, error) { return client.attempt("root", "ssh-connection", "none", nil) },
+		func() (bool, error) { return client.password("root", "hunter2") },
+		func() (bool, error) { return client.publicKey("admin", sshtest.HostKey(t)) },
+		func() (bool, error) { return client.attempt("admin", "ssh-connection", "hostbased", nil) },
+	} {
+		if in, err := attempt(); in || err != nil {
+			t.Fatalf("let in %t, error %v", in, err)
+		}
+	}
+	_ = client.conn.Close()
+	l.Line(t, "connection closed")
+
+	failed := event{"level": "warn", "msg": "authentication failed", "client": "SSH-2.0-raw"}
+	want := []event{
+		{"level": "info", "msg": "connection accepted"},
+		with(failed, event{"level": "debug", "user": "root", "method": "none", "err": "ssh: no auth passed yet"}),
+		with(failed, event{"user": "root", "method": "password", "err": "wrong password"}),
+		with(failed, event{"user": "admin", "method": "publickey", "err": "ssh: publickey auth not configured"}),
+		with(failed, event{"user": "admin", "method": "hostbased", "err": `ssh: unknown method "hostbased"`}),
+		{"level": "info", "msg": "connection closed", "err": "left without authentication"},
+	}
+	got := events(t, l)
+	for _, e := range got {
+		e.take(t, addr)
+	}
+	if !slices.EqualFunc(got, want, maps.Equal[event, event]) {
+		t.Errorf("the log has\n%v, want\n%v", got, want)
+	}
+	if strings.Contains(l.String(), "hunter2") {
+		t.Errorf("the log has a password:\n%s", l)
+	}
+}
+
+// Only a "none" that asks what else there is is no failure, and Logging is not the only one who hears of attempts.
+func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
+	l, attempts := sshtest.NewLog(), make(chan string, 10)
+	other := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.AuthLogCallback = func(_ gossh.ConnMetadata, method string, _ error) { attempts <- method }
+	}}.Add}
+	odd := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.NoClientAuth = true
+		cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return nil, errors.New("not today") }
+		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, gossh.ErrNoAuth }
+	}}.Add}
+	srv := sshtest.Serve(t, whoami, other, middleware.Logging(l.Logger()), odd)
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	_, _ = client.attempt("guest", "ssh-connection", "none", nil)
+	_, _ = client.password("guest", "right")
+	l.Line(t, "level=warn", "authentication failed", "method=none", `err="not today"`)
+	l.Line(t, "level=warn", "authentication failed", "method=password")
+	if first, second := receive(t, attempts), receive(t, attempts); first != "none" || second != "password" {
+		t.Errorf("the other layer heard of %s and %s", first, second)
+	}
+}
+
+func TestLoggingTellsFailedHandshakes(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		knock func(t *testing.T, srv *sshtest.Server)
+		err   string
+	}{
+		{"hung up at once", func(t *testing.T, srv *sshtest.Server) { hangUp(dialTCP(t, srv)) }, "EOF"},
+		{"another protocol", func(t *testing.T, srv *sshtest.Server) {
+			conn := dialTCP(t, srv)
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n"+strings.Repeat("x", 300))
+			_, _ = io.Copy(io.Discard, conn) // until it hangs up
+		}, "ssh: overflow reading version string"},
+		{"a version and nothing else", func(t *testing.T, srv *sshtest.Server) {
+			conn := dialTCP(t, srv)
+			_, _ = io.WriteString(conn, "SSH-2.0-scanner\r\n")
+			hangUp(conn)
+		}, "EOF"},
+		{"nothing in common", func(t *testing.T, srv *sshtest.Server) {
+			if _, err := dialRaw(t, srv, "SSH-2.0-old", "diffie-hellman-group1-sha1"); err == nil {
+				t.Error("agreed on keys")
+			}
+		}, `no common algorithm for key exchange: the client offers ["diffie-hellman-group1-sha1"]`},
+		{"a packet that is too long", func(t *testing.T, srv *sshtest.Server) {
+			conn := dialTCP(t, srv)
+			_, _ = io.WriteString(conn, "SSH-2.0-scanner\r\n\xff\xff\xff\xff\xff\xff\xff\xff")
+			_, _ = io.Copy(io.Discard, conn)
+		}, "ssh: invalid packet length"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := sshtest.NewLog()
+			srv := sshtest.Serve(t, whoami, middleware.Logging(logger(l, log.JSONFormatter)), middleware.Open())
+			tt.knock(t, srv)
+			l.Line(t, "connection closed")
+			got := events(t, l)
+			if len(got) != 2 || got[0]["conn"] != got[1]["conn"] || got[1]["level"] != "info" ||
+				!strings.Contains(fmt.Sprint(got[1]["err"]), tt.err) {
+				t.Errorf("no %q at the end of the log:\n%s", tt.err, l)
+			}
+		})
+	}
+}
+
+func TestLoggingTellsSessionsApart(t *testing.T) {
+	const sessions = 10
+	l := sshtest.NewLog()
+	srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Logging(logger(l, log.JSONFormatter)), middleware.Open(), meet(2*sessions))
+	clients := []*gossh.Client{enter(t, srv, "user-0"), enter(t, srv, "user-1")}
+	atOnce(2*sessions, func(i int) {
+		sshtest.Run(t, clients[i%2], sshtest.Visit{Command: fmt.Sprintf("command-%d", i)})
+		l.Line(t, "session closed", fmt.Sprintf(`"command-%d"`, i))
+	})
+	conns := map[string]string{}  // of users
+	told := map[string][]string{} // of commands
+	for _, e := range events(t, l) {
+		command, ok := e["command"].(string)
+		if !ok {
+			continue
+		}
+		conns[e["user"].(string)] += e["conn"].(string) + " "
+		told[command] = append(told[command], fmt.Sprint(e["user"], " ", e["msg"]))
+	}
+	for i := range 2 * sessions {
+		want := []string{fmt.Sprintf("user-%d session opened", i%2), fmt.Sprintf("user-%d session closed", i%2)}
+		if got := told[fmt.Sprintf("command-%d", i)]; !slices.Equal(got, want) {
+			t.Errorf("session %d: %q", i, got)
+		}
+	}
+	for user, all := range conns {
+		if first, _, _ := strings.Cut(all, " "); all != strings.Repeat(first+" ", 2*sessions) {
+			t.Errorf("the lines of %s are of several connections: %s", user, all)
+		}
+	}
+	if conns["user-0"] == conns["user-1"] {
+		t.Errorf("two connections have one name: %v", conns)
+	}
+}
+
+// nasty is what a peer may put wherever it may put anything: a forged line, fields, escape sequences of 7 and 8 bits,
+// bidirectional marks, bytes that are no text, quotes, and a backslash in the wrong place.
+const nasty = "x\x1b[2J\u009b2J\x00\x7f\u202e\u2028\xff\xfe\r\nINFO forged user=admin exit=0\t\",\"user\":\"admin\" user=\"admin\\"
+
+// Wherever a peer puts something nasty, the log has the lines and the fields that it has for something plain.
+func TestLoggingIsNotForged(t *testing.T) {
+	for format, name := range map[log.Formatter]string{
+		log.TextFormatter: "text", log.LogfmtFormatter: "logfmt", log.JSONFormatter: "json",
+	} {
+		t.Run(name, func(t *testing.T) {
+			plain := shapes(logOfVisits(t, format, "plain"), format)
+			got := logOfVisits(t, format, nasty)
+			if !slices.Equal(shapes(got, format), plain) {
+				t.Errorf("the log is\n%s, and should have lines of the fields\n%s", got, strings.Join(plain, "\n"))
+			}
+			for line := range strings.Lines(got) {
+				if len(line) > 2<<10 {
+					t.Errorf("a line of %d bytes: %.100q…", len(line), line)
+				}
+				for _, r := range strings.TrimSuffix(line, "\n") {
+					if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+						t.Errorf("%U in %q", r, line)
+					}
+				}
+			}
+		})
+	}
+}
+
+// logOfVisits puts text into everything that a peer chooses, and returns what is logged of it.
+func logOfVisits(t *testing.T, format log.Formatter, text string) string {
+	l, closed := sshtest.NewLog(), make(chan struct{}, 10)
+	outermost := middleware.Layer{Server: middleware.Hooks{Closed: func(ssh.Context, error) { closed <- struct{}{} }}.Add}
+	verify := func(user, password string) bool { return password == "right" }
+	srv := sshtest.Serve(t, middleware.Message(""), outermost, middleware.Recover(), middleware.Logging(logger(l, format)), middleware.Password(verify))
+	long := text + strings.Repeat("A\n", 2<<10)
+
+	sessions := func(t *testing.T) {
+		client, err := srv.Dial(text, "right")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		sshtest.Run(t, client, sshtest.Visit{Command: long, Term: text, Env: []string{text + "=" + text}})
+		l.Line(t, "session closed", "exec")
+		sshtest.Run(t, client, sshtest.Visit{Subsystem: text[:min(len(text), 60)]})
+		l.Line(t, "session closed", "subsystem")
+	}
+	version := func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-"+strings.NewReplacer("\n", "", "\r", "\x1b").Replace(text))
+		defer func() { _ = client.conn.Close() }()
+		if in, err := client.password(text, "right"); err != nil || !in {
+			t.Fatalf("let in %t, error %v", in, err)
+		}
+		if err := client.openShell(); err != nil {
+			t.Fatal(err)
+		}
+		l.Line(t, "session closed", "shell")
+	}
+	attempts := func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-raw")
+		defer func() { _ = client.conn.Close() }()
+		_, _ = client.attempt(text, "ssh-connection", long, nil)
+		_, _ = client.password(long, "wrong")
+		_, _ = client.attempt(text, long, "password", nil) // an unknown service ends the connection
+	}
+	disconnect := func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-raw")
+		client.write(append([]byte{msgDisconnect}, gossh.Marshal(struct {
+			Reason            uint32
+			Message, Language string
+		}{11, long, ""})...))
+		_, _ = client.read()
+	}
+	algorithms := func(t *testing.T) { _, _ = dialRaw(t, srv, "SSH-2.0-raw", text) }
+	for _, knock := range []func(*testing.T){sessions, version, attempts, disconnect, algorithms} {
+		knock(t)
+		receive(t, closed)
+	}
+	return l.String()
+}
+
+var (
+	escaped  = regexp.MustCompile(`\\.`)
+	quoted   = regexp.MustCompile(`"[^"]*"`)
+	keys     = regexp.MustCompile(`^[A-Z]{4} |[a-z]+=`)
+	jsonKeys = regexp.MustCompile(`"[a-z]+":`)
+)
+
+// shapes returns the keys of each line, sorted: two events may come in either order.
+func shapes(text string, format log.Formatter) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		line = escaped.ReplaceAllString(line, "")
+		found := jsonKeys.FindAllString(line, -1)
+		if format != log.JSONFormatter {
+			found = keys.FindAllString(quoted.ReplaceAllString(line, ""), -1)
+		}
+		all = append(all, strings.Join(found, " "))
+	}
+	return slices.Sorted(slices.Values(all))
+}
+
+func TestLogger(t *testing.T) {
+	if middleware.Logger(context.Background()) != log.Default() {
+		t.Error("the logger of a context without a connection is not the default one")
+	}
+	same := make(chan bool, 1)
+	srv := sshtest.Serve(t, func(sess ssh.Session) { same <- middleware.Logger(sess.Context()) == log.Default() }, middleware.Open())
+	srv.Visit(t, sshtest.Visit{})
+	if !receive(t, same) {
+		t.Error("the logger of a session without a Logging layer is not the default one")
+	}
+	l := sshtest.NewLog()
+	srv = sshtest.Serve(t, func(sess ssh.Session) { middleware.Logger(sess.Context()).Warn("custom", "key", "value") },
+		middleware.Logging(l.Logger()), middleware.Open())
+	srv.Visit(t, sshtest.Visit{})
+	l.Line(t, "level=warn", "msg=custom", "conn=", "addr=127.0.0.1:", "key=value")
+}

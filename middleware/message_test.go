@@ -1,0 +1,64 @@
+package middleware_test
+
+import (
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+func TestMessage(t *testing.T) {
+	const simple = "This session is very simple.  Goodbye!\r\n"
+	const noCommands = "You are in, but this door runs no commands and transfers no files."
+	granting := sshtest.Serve(t, middleware.Message(middleware.SimpleMessage), middleware.Open())
+	refusing := sshtest.Serve(t, middleware.Message(middleware.SimpleMessage), middleware.Open(), refusePTY())
+	for _, tt := range []struct {
+		name  string
+		srv   *sshtest.Server
+		visit sshtest.Visit
+		want  sshtest.Result
+	}{
+		{"shell", granting, sshtest.Visit{}, sshtest.Result{Stdout: simple}},
+		{"shell with a PTY", granting, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple, PTY: true}},
+		{"shell without the PTY it asked for", refusing, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple}},
+		{"exec", granting, sshtest.Visit{Command: "git-upload-pack '/x.git'"}, sshtest.Result{
+			Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1,
+		}},
+		{"exec with a PTY", granting, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
+			Stderr: noCommands + "\r\n" + simple, Status: 1, PTY: true,
+		}},
+		{"exec without the PTY it asked for", refusing, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
+			Stderr: noCommands + "\r\n" + simple, Status: 1,
+		}},
+		{"subsystem", granting, sshtest.Visit{Subsystem: "sftp"}, sshtest.Result{
+			Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, tt.srv.Visit(t, tt.visit), tt.want)
+		})
+	}
+	t.Run("exec of an empty command is not a shell", func(t *testing.T) {
+		got := visit(t, enter(t, granting, ""), func(sess *gossh.Session) error { return sess.Start("") })
+		expect(t, got, sshtest.Result{Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1})
+	})
+}
+
+func TestMessageText(t *testing.T) {
+	const noCommands = "You are in, but this door runs no commands and transfers no files.\n"
+	for _, tt := range []struct{ name, text, shell, terminal, exec string }{
+		{"no line end", "Bye", "Bye", "Bye", noCommands + "Bye\n"},
+		{"several lines", "a\nb\n", "a\nb\n", "a\r\nb\r\n", noCommands + "a\nb\n"},
+		{"nothing", "", "", "", noCommands},
+		{"bytes that are no text", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\r\n", noCommands + "\x00\xff\x1b[1m\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := sshtest.Serve(t, middleware.Message(tt.text), middleware.Open())
+			expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: tt.shell})
+			expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: tt.terminal, PTY: true})
+			expect(t, srv.Visit(t, sshtest.Visit{Command: "ls"}), sshtest.Result{Stderr: tt.exec, Status: 1})
+		})
+	}
+}

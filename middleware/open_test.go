@@ -1,0 +1,82 @@
+package middleware_test
+
+import (
+	"strings"
+	"testing"
+
+	"charm.land/ssh"
+	"charm.land/wish/v2"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+func TestOpenLetsEverybodyIn(t *testing.T) {
+	l := sshtest.NewLog()
+	served := make(chan string, 1)
+	note := func(sess ssh.Session) { served <- sess.User() }
+	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), middleware.Open())
+	for _, tt := range []struct {
+		method, user string
+		attempt      func(c *rawClient, user string) (bool, error)
+	}{
+		{"none", "nobody", func(c *rawClient, user string) (bool, error) {
+			return c.attempt(user, "ssh-connection", "none", nil)
+		}},
+		{"password", "petra", func(c *rawClient, user string) (bool, error) { return c.password(user, "whatever") }},
+		{"publickey", "kai", func(c *rawClient, user string) (bool, error) { return c.publicKey(user, sshtest.HostKey(t)) }},
+	} {
+		t.Run(tt.method, func(t *testing.T) {
+			client := mustDialRaw(t, srv, "SSH-2.0-raw")
+			if in, err := tt.attempt(client, tt.user); err != nil || !in {
+				t.Fatalf("let in %t, error %v", in, err)
+			}
+			l.Line(t, "authentication succeeded", "user="+tt.user, "method="+tt.method)
+			if err := client.openShell(); err != nil {
+				t.Fatal(err)
+			}
+			if got := receive(t, served); got != tt.user {
+				t.Errorf("served as %q", got)
+			}
+		})
+	}
+}
+
+func TestOpenToTheGoClient(t *testing.T) {
+	srv := sshtest.Serve(t, whoami, middleware.Open())
+	for _, user := range []string{"guest", "Zoë 東京"} {
+		expect(t, srv.Visit(t, sshtest.Visit{User: user}), sshtest.Result{Stdout: user})
+	}
+}
+
+// What one visitor was granted is not granted to the next.
+func TestOpenGrantsToEachTheirOwn(t *testing.T) {
+	grant := func(sess ssh.Session) {
+		granted := sess.Context().Permissions()
+		_, _ = sess.Write([]byte(granted.Extensions["granted"]))
+		granted.Extensions = map[string]string{"granted": "everything"}
+	}
+	srv := sshtest.Serve(t, grant, middleware.Open())
+	for range 2 {
+		expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{})
+	}
+}
+
+// Open never silently lets everybody past a layer that checks them.
+func TestOpenRefusesToStandBesideAuthentication(t *testing.T) {
+	never := func(string, string) bool { return false }
+	for _, tt := range []struct {
+		name  string
+		other middleware.Layer
+	}{
+		{"password", middleware.Password(never)},
+		{"open", middleware.Open()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := wish.NewServer(withKey(t), middleware.Stack(whoami, tt.other, middleware.Open()))
+			if err == nil || !strings.Contains(err.Error(), "layer open: another layer authenticates") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

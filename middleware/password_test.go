@@ -1,0 +1,175 @@
+package middleware_test
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+// users is what a Password layer asks: it knows the password of each, and remembers who was asked for.
+type users struct {
+	passwords map[string]string
+	mu        sync.Mutex
+	asked     []string
+}
+
+func (u *users) verify(user, password string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = append(u.asked, user)
+	known, ok := u.passwords[user]
+	return ok && known == password
+}
+
+// answered returns who was asked for so far.
+func (u *users) answered() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.asked)
+}
+
+// whoami is a handler that says who it serves.
+func whoami(sess ssh.Session) { _, _ = io.WriteString(sess, sess.User()) }
+
+func TestPassword(t *testing.T) {
+	longest := strings.Repeat("p", 1<<10)
+	longName := strings.Repeat("u", 256)
+	known := map[string]string{"alice": "correct horse", "max": longest, longName: "x", "over": longest + "p", longName + "u": "x", "empty": ""}
+	for _, tt := range []struct {
+		name, user, password string
+		asked, in            bool
+	}{
+		{"the right password", "alice", "correct horse", true, true},
+		{"the wrong password", "alice", "correct horsf", true, false},
+		{"an empty password", "alice", "", true, false},
+		{"an empty password that is right", "empty", "", true, true},
+		{"a user who does not exist", "mallory", "correct horse", true, false},
+		{"the longest password", "max", longest, true, true},
+		{"a password that is too long", "over", longest + "p", false, false},
+		{"the longest name", longName, "x", true, true},
+		{"a name that is too long", longName + "u", "x", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			u := &users{passwords: known}
+			srv := sshtest.Serve(t, whoami, middleware.Password(u.verify))
+			client, err := srv.Dial(tt.user, tt.password)
+			if in := err == nil; in != tt.in {
+				t.Fatalf("Dial returned %v", err)
+			}
+			if asked := slices.Contains(u.answered(), tt.user); asked != tt.asked {
+				t.Errorf("verify was asked: %t", asked)
+			}
+			if tt.in {
+				expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: tt.user})
+				_ = client.Close()
+			}
+		})
+	}
+}
+
+// github.com/charmbracelet/ssh, fixed in charm.land/ssh 0.4: authenticate as one user, be served as another.
+func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
+	l := sshtest.NewLog()
+	u := &users{passwords: map[string]string{"alice": "a", "root": "r"}}
+	served := make(chan string, 1)
+	note := func(sess ssh.Session) { served <- sess.User() + " " + sess.Context().User() }
+	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), middleware.Password(u.verify))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	for _, attempt := range []struct {
+		user, password string
+		in             bool
+	}{
+		{"root", "guess", false},
+		{"alice", "r", false}, // root's
+		{"root", "a", false},  // alice's
+		{"alice", "a", true},
+	} {
+		if in, err := client.password(attempt.user, attempt.password); err != nil || in != attempt.in {
+			t.Fatalf("%+v: let in %t, error %v", attempt, in, err)
+		}
+	}
+	if got, want := strings.Join(u.answered(), " "), "root alice root alice"; got != want {
+		t.Errorf("verified as %q, want %q", got, want)
+	}
+	l.Line(t, "authentication succeeded", "user=alice")
+	if err := client.openShell(); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, served); got != "alice alice" {
+		t.Errorf("served as %q", got)
+	}
+}
+
+func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
+	u := &users{passwords: map[string]string{"alice": "a"}}
+	log := sshtest.NewLog()
+	srv := sshtest.Serve(t, whoami, middleware.Logging(log.Logger()), middleware.Password(u.verify))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	for i := range 6 {
+		in, err := client.password("alice", "guess")
+		if in || (err != nil) != (i == 5) {
+			t.Fatalf("attempt %d: let in %t, error %v", i+1, in, err)
+		}
+	}
+	if _, err := client.password("alice", "a"); err == nil {
+		t.Error("a seventh attempt was answered")
+	}
+	if got := len(u.answered()); got != 6 {
+		t.Errorf("verify was asked %d times", got)
+	}
+	log.Line(t, "connection closed", "too many authentication failures")
+}
+
+func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
+	everybody := &users{passwords: map[string]string{"guest": ""}}
+	srv := sshtest.Serve(t, whoami, middleware.Password(everybody.verify))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	for _, attempt := range []func() (bool, error){
+		func() (bool, error) { return client.attempt("guest", "ssh-connection", "none", nil) },
+		func() (bool, error) { return client.publicKey("guest", sshtest.HostKey(t)) },
+		func() (bool, error) {
+			return client.attempt("guest", "ssh-connection", "keyboard-interactive", gossh.Marshal(struct{ Language, Hints string }{}))
+		},
+	} {
+		if in, err := attempt(); in || err != nil {
+			t.Errorf("let in %t, error %v", in, err)
+		}
+	}
+	if got := everybody.answered(); got != nil {
+		t.Errorf("verify was asked for %q", got)
+	}
+}
+
+func TestPasswordSurvivesAPanic(t *testing.T) {
+	libraryLog := captureLibraryLog(t)
+	l := sshtest.NewLog()
+	verify := func(_, password string) bool {
+		if password == "panic" {
+			panic(errors.New("hash of no known kind"))
+		}
+		return true
+	}
+	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), middleware.Password(verify))
+	before, err := srv.Dial("early", "fine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client, err := srv.Dial("guest", "panic"); err == nil {
+		_ = client.Close()
+		t.Error("a verify that panics let somebody in")
+	}
+	l.Line(t, "connection closed", `err="hung up before the handshake was over"`)
+	libraryLog.Line(t, "panic serving connection", "hash of no known kind")
+	expect(t, sshtest.Run(t, before, sshtest.Visit{}), sshtest.Result{Stdout: "early"})
+	expect(t, srv.Visit(t, sshtest.Visit{User: "late"}), sshtest.Result{Stdout: "late"})
+	_ = before.Close()
+}

@@ -1,0 +1,149 @@
+package middleware_test
+
+import (
+	"bytes"
+	"errors"
+	"log"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// captureLibraryLog returns what charm.land/ssh logs until the test ends, panics that it has contained among it.
+func captureLibraryLog(t testing.TB) *sshtest.Log {
+	l := sshtest.NewLog()
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(l, nil)))
+	t.Cleanup(func() {
+		slog.SetDefault(before)
+		log.SetOutput(os.Stderr) // SetDefault redirects it, and not back
+	})
+	return l
+}
+
+// refusePTY returns a layer that refuses every PTY and says nothing.
+func refusePTY() middleware.Layer {
+	return middleware.Layer{Server: func(srv *ssh.Server) error {
+		srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { return false }
+		return nil
+	}}
+}
+
+// expect compares what a visitor got with what they should.
+func expect(t testing.TB, got, want sshtest.Result) {
+	t.Helper()
+	if got != want {
+		t.Errorf("the visitor got %#v\nwant            %#v", got, want)
+	}
+}
+
+// enter opens a connection for several visits, closed with the test.
+func enter(t testing.TB, srv *sshtest.Server, user string) *gossh.Client {
+	t.Helper()
+	client, err := srv.Dial(user, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// atTerminal is the visit of a shell at a terminal with any name and any width, which sshtest.Visit cannot have.
+func atTerminal(t testing.TB, client *gossh.Client, term string, width int, env ...string) sshtest.Result {
+	t.Helper()
+	var pty bool
+	got := visit(t, client, func(sess *gossh.Session) error {
+		for _, variable := range env {
+			name, value, _ := strings.Cut(variable, "=")
+			if err := sess.Setenv(name, value); err != nil {
+				return err
+			}
+		}
+		pty = sess.RequestPty(term, 24, width, nil) == nil
+		return sess.Shell()
+	})
+	got.PTY = pty
+	return got
+}
+
+// visit makes a visit that begins with start, and waits for its end.
+func visit(t testing.TB, client *gossh.Client, start func(*gossh.Session) error) sshtest.Result {
+	t.Helper()
+	sess, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sess.Close() }()
+	var stdout, stderr bytes.Buffer
+	sess.Stdout, sess.Stderr = &stdout, &stderr
+	if err := start(sess); err != nil {
+		t.Fatal(err)
+	}
+	status := 0
+	var exit *gossh.ExitError
+	switch err := sess.Wait(); {
+	case errors.As(err, &exit):
+		status = exit.ExitStatus()
+	case err != nil:
+		status = -1
+	}
+	return sshtest.Result{Stdout: stdout.String(), Stderr: stderr.String(), Status: status}
+}
+
+// receive returns the next value of c.
+func receive[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+// meet returns a layer at which sessions wait until n of them have come, again and again.
+func meet(n int) middleware.Layer {
+	var mu sync.Mutex
+	waiting, complete := 0, make(chan struct{})
+	arrive := func() <-chan struct{} {
+		mu.Lock()
+		defer mu.Unlock()
+		here := complete
+		if waiting++; waiting == n {
+			close(complete)
+			waiting, complete = 0, make(chan struct{})
+		}
+		return here
+	}
+	return middleware.Layer{Session: func(next ssh.Handler) ssh.Handler {
+		return func(sess ssh.Session) {
+			select {
+			case <-arrive():
+			case <-time.After(patience):
+			}
+			next(sess)
+		}
+	}}
+}
+
+// atOnce calls do with 0 to n-1, all at once, and returns when the last has.
+func atOnce(n int, do func(int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { do(i) })
+	}
+	all.Wait()
+}
