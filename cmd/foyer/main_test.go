@@ -14,6 +14,8 @@ import (
 
 // The stories in testdata/script run the real programs: this test binary as foyer, and the system's ssh.
 func TestMain(m *testing.M) {
+	// A program built with -race sleeps for a second before it exits, and stories run many.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){
 		"foyer": main,
 		// ssh asks this for the password (SSH_ASKPASS).
@@ -27,6 +29,7 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("SSH_ASKPASS", "askpass")
 			env.Setenv("SSH_ASKPASS_REQUIRE", "force")
 			env.Values[storyKey] = &story{}
