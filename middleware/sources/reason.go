@@ -1,0 +1,28 @@
+package sources
+
+import "sync/atomic"
+
+// Reason is what a source was last penalised for, by the names that sshd_config(5) has for them.
+type Reason uint8
+
+const (
+	NoAuth        Reason = iota // left without an attempt to authenticate
+	AuthFail                    // left after attempts that all failed
+	InvalidUser                 // left after an attempt as a user who does not exist
+	GraceExceeded               // was not authenticated in time
+
+	reasons // is how many there are
+)
+
+// String returns sshd's keyword.
+func (r Reason) String() string {
+	return [...]string{"noauth", "authfail", "invaliduser", "grace-exceeded"}[r]
+}
+
+// Counts counts the connections that a [Ledger] has refused.
+type Counts struct {
+	refused [reasons]atomic.Uint64
+}
+
+// Refused returns how many of them came from sources whose last penalty was for reason.
+func (c *Counts) Refused(reason Reason) uint64 { return c.refused[reason].Load() }
