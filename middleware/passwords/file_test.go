@@ -7,11 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -210,43 +208,6 @@ func TestRereadPlainTextNotAllowed(t *testing.T) {
 		t.Fatalf("warned %v, want once", warned)
 	}
 	wantError(t, warned[0], "is plain text", "run: foyer user hash")
-}
-
-// gauge counts how many of its Match are at work at once.
-type gauge struct{ now, most, all atomic.Int64 }
-
-func (g *gauge) Match(string) bool {
-	n := g.now.Add(1)
-	defer g.now.Add(-1)
-	for most := g.most.Load(); n > most && !g.most.CompareAndSwap(most, n); most = g.most.Load() {
-	}
-	runtime.Gosched()
-	g.all.Add(1)
-	return true
-}
-
-// A thousand guessers must not hash all at once; and those who guess at nobody do the same work.
-func TestVerifyQueues(t *testing.T) {
-	f := open(t, newFile(t, "ada:"+cheapArgon), Options{})
-	var g gauge
-	f.good.byName["ada"] = entry{"ada", 1, secret{"gauge", &g}}
-	f.good.decoy = secret{"gauge", &g}
-	var wg sync.WaitGroup
-	for i := range 1000 {
-		wg.Go(func() {
-			user := []string{"ada", "nobody"}[i%2]
-			if f.Verify(user, "guess") != (user == "ada") {
-				t.Errorf("%s: wrong answer", user)
-			}
-		})
-	}
-	wg.Wait()
-	if most, limit := g.most.Load(), int64(runtime.GOMAXPROCS(0)); most > limit {
-		t.Errorf("%d hashes at once, want at most %d", most, limit)
-	}
-	if g.all.Load() != 1000 {
-		t.Errorf("%d hashes for 1000 guesses", g.all.Load())
-	}
 }
 
 // Readers never see half a file while it is being edited.

@@ -26,7 +26,7 @@ type entry struct {
 type table struct {
 	entries []entry
 	byName  map[string]entry
-	decoy   secret // stands in for the secret of a user who is not there
+	logins  logins
 }
 
 // split cuts data into lines, without the byte order mark that Windows editors put first.
@@ -93,7 +93,7 @@ func checkName(name string) error {
 
 // parse reads lines, plain-text secrets included. It hashes nothing, and what it accepts is safe to hash.
 func parse(path string, lines []line) (*table, error) {
-	t := &table{byName: map[string]entry{}, decoy: plainSecret("")}
+	t := &table{byName: map[string]entry{}}
 	for _, l := range lines {
 		if l.comment() {
 			continue
@@ -115,19 +115,20 @@ func (t *table) add(e entry) error {
 	}
 	t.entries = append(t.entries, e)
 	t.byName[e.name] = e
-	// The last hash: new lines go to the end, so it is of the kind in use. Plain text stands in where
-	// there is nothing but plain text, because a hash would give away by its time that nobody is there.
-	if !e.plain() || t.decoy.plain() {
-		t.decoy = e.secret
-	}
 	return nil
 }
 
-func (t *table) lookup(user string) (s secret, known bool) {
-	if e, ok := t.byName[user]; ok {
+// lookup returns the secret of user or, for one who is not there, that of the user whom deal picks: an unknown name is
+// of the kind that a known one would be, as often as a known one is. In an empty file there is no secret to keep.
+func (t *table) lookup(user string, deal uint64) (s secret, known bool) {
+	e, known := t.byName[user]
+	switch {
+	case known:
 		return e.secret, true
+	case len(t.entries) == 0:
+		return plainSecret(""), false
 	}
-	return t.decoy, false
+	return t.entries[deal%uint64(len(t.entries))].secret, false
 }
 
 // load is parse for a server: it refuses plain text unless that was asked for.

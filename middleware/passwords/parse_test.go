@@ -66,16 +66,24 @@ func TestLoadErrors(t *testing.T) {
 
 func TestDecoy(t *testing.T) {
 	for _, test := range []struct{ data, want string }{
-		{"", "plain text"},
-		{"ada:hunter2", "plain text"},
-		{"ada:" + cheapArgon + "\nbob:" + cheapBcrypt, "bcrypt"},
-		{"ada:" + cheapBcrypt + "\nbob:" + cheapArgon + "\neve:hunter2", "argon2id"},
+		{"", "map[plain text:1000]"},
+		{"ada:hunter2", "map[plain text:1000]"},
+		{"ada:" + cheapArgon + "\nbob:" + cheapBcrypt, "map[argon2id:500 bcrypt:500]"},
+		{"ada:" + cheapBcrypt + "\nbob:" + cheapBcrypt + "\nmax:" + cheapArgon + "\neve:hunter2",
+			"map[argon2id:250 bcrypt:500 plain text:250]"},
 	} {
 		table, err := load("ssh-passwords", test.data, true)
 		must(t, err)
-		decoy, known := table.lookup("nobody")
-		if known || decoy.scheme != test.want {
-			t.Errorf("%q: nobody is known: %v, and costs %s, want %s", test.data, known, decoy.scheme, test.want)
+		dealt := map[string]int{}
+		for deal := range uint64(1000) {
+			decoy, known := table.lookup("nobody", deal)
+			if known {
+				t.Errorf("%q: nobody is known", test.data)
+			}
+			dealt[decoy.scheme]++
+		}
+		if fmt.Sprint(dealt) != test.want {
+			t.Errorf("%q: nobody costs %v, want %s", test.data, dealt, test.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package passwords
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -30,22 +31,36 @@ const (
 
 const schemePlain = "plain text"
 
-// secret is what stands behind the colon. Its Match does the work of the scheme.
+// secret is what stands behind the colon.
 type secret struct {
 	scheme string
 	matcher
 }
 
-type matcher interface{ Match(password string) bool }
+type matcher interface{ MatchBytes(password []byte) bool }
+
+// Match does the work of the scheme, on a copy of the password that is wiped.
+func (s secret) Match(password string) bool {
+	b := []byte(password)
+	defer clear(b)
+	return s.MatchBytes(b)
+}
 
 func (s secret) plain() bool { return s.scheme == schemePlain }
+
+// large reports whether the work takes memory worth collecting before the next one's: left to itself, Go lets the heap
+// grow to twice what is in use and more. A collection takes a millisecond or two where a hash takes thirty, and those who
+// end at once share one.
+func (s secret) large() bool {
+	return s.scheme == "argon2id" || s.scheme == "scrypt" || s.scheme == "yescrypt"
+}
 
 // plainSum is the SHA-256 sum of a plain-text secret.
 type plainSum [sha256.Size]byte
 
-// Match compares in constant time.
-func (p plainSum) Match(password string) bool {
-	sum := sha256.Sum256([]byte(password))
+// MatchBytes compares in constant time.
+func (p plainSum) MatchBytes(password []byte) bool {
+	sum := sha256.Sum256(password)
 	return subtle.ConstantTimeCompare(p[:], sum[:]) == 1
 }
 
@@ -203,10 +218,10 @@ func decodeBcrypt(text string) (algorithm.Digest, error) {
 // repeats a shorter password with a NUL in between, so that "a\x00a" would pass for "a".
 type wholeBcrypt struct{ algorithm.Digest }
 
-// Match does the work for a password that cannot be right, too: the time it takes must not tell.
-func (d wholeBcrypt) Match(password string) bool {
+// MatchBytes does the work for a password that cannot be right, too: the time it takes must not tell.
+func (d wholeBcrypt) MatchBytes(password []byte) bool {
 	read := password[:min(len(password), bcrypt.PasswordInputSizeMax)]
-	return d.Digest.Match(read) && read == password && !strings.Contains(password, "\x00")
+	return d.Digest.MatchBytes(read) && len(read) == len(password) && !bytes.Contains(password, []byte{0})
 }
 
 // newHash makes the secret of a new password: argon2id with m=19456 (19 MiB), t=2, p=1, from the OWASP

@@ -1,0 +1,170 @@
+package passwords
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// witness is a file whose only password is counted each time that it is checked in full.
+type witness struct {
+	*testing.T
+	f      *File
+	checks int
+}
+
+func newWitness(t *testing.T, while time.Duration) *witness {
+	m := &witness{T: t, f: open(t, newFile(t, "ada:"+cheapArgon), Options{Remember: while})}
+	m.watch()
+	return m
+}
+
+// watch counts the checks of the version of the file that is in use.
+func (m *witness) watch() {
+	e := m.f.good.entries[0]
+	e.secret = secret{"stub", stub(func(password string) bool {
+		m.checks++
+		return password == "open sesame"
+	})}
+	m.f.good.entries[0], m.f.good.byName[e.name] = e, e
+}
+
+// login tries a password and expects an answer, and whether it took a full check.
+func (m *witness) login(user, password string, want error, full bool) {
+	m.Helper()
+	m.checks = 0
+	if err := m.f.VerifyFrom(context.Background(), netip.Addr{}, user, password); err != want {
+		m.Errorf("%s, %s: %v, want %v", user, password, err, want)
+	}
+	if checked := m.checks == 1; checked != full {
+		m.Errorf("%s, %s: %d full checks, want one: %t", user, password, m.checks, full)
+	}
+}
+
+func TestRemember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWitness(t, time.Minute)
+		for range 2 { // a failure is not remembered, and leaves nothing to a right password
+			m.login("ada", "open barley", ErrWrong, true)
+			m.login("nobody", "open sesame", ErrWrong, true)
+		}
+		m.login("ada", "open sesame", nil, true)
+		for range 2 {
+			m.login("ada", "open sesame", nil, false)
+			m.login("ada", "open barley", ErrWrong, true)
+			m.login("nobody", "open sesame", ErrWrong, true)
+			m.login("adao", "pen sesame", ErrWrong, true)
+			m.login("", "adaopen sesame", ErrWrong, true)
+			m.login("ada", "", ErrWrong, false)
+		}
+		time.Sleep(time.Minute - 1) // of synctest's clock
+		m.login("ada", "open sesame", nil, false)
+		time.Sleep(2 * time.Nanosecond) // the minute counts from the full check
+		synctest.Wait()
+		if n := len(m.f.good.logins.proof); n != 0 {
+			t.Errorf("%d logins are kept too long", n)
+		}
+		m.login("ada", "open sesame", nil, true)
+		m.login("ada", "open sesame", nil, false)
+		time.Sleep(time.Minute) // so that no timer outlives the test
+	})
+}
+
+func TestRememberIsOffAtFirst(t *testing.T) {
+	m := newWitness(t, 0)
+	for range 3 {
+		m.login("ada", "open sesame", nil, true)
+	}
+	if m.f.good.logins.proof != nil {
+		t.Error("something is kept")
+	}
+}
+
+// A remembered password needs no place in the queue; every other one does.
+func TestRememberedWhileBusy(t *testing.T) {
+	m := newWitness(t, time.Minute)
+	m.login("ada", "open sesame", nil, true)
+	m.f.queue.free = 0
+	m.f.queue.length = 0
+	m.login("ada", "open sesame", nil, false)
+	m.login("ada", "open barley", ErrBusy, false)
+}
+
+func TestRememberedUntilTheFileChanges(t *testing.T) {
+	m := newWitness(t, time.Minute)
+	m.login("ada", "open sesame", nil, true)
+	old := m.f.good
+
+	later := longAgo.Add(time.Hour)
+	rewrite(t, m.f.path, "ada:"+cheapArgon, later) // touched, not changed
+	m.login("ada", "open sesame", nil, false)
+	rewrite(t, m.f.path, "ada:$x", later.Add(time.Hour)) // broken: the last good version stays
+	m.login("ada", "open sesame", nil, false)
+
+	rewrite(t, m.f.path, "ada:"+cheapArgon+"\n# changed\n", later)
+	m.f.Users()
+	m.watch()
+	if n := len(old.logins.proof); n != 0 {
+		t.Errorf("%d logins of the old version are kept", n)
+	}
+	m.login("ada", "open sesame", nil, true)
+	m.login("ada", "open sesame", nil, false)
+
+	rewrite(t, m.f.path, "ada:"+cheapBcrypt[:59]+"j", later) // another password
+	m.login("ada", "open sesame", ErrWrong, false)
+	rewrite(t, m.f.path, "", later)
+	m.login("ada", "open sesame", ErrWrong, false)
+}
+
+// At most one for each user, whoever tries what.
+func TestRememberedAreBounded(t *testing.T) {
+	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true, Remember: time.Minute})
+	race(300, func(i int) {
+		f.Verify([]string{"ada", "bob", "nobody"}[i%3], []string{"one", "two", "three"}[i/3%3])
+	})
+	if n := len(f.good.logins.proof); n != 2 {
+		t.Errorf("%d logins are remembered, want 2", n)
+	}
+}
+
+func TestMAC(t *testing.T) {
+	f, other := open(t, newFile(t, ""), Options{}), open(t, newFile(t, ""), Options{})
+	longest := []string{"login", strings.Repeat("n", maxName), strings.Repeat("p", maxPassword)}
+	seen := map[proof][]string{}
+	for _, parts := range [][]string{nil, {""}, {"", ""}, {"a", "b"}, {"ab"}, {"ab", ""}, {"", "ab"}, {"a\x00\x01b"}, longest} {
+		p := f.mac(parts...)
+		if p != f.mac(parts...) || p == other.mac(parts...) {
+			t.Errorf("%.20q: not the same twice, or with another key", parts)
+		}
+		if twin, ok := seen[p]; ok {
+			t.Errorf("%.20q and %.20q have one MAC", parts, twin)
+		}
+		seen[p] = parts
+	}
+}
+
+// A name that nobody has is always dealt the same user's secret, and another one when it is another name.
+func TestDecoyOfAName(t *testing.T) {
+	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true})
+	var asked string
+	for i, name := range []string{"ada", "bob"} {
+		f.good.entries[i].secret = secret{name, stub(func(string) bool { asked += name[:1]; return true })}
+	}
+	both := ""
+	for i := range 64 {
+		asked = ""
+		for range 3 {
+			f.Verify("nobody"+strings.Repeat("!", i), "guess")
+		}
+		if asked != "aaa" && asked != "bbb" {
+			t.Fatalf("one name costs %s", asked)
+		}
+		both += asked
+	}
+	if !strings.Contains(both, "a") || !strings.Contains(both, "b") { // by chance once in 2^63
+		t.Errorf("64 names cost the same user's: %s", both)
+	}
+}
