@@ -142,7 +142,7 @@ func TestHooksUnderLoad(t *testing.T) {
 		},
 		Closed: func(ctx ssh.Context, err error) { ends <- end{ctx, err} },
 	}.Add}
-	srv := sshtest.Serve(t, whoami, hooks, middleware.Password(func(_, password string) bool { return password == "right" }))
+	srv := sshtest.Serve(t, whoami, hooks, checks(func(_, password string) bool { return password == "right" }))
 
 	var mu sync.Mutex
 	want := map[string]string{} // errors by address

@@ -88,7 +88,11 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			"method", clean.String(method, shownName),
 			"client", clean.String(string(conn.ClientVersion()), shownName),
 		}
-		if err != nil {
+		var partial *gossh.PartialSuccessError
+		switch {
+		case errors.As(err, &partial):
+			event = "authentication continues"
+		case err != nil:
 			level, event = log.WarnLevel, "authentication failed"
 			facts = append(facts, "err", clean.String(err.Error(), shownText))
 		}
@@ -107,6 +111,9 @@ func logSession(next ssh.Handler) ssh.Handler {
 			"user", clean.String(sess.User(), shownName),
 			"client", clean.String(sess.Context().ClientVersion(), shownName),
 			"request", facts.Request,
+		}
+		if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
+			known = append(known, "key", key)
 		}
 		if facts.Request != "shell" {
 			known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty

@@ -84,7 +84,7 @@ func TestLoggingTellsAVisit(t *testing.T) {
 			l := sshtest.NewLog()
 			right := func(user, password string) bool { return user == "guest" && password == "s3cret" }
 			srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Recover(),
-				middleware.Logging(logger(l, log.JSONFormatter)), middleware.Password(right), refusePTY())
+				middleware.Logging(logger(l, log.JSONFormatter)), checks(right), refusePTY())
 			client, err := srv.Dial("guest", "s3cret")
 			if err != nil {
 				t.Fatal(err)
@@ -170,7 +170,7 @@ func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 func TestLoggingTellsFailedAttempts(t *testing.T) {
 	l := sshtest.NewLog()
 	srv := sshtest.Serve(t, whoami, middleware.Logging(logger(l, log.JSONFormatter)),
-		middleware.Password(func(_, password string) bool { return password == "right" }))
+		checks(func(_, password string) bool { return password == "right" }))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	addr := client.conn.LocalAddr().String()
 	for _, attempt := range []func() (bool, error){
@@ -340,7 +340,7 @@ func logOfVisits(t *testing.T, format log.Formatter, text string) string {
 	l, closed := sshtest.NewLog(), make(chan struct{}, 10)
 	outermost := middleware.Layer{Server: middleware.Hooks{Closed: func(ssh.Context, error) { closed <- struct{}{} }}.Add}
 	verify := func(user, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, middleware.Message(""), outermost, middleware.Recover(), middleware.Logging(logger(l, format)), middleware.Password(verify))
+	srv := sshtest.Serve(t, middleware.Message(""), outermost, middleware.Recover(), middleware.Logging(logger(l, format)), checks(verify))
 	long := text + strings.Repeat("A\n", 2<<10)
 
 	sessions := func(t *testing.T) {

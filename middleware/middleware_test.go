@@ -63,10 +63,9 @@ func TestStackErrors(t *testing.T) {
 		{"nobody authenticates", []middleware.Layer{middleware.Greeting("hi")}, "no layer authenticates"},
 		{"no layers", nil, "no layer authenticates"},
 		{"a layer's error names it", []middleware.Layer{middleware.Open(), broken}, "layer broken: no such file"},
-		{"the library's own handlers override ours", []middleware.Layer{middleware.Password(yes), wishPassword}, "would override"},
-		{"two layers check passwords", []middleware.Layer{middleware.Password(yes), middleware.Password(yes)}, "layer password: another layer"},
-		{"an open door has no use for passwords", []middleware.Layer{middleware.Open(), middleware.Password(yes)}, "layer password: another layer"},
-		{"two layers decide on PTYs", []middleware.Layer{middleware.Open(), middleware.PTYNotice(), middleware.PTYNotice()}, "layer ptynotice: another layer"},
+		{"the library's own handlers override ours", []middleware.Layer{checks(yes), wishPassword}, "would override"},
+		{"two layers check passwords", []middleware.Layer{checks(yes), checks(yes)}, "layer password: another layer"},
+		{"an open door has no use for passwords", []middleware.Layer{middleware.Open(), checks(yes)}, "layer password: another layer"},
 		{"nothing to check passwords with", []middleware.Layer{middleware.Password(nil)}, "layer password: nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -69,7 +69,7 @@ func TestOpenRefusesToStandBesideAuthentication(t *testing.T) {
 		name  string
 		other middleware.Layer
 	}{
-		{"password", middleware.Password(never)},
+		{"password", checks(never)},
 		{"open", middleware.Open()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

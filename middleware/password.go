@@ -1,10 +1,14 @@
 package middleware
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/sources"
 )
 
 // What a client may send as a password and as a user name, in bytes. Nobody types more, and what is over the limit
@@ -14,26 +18,32 @@ const (
 	maxUser     = 256
 )
 
-// Password returns the layer that lets in who knows the password: verify is given the user of this attempt, whatever
-// earlier ones claimed, and says whether the password is theirs. It is called from many connections at once, and
-// must take as long for a user that does not exist as for one that does.
+// PasswordSource knows whose passwords are whose. It is asked from many connections at once, and must take as long for
+// a user that does not exist as for one that does; passwords.File is one.
+type PasswordSource interface {
+	// VerifyFrom returns nil if password is that of user, and an error for the log if not. The address is where the
+	// attempt comes from, not valid where that is no IP address; ctx ends with the connection.
+	VerifyFrom(ctx context.Context, from netip.Addr, user, password string) error
+}
+
+// Password returns the layer that lets in who knows the password of the user of this attempt, whatever earlier ones
+// claimed. A source that panics has refused.
 //
-// A visitor has six attempts, as with sshd's MaxAuthTries; see passwords.File.Verify for a file to ask.
-func Password(verify func(user, password string) bool) Layer {
+// A visitor has six attempts, as with sshd's MaxAuthTries.
+func Password(source PasswordSource) Layer {
 	return Layer{
 		Name: "password",
 		Server: func(srv *ssh.Server) error {
-			if verify == nil {
+			if source == nil {
 				return errors.New("nothing to check passwords with")
 			}
 			if config(srv).PasswordCallback != nil {
 				return errors.New("another layer checks passwords already")
 			}
-			return Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
 				cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
-					if len(password) > maxPassword || len(conn.User()) > maxUser ||
-						!verify(conn.User(), string(password)) {
-						return nil, errWrongPassword
+					if err := verify(ctx, source, conn, password); err != nil {
+						return nil, err
 					}
 					return &gossh.Permissions{}, nil
 				}
@@ -44,3 +54,11 @@ func Password(verify func(user, password string) bool) Layer {
 
 // errWrongPassword says no more than that: whether the user exists is nobody's business, not even the log reader's.
 var errWrongPassword = errors.New("wrong password")
+
+func verify(ctx ssh.Context, source PasswordSource, conn gossh.ConnMetadata, password []byte) (err error) {
+	defer rescueAttempt(ctx, &err)
+	if len(password) > maxPassword || len(conn.User()) > maxUser {
+		return errWrongPassword
+	}
+	return source.VerifyFrom(ctx, sources.Addr(conn.RemoteAddr()), conn.User(), string(password))
+}

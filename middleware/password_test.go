@@ -60,7 +60,7 @@ func TestPassword(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := &users{passwords: known}
-			srv := sshtest.Serve(t, whoami, middleware.Password(u.verify))
+			srv := sshtest.Serve(t, whoami, checks(u.verify))
 			client, err := srv.Dial(tt.user, tt.password)
 			if in := err == nil; in != tt.in {
 				t.Fatalf("Dial returned %v", err)
@@ -82,7 +82,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a", "root": "r"}}
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() + " " + sess.Context().User() }
-	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), middleware.Password(u.verify))
+	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), checks(u.verify))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for _, attempt := range []struct {
 		user, password string
@@ -112,7 +112,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a"}}
 	log := sshtest.NewLog()
-	srv := sshtest.Serve(t, whoami, middleware.Logging(log.Logger()), middleware.Password(u.verify))
+	srv := sshtest.Serve(t, whoami, middleware.Logging(log.Logger()), checks(u.verify))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for i := range 6 {
 		in, err := client.password("alice", "guess")
@@ -131,7 +131,7 @@ func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 
 func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
 	everybody := &users{passwords: map[string]string{"guest": ""}}
-	srv := sshtest.Serve(t, whoami, middleware.Password(everybody.verify))
+	srv := sshtest.Serve(t, whoami, checks(everybody.verify))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for _, attempt := range []func() (bool, error){
 		func() (bool, error) { return client.attempt("guest", "ssh-connection", "none", nil) },
@@ -150,7 +150,6 @@ func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
 }
 
 func TestPasswordSurvivesAPanic(t *testing.T) {
-	libraryLog := captureLibraryLog(t)
 	l := sshtest.NewLog()
 	verify := func(_, password string) bool {
 		if password == "panic" {
@@ -158,7 +157,7 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 		}
 		return true
 	}
-	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), middleware.Password(verify))
+	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), checks(verify))
 	before, err := srv.Dial("early", "fine")
 	if err != nil {
 		t.Fatal(err)
@@ -167,8 +166,17 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 		_ = client.Close()
 		t.Error("a verify that panics let somebody in")
 	}
-	l.Line(t, "connection closed", `err="hung up before the handshake was over"`)
-	libraryLog.Line(t, "panic serving connection", "hash of no known kind")
+	l.Line(t, "panic in authentication", "hash of no known kind", "stack=")
+	l.Line(t, "connection closed", `err="left without authentication"`)
+	client := mustDialRaw(t, srv, "SSH-2.0-raw") // the attempt fails, and the next one on the connection does not
+	for _, attempt := range []struct {
+		password string
+		in       bool
+	}{{"panic", false}, {"fine", true}} {
+		if in, err := client.password("guest", attempt.password); in != attempt.in || err != nil {
+			t.Errorf("%s: let in %t, error %v", attempt.password, in, err)
+		}
+	}
 	expect(t, sshtest.Run(t, before, sshtest.Visit{}), sshtest.Result{Stdout: "early"})
 	expect(t, srv.Visit(t, sshtest.Visit{User: "late"}), sshtest.Result{Stdout: "late"})
 	_ = before.Close()

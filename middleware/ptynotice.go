@@ -1,8 +1,6 @@
 package middleware
 
 import (
-	"errors"
-
 	"charm.land/ssh"
 
 	"foyer/middleware/session"
@@ -21,10 +19,7 @@ func PTYNotice() Layer {
 	return Layer{
 		Name: "ptynotice",
 		Server: func(srv *ssh.Server) error {
-			if srv.PtyCallback != nil {
-				return errors.New("another layer decides on PTYs already")
-			}
-			srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { return false }
+			srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { return false } // whatever other layers would say
 			return nil
 		},
 		Session: func(next ssh.Handler) ssh.Handler {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -35,4 +36,17 @@ func rescue(sess ssh.Session) {
 		"stack", string(debug.Stack()))
 	Tell(sess, "It is not your fault: something broke on this side.\nThe operator can see what it was; please try again later.")
 	_ = sess.Exit(1)
+}
+
+// errPanic is what an attempt to authenticate fails with that ended in a panic.
+var errPanic = errors.New("panic in authentication")
+
+// rescueAttempt is deferred around what decides on an attempt to authenticate: a panic in it fails the attempt, and
+// nothing else.
+func rescueAttempt(ctx ssh.Context, err *error) {
+	if r := recover(); r != nil {
+		*err = errPanic
+		Logger(ctx).Error("panic in authentication",
+			"err", clean.String(fmt.Sprint(r), shownText), "stack", string(debug.Stack()))
+	}
 }

@@ -2,9 +2,11 @@ package middleware_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -146,4 +148,18 @@ func atOnce(n int, do func(int)) {
 		all.Go(func() { do(i) })
 	}
 	all.Wait()
+}
+
+// checks returns the layer that lets in whom verify knows.
+func checks(verify func(user, password string) bool) middleware.Layer {
+	return middleware.Password(verifier(verify))
+}
+
+type verifier func(user, password string) bool
+
+func (v verifier) VerifyFrom(_ context.Context, _ netip.Addr, user, password string) error {
+	if !v(user, password) {
+		return errors.New("wrong password")
+	}
+	return nil
 }

@@ -5,29 +5,41 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"charm.land/log/v2"
 	"github.com/spf13/pflag"
 
 	"foyer/middleware"
+	"foyer/middleware/passwords"
 )
 
 // Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
 // and a flag wins over it; Validate has the last word. Paths are relative to the working directory.
 type Config struct {
-	Listen    string // TCP address
-	HostKeys  string // directory
-	Passwords string // file
-	Plaintext bool   // secrets in Passwords may be plain text
-	Open      bool   // everybody is let in
-	Message   string // file, or "" for the simple message
-	Greeting  string // file, or "" for the default greeting
-	PTY       string // "refuse" or "accept"
+	Listen    string        // TCP address
+	HostKeys  string        // directory
+	Passwords string        // file
+	Plaintext bool          // secrets in Passwords may be plain text
+	Remember  time.Duration // how long a verified password is remembered
+	Keys      string        // directory
+	UserCA    string        // file, or ""
+	Revoked   string        // file, or ""
+	Auth      []string      // the ways in
+	Penalties bool          // sources that keep failing are refused
+	Exempt    []string      // networks that never are
+	Sources   string        // how many bits of an address make a source, for IPv4 and IPv6
+	FailLog   string        // file, "-" for stderr, or ""
+	Open      bool          // everybody is let in
+	Message   string        // file, or "" for the simple message
+	Greeting  string        // file, or "" for the default greeting
+	PTY       string        // "refuse" or "accept"
 	LogLevel  string
 	LogFormat string
 }
@@ -38,6 +50,15 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	c.addHostKeys(fs)
 	c.addPasswords(fs)
 	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "take secrets that are not hashes as they are, with a warning")
+	fs.DurationVar(&c.Remember, "remember-passwords", passwords.DefaultRemember, "how long a verified password is remembered in memory; 0 for not at all")
+	c.addKeys(fs)
+	fs.StringVar(&c.UserCA, "user-ca", "", "file with the public keys of authorities whose user certificates let in")
+	fs.StringVar(&c.Revoked, "revoked", "", "file with the certificates and keys that authorities want back")
+	fs.StringSliceVar(&c.Auth, "auth", []string{"publickey", "password"}, "the ways in: publickey, password, or publickey+password for both")
+	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
+	fs.StringVar(&c.Sources, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, as sshd's PerSourceNetBlockSize")
+	fs.StringSliceVar(&c.Exempt, "penalty-exempt", nil, "networks that are never refused, such as 192.0.2.0/24")
+	fs.StringVar(&c.FailLog, "fail-log", "", "file to which failed logins are written in sshd's words, for fail2ban; - for stderr")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
 	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
 	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
@@ -55,6 +76,10 @@ func (c *Config) addHostKeys(fs *pflag.FlagSet) {
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Passwords, "passwords", "ssh-passwords", "file of the users and their passwords")
+}
+
+func (c *Config) addKeys(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "directory of the users' keys, a file for each in sshd's format")
 }
 
 // fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.
@@ -85,7 +110,36 @@ func (c *Config) Validate() error {
 	if err != nil {
 		return usageError{hinted{fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"}}
 	}
+	if _, err := c.exempt(); err != nil {
+		return usageError{hinted{fmt.Errorf("penalty-exempt: %w", err), "say networks like 192.0.2.0/24,2001:db8::/32"}}
+	}
+	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
+		return usageError{hinted{fmt.Errorf("penalty-sources: %q", c.Sources), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"}}
+	}
+	if c.UserCA == "" && c.Revoked != "" {
+		return usageError{hinted{errors.New("a revocation list without authorities"), "add --user-ca FILE"}}
+	}
 	return nil
+}
+
+// sources returns how many bits of an address make a source, and 0 where that cannot be read.
+func (c *Config) sources() (bits4, bits6 int) {
+	four, six, _ := strings.Cut(c.Sources, ":")
+	bits4, _ = strconv.Atoi(four)
+	bits6, _ = strconv.Atoi(six)
+	return bits4, bits6
+}
+
+// exempt returns the networks that pay no penalties.
+func (c *Config) exempt() (networks []netip.Prefix, err error) {
+	for _, text := range c.Exempt {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 // bare returns what is wrong with an address without the address.

@@ -34,7 +34,8 @@ Host door
 	GlobalKnownHostsFile none
 	StrictHostKeyChecking accept-new
 	IdentityFile none
-	PreferredAuthentications password
+	PreferredAuthentications publickey,password
+	IdentitiesOnly yes
 	NumberOfPasswordPrompts 1
 	LogLevel ERROR
 `

@@ -154,9 +154,11 @@ func furnish(t *testing.T, door *process) *guestHouse {
 func (d *guestHouse) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = d.home
-	cmd.Env = append(os.Environ(),
+	// An empty SSH_AUTH_SOCK is an agent that dbclient cannot reach, and says so.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SSH_AUTH_SOCK=") })
+	cmd.Env = append(cmd.Env,
 		"HOME="+d.home, "PUTTYDIR="+filepath.Join(d.home, ".putty"),
-		"LC_ALL=C", "SSH_AUTH_SOCK=", "TERM="+dumbTerm,
+		"LC_ALL=C", "TERM="+dumbTerm,
 		"SSH_ASKPASS="+clientFile("askpass"), "SSH_ASKPASS_REQUIRE=force",
 		"DROPBEAR_PASSWORD="+d.password,
 		"FOYER_TEST_HOST="+host, "FOYER_TEST_PORT="+d.port,

@@ -7,11 +7,15 @@ import (
 )
 
 // layers is THE LIST: what a visitor passes through, outermost first. Where a line stands is the security decision.
-func layers(cfg *Config, logger *log.Logger, verify func(user, password string) bool, greeting string) []middleware.Layer {
+func layers(cfg *Config, logger *log.Logger, who *users, greeting string) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
+		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, logger))),
 		middleware.Logging(logger),
-		when(!cfg.Open, middleware.Password(verify)),
+		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
+		when(!cfg.Open, middleware.PublicKey(who.keys...)),
+		when(!cfg.Open, middleware.Password(who.passwords)),
+		when(!cfg.Open, middleware.Methods(cfg.Auth...)),
 		when(cfg.Open, middleware.Open()),
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),
 		middleware.Greeting(greeting),

@@ -44,7 +44,7 @@ func newRoot() *cobra.Command {
 		return fromEnvironment(cmd.Flags(), os.Getenv)
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg))
+	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg))
 	return root
 }
 

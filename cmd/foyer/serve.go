@@ -59,7 +59,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	door, err := build(cfg, logger)
+	door, err := build(cfg, logger, stderr)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ type door struct {
 }
 
 // build makes the server that cfg asks for. A first start makes its files here, the password last.
-func build(cfg *Config, logger *log.Logger) (*door, error) {
+func build(cfg *Config, logger *log.Logger, stderr io.Writer) (*door, error) {
 	message, err := cfg.message()
 	if err != nil {
 		return nil, err
@@ -116,12 +116,12 @@ func build(cfg *Config, logger *log.Logger) (*door, error) {
 	if created {
 		logger.Info("host key made", "path", keys[0].Path)
 	}
-	users, err := openUsers(cfg, logger)
+	users, err := openUsers(cfg, logger, stderr)
 	if err != nil {
 		return nil, err
 	}
 	d := &door{sessions: &session.Channels{}, keys: keys, users: users, limit: drainTimeout}
-	d.layers = layers(cfg, logger, users.Verify, greeting)
+	d.layers = layers(cfg, logger, users, greeting)
 	d.srv, err = wish.NewServer(
 		wish.WithVersion("foyer"),
 		withHostKeys(keys),

@@ -6,36 +6,46 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 
+	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
 )
 
 func userCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
-		Short: "Manage who may come in by password",
-		Long:  "Manage the password file. A running foyer sees each change at once.",
+		Short: "Manage who may come in",
+		Long:  "Manage the password file and the users' keys. A running foyer sees each change at once.",
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cfg.addPasswords(cmd.PersistentFlags())
+	cfg.addKeys(cmd.PersistentFlags())
 	cmd.AddCommand(userAdd(cfg), userRemove(cfg), userList(cfg), userHash(cfg))
 	return cmd
 }
 
 func userAdd(cfg *Config) *cobra.Command {
-	var fromStdin bool
+	var (
+		fromStdin bool
+		key       string
+	)
 	cmd := &cobra.Command{
-		Use:     "add NAME",
-		Short:   "Add a user, or set a new password",
-		Example: "foyer user add alice\nfoyer user add alice --password-stdin < password.txt",
-		Args:    arguments,
+		Use:   "add NAME",
+		Short: "Add a user, set a new password, or add a key",
+		Example: "foyer user add alice\nfoyer user add alice --password-stdin < password.txt\n" +
+			"foyer user add alice --key id_ed25519.pub",
+		Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if key != "" {
+				return addKey(cmd, cfg, args[0], key)
+			}
 			password, err := askPassword(cmd, args[0], fromStdin)
 			if err != nil {
 				return err
@@ -48,7 +58,20 @@ func userAdd(cfg *Config) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin")
+	cmd.Flags().StringVar(&key, "key", "", "file with a public key that lets the user in; no password is asked for")
 	return cmd
+}
+
+func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
+	key, err := readText("key", path)
+	if err != nil {
+		return err
+	}
+	if err := authorizedkeys.Add(cfg.Keys, user, []byte(key)); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, user))
+	return nil
 }
 
 // askPassword asks a person twice, without an echo, or reads one line of stdin where the caller says so.

@@ -2,50 +2,101 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"slices"
 
 	"charm.land/log/v2"
 
+	"foyer/middleware"
+	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
+	"foyer/middleware/userca"
 )
 
 // newcomer is the user that a first start makes.
 const newcomer = "guest"
 
-// users is who may come in by password.
+// users is who may come in, and by what. Where the door is open it is empty.
 type users struct {
-	file     *passwords.File // nil where the door is open
-	path     string
-	password string // newcomer's, where this start made it
+	passwords *passwords.File
+	path      string
+	password  string // newcomer's, where this start made it
+	dir       *authorizedkeys.Dir
+	keys      []middleware.KeySource
+	failLog   io.Writer
 }
 
-// openUsers opens the password file, makes it on a first start, and warns of what an operator should know.
-func openUsers(cfg *Config, logger *log.Logger) (*users, error) {
+// openUsers opens what lets people in, makes the password file on a first start, and warns of what an operator should
+// know.
+func openUsers(cfg *Config, logger *log.Logger, stderr io.Writer) (*users, error) {
+	u := &users{path: cfg.Passwords}
+	if err := u.openFailLog(cfg, stderr); err != nil {
+		return nil, err
+	}
 	if cfg.Open {
 		logger.Warn("everybody is let in without a password", "flag", "--open")
-		return &users{}, nil
+		return u, nil
 	}
-	u := &users{path: cfg.Passwords}
-	opts := passwords.Options{
-		Plaintext: cfg.Plaintext,
-		Warn: func(err error) {
-			logger.Error("password file not used, the last good one is", "err", err, "hint", hintOf(err))
-		},
+	if err := u.openKeys(cfg, logger); err != nil {
+		return nil, err
 	}
+	if err := u.openPasswords(cfg, logger); err != nil {
+		return nil, err
+	}
+	u.warn(cfg, logger)
+	return u, nil
+}
+
+func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
+	switch cfg.FailLog {
+	case "":
+	case "-":
+		u.failLog = stderr
+	default:
+		u.failLog, err = os.OpenFile(cfg.FailLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("open the log of failed logins: %w", err)
+		}
+	}
+	return nil
+}
+
+func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
+	warn := func(err error) { logger.Warn("not used", "err", err, "hint", hintOf(err)) }
+	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: warn})
+	u.keys = []middleware.KeySource{u.dir}
+	if cfg.UserCA == "" {
+		return nil
+	}
+	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: warn})
+	if err != nil {
+		return err
+	}
+	u.keys = append(u.keys, authorities)
+	return nil
+}
+
+func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
+	opts := passwords.Options{Plaintext: cfg.Plaintext, Remember: cfg.Remember, Warn: func(err error) {
+		if errors.Is(err, passwords.ErrBusy) {
+			logger.Warn("logins refused", "err", err)
+			return
+		}
+		logger.Error("password file not used, the last good one is", "err", err, "hint", hintOf(err))
+	}}
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
 		if u.password, err = makeFirst(cfg.Passwords); err != nil {
-			return nil, err
+			return err
 		}
 		logger.Info("password file made", "path", cfg.Passwords, "user", newcomer)
 		file, err = passwords.Open(cfg.Passwords, opts)
 	}
-	if err != nil {
-		return nil, err
-	}
-	u.file = file
-	u.warn(cfg, logger)
-	return u, nil
+	u.passwords = file
+	return err
 }
 
 // makeFirst makes the password file of a first start and returns newcomer's password.
@@ -58,29 +109,52 @@ func makeFirst(path string) (string, error) {
 }
 
 func (u *users) warn(cfg *Config, logger *log.Logger) {
-	for _, err := range u.file.Warnings() {
+	for _, err := range u.passwords.Warnings() {
 		logger.Warn("password file", "err", err, "hint", hintOf(err))
 	}
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")
 	}
-	if len(u.file.Users()) == 0 {
+	if len(u.names()) == 0 && cfg.UserCA == "" {
 		logger.Warn("nobody can log in: there are no users", "path", cfg.Passwords, "hint", "run: foyer user add NAME")
 	}
 }
 
-// Verify reports whether password is user's.
-func (u *users) Verify(user, password string) bool {
-	return u.file != nil && u.file.Verify(user, password)
+// names returns everybody who has a password or a key, each once.
+func (u *users) names() []string {
+	var names []string
+	for _, user := range u.passwords.Users() {
+		names = append(names, user.Name)
+	}
+	holders, _ := u.dir.Users() // who cannot be listed is warned of when they come
+	for _, user := range holders {
+		if len(user.Keys) > 0 && !slices.Contains(names, user.Name) {
+			names = append(names, user.Name)
+		}
+	}
+	return names
+}
+
+// known reports whether there is such a user. Whoever has a certificate only is not known until they are in.
+func (u *users) known(name string) bool {
+	return u.passwords == nil || u.passwords.Has(name) || u.dir.Has(name)
+}
+
+// penalties are sshd's, and the same for users who exist and users who do not, so that nobody learns which is which
+// from when a block begins.
+func (u *users) penalties(cfg *Config, logger *log.Logger) middleware.PenaltiesConfig {
+	exempt, _ := cfg.exempt() // validated
+	bits4, bits6 := cfg.sources()
+	return middleware.PenaltiesConfig{Prefix4: bits4, Prefix6: bits6, Exempt: exempt, KnownUser: u.known, Logger: logger}
 }
 
 // example returns a user to try the door with.
 func (u *users) example() string {
-	if u.file == nil {
+	if u.passwords == nil {
 		return newcomer
 	}
-	if list := u.file.Users(); len(list) > 0 {
-		return list[0].Name
+	if names := u.names(); len(names) > 0 {
+		return names[0]
 	}
 	return "NAME"
 }

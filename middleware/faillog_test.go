@@ -1,0 +1,252 @@
+package middleware_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+func knowsAda(user string) bool { return user == "ada" }
+
+// failLogOf serves a FailLog, where only ada gets in, and returns what it writes to.
+func failLogOf(t *testing.T, layers ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
+	t.Helper()
+	l := sshtest.NewLog()
+	right := func(user, password string) bool { return user == "ada" && password == "right" }
+	layers = append(layers, middleware.FailLog(l, knowsAda), checks(right))
+	return sshtest.Serve(t, whoami, layers...), l
+}
+
+// attempts makes a connection that tries each user with a wrong password, and ends it. It returns the port it came from.
+func attempts(t *testing.T, srv *sshtest.Server, l *sshtest.Log, users ...string) string {
+	t.Helper()
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	for _, user := range users {
+		if in, err := client.password(user, "wrong"); in || err != nil {
+			t.Fatalf("%q: let in %t, error %v", user, in, err)
+		}
+	}
+	_, port, _ := strings.Cut(client.conn.LocalAddr().String(), ":")
+	hangUp(client.conn)
+	l.Line(t, "Connection closed", "port "+port+" ")
+	return port
+}
+
+var failPrefix = regexp.MustCompile(`(?m)^[A-Z][a-z]{2} [ 1-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [A-Za-z0-9._-]+ sshd\[([0-9]+)\]: `)
+
+// wantLines compares what the log says behind the prefixes, with the connections numbered.
+func wantLines(t *testing.T, l *sshtest.Log, want ...string) {
+	t.Helper()
+	got := failPrefix.ReplaceAllString(l.String(), "$1 ")
+	if want := strings.Join(want, "\n") + "\n"; got != want {
+		t.Errorf("the log is\n%swant\n%s", got, want)
+	}
+}
+
+func TestFailLog(t *testing.T) {
+	srv, l := failLogOf(t)
+	first := attempts(t, srv, l, "ada", "bob", "ada")
+	second := attempts(t, srv, l, "", "bob")
+	client, err := srv.Dial("ada", "right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, third, _ := strings.Cut(client.LocalAddr().String(), ":")
+	_ = client.Close()
+	fourth := attempts(t, srv, l, strings.Repeat("u", 300)) // when the third's end has been heard, too, or not: it is silent
+	at := func(port string) string { return " 127.0.0.1 port " + port }
+	wantLines(t, l,
+		"1 Failed password for ada from"+at(first)+" ssh2",
+		"1 Failed password for invalid user bob from"+at(first)+" ssh2",
+		"1 Failed password for ada from"+at(first)+" ssh2",
+		"1 Connection closed by authenticating user ada"+at(first)+" [preauth]",
+		"2 Failed password for invalid user _ from"+at(second)+" ssh2",
+		"2 Failed password for invalid user bob from"+at(second)+" ssh2",
+		"2 Invalid user bob from"+at(second),
+		"2 Connection closed by invalid user bob"+at(second)+" [preauth]",
+		"3 Accepted password for ada from"+at(third)+" ssh2",
+		"4 Failed password for invalid user "+strings.Repeat("u", 64)+" from"+at(fourth)+" ssh2",
+		"4 Invalid user "+strings.Repeat("u", 64)+" from"+at(fourth),
+		"4 Connection closed by invalid user "+strings.Repeat("u", 64)+at(fourth)+" [preauth]",
+	)
+}
+
+// What is no attempt at a password is told only when it ends, and not at all where nobody was named.
+func TestFailLogOfOtherMethods(t *testing.T) {
+	srv, l := failLogOf(t)
+	hangUp(dialTCP(t, srv))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	if _, err := client.attempt("bob", "ssh-connection", "none", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.publicKey("bob", sshtest.HostKey(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.attempt("bob", "ssh-connection", "password for root from 192.0.2.1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if l.String() != "" {
+		t.Errorf("the log is\n%s", l)
+	}
+	_, port, _ := strings.Cut(client.conn.LocalAddr().String(), ":")
+	hangUp(client.conn)
+	l.Line(t, "Connection closed by invalid user bob 127.0.0.1 port "+port+" [preauth]")
+	if got := strings.Count(l.String(), "\n"); got != 2 {
+		t.Errorf("%d lines, want two:\n%s", got, l)
+	}
+}
+
+// A password that was right but is not enough is no failure.
+func TestFailLogOfAFirstFactor(t *testing.T) {
+	l := sshtest.NewLog()
+	half := middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) {
+			return nil, &gossh.PartialSuccessError{Next: gossh.ServerAuthCallbacks{
+				KeyboardInteractiveCallback: func(gossh.ConnMetadata, gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+					return nil, errors.New("wrong code")
+				},
+			}}
+		}
+	}}
+	srv := sshtest.Serve(t, whoami, middleware.FailLog(l, nil), middleware.Layer{Name: "half", Server: half.Add})
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	if _, err := client.password("bob", "right"); err != nil {
+		t.Fatal(err)
+	}
+	questions := gossh.Marshal(struct{ Language, Hints string }{})
+	if _, err := client.attempt("bob", "ssh-connection", "keyboard-interactive", questions); err != nil {
+		t.Fatal(err)
+	}
+	l.Line(t, "]: Partial password for bob from 127.0.0.1 port ")
+	l.Line(t, "]: Failed keyboard-interactive for bob from 127.0.0.1 port ", " ssh2")
+	hangUp(client.conn)
+	l.Line(t, "Connection closed by authenticating user bob")
+}
+
+func TestFailLogOfALockedOutOperator(t *testing.T) {
+	logged := sshtest.NewLog()
+	full := middleware.FailLog(badWriter{}, nil)
+	right := func(_, password string) bool { return password == "right" }
+	srv := sshtest.Serve(t, whoami, middleware.Logging(logged.Logger()), full, checks(right))
+	expect(t, srv.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
+	logged.Line(t, "failed login not told", "no space left")
+}
+
+type badWriter struct{}
+
+func (badWriter) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestFailLogNeedsAWriter(t *testing.T) {
+	err := middleware.Stack(whoami, middleware.Open(), middleware.FailLog(nil, nil))(&ssh.Server{})
+	if err == nil || err.Error() != "layer faillog: nothing to write to" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// lines counts what is written at once.
+type lines struct{ *sshtest.Log }
+
+func (l lines) Write(p []byte) (int, error) {
+	if n := strings.Count(string(p), "\n"); n != 1 || p[len(p)-1] != '\n' {
+		_, _ = fmt.Fprintf(l.Log, "%d lines at once", n)
+	}
+	return l.Log.Write(p)
+}
+
+func TestFailLogWritesWholeLines(t *testing.T) {
+	l := sshtest.NewLog()
+	srv := sshtest.Serve(t, whoami, middleware.FailLog(lines{l}, nil), checks(func(string, string) bool { return false }))
+	atOnce(20, func(i int) {
+		if client, err := srv.Dial(fmt.Sprint("user", i, "\n"), "wrong"); err == nil {
+			_ = client.Close()
+			t.Error("let in")
+		}
+	})
+	for i := range 20 {
+		l.Line(t, fmt.Sprintf("Failed password for user%d_ from", i))
+		l.Line(t, fmt.Sprintf("Connection closed by authenticating user user%d_ ", i))
+	}
+	if rest := failPrefix.ReplaceAllString(l.String(), ""); strings.Count(rest, "\n") != 40 || strings.Contains(rest, "at once") {
+		t.Errorf("the log is\n%s", l)
+	}
+}
+
+// spoofs are user names that are dressed up as the rest of a line, in every place where a name can stand.
+var spoofs = []string{
+	"x from 192.0.2.1 port 22 ssh2", "x from 192.0.2.1 port 22 ssh2: ", "x from 192.0.2.1", "from 192.0.2.1", " from 192.0.2.1 port 22 ssh2",
+	"invalid user x from 192.0.2.1 port 22 ssh2", "x\u00a0from\u00a0192.0.2.1\u00a0port\u00a022\u00a0ssh2", "x\tfrom\t192.0.2.1",
+	"x\nNov 22 16:20:00 door sshd[2]: Failed password for root from 192.0.2.1 port 22 ssh2", "192.0.2.1", "x 192.0.2.1 port 22 [preauth]",
+	"x\r\nNov 22 16:20:00 door sshd[2]: Invalid user root from 192.0.2.1 port 22\r\n", "x\u2028from 192.0.2.1", "", " ", ":", "\xff", "é", "\x00",
+}
+
+// fail2ban reads every failure with its stock filter, whatever the name, and bans nobody who has not come.
+func TestFailLogForFail2ban(t *testing.T) {
+	const filter = "/etc/fail2ban/filter.d/sshd.conf"
+	if _, err := exec.LookPath("fail2ban-regex"); err != nil {
+		if os.Getenv("FOYER_TEST_NOSKIP") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	srv, l := failLogOf(t)
+	for _, user := range append(spoofs, "ada", "bob") {
+		attempts(t, srv, l, user)
+	}
+	client, err := srv.Dial("ada", "right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	path := filepath.Join(t.TempDir(), "auth.log")
+	if err := os.WriteFile(path, []byte(l.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	report, err := exec.Command("fail2ban-regex", "--print-all-missed", path, filter).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, report)
+	}
+	// With the stock filter's default mode, the failures are the passwords and the invalid users. The ends of the
+	// connections, and ada's success, are read but no failures.
+	n, others := 2*(len(spoofs)+1)+1, len(spoofs)+3
+	if want := fmt.Sprintf("Lines: %d lines, %d ignored, %d matched, 0 missed", n+others, others, n); !strings.Contains(string(report), want) {
+		t.Errorf("want %q in\n%s\nof\n%s", want, report, l)
+	}
+	hosts, err := exec.Command("fail2ban-regex", "-o", "ip", path, filter).Output()
+	if want := strings.Repeat("127.0.0.1\n", n); err != nil || strings.TrimSpace(string(hosts))+"\n" != want {
+		t.Errorf("hosts %q, error %v, want %d times 127.0.0.1", hosts, err, n)
+	}
+}
+
+// crowdsec are the patterns of crowdsecurity/sshd-logs for these lines, and what they are made of. The end of an invalid
+// user's connection is none.
+var crowdsec = regexp.MustCompile(strings.NewReplacer("USERNAME", `[a-zA-Z0-9._-]+`, "IP", `([0-9.]+|[0-9a-f:]+)`, "NUMBER", `[0-9]+`).Replace(
+	`]: (?:Failed password for (?:invalid user )?USERNAME from IP port NUMBER ssh2|Invalid user\s*USERNAME from IP port NUMBER|` +
+		`Connection closed by authenticating user USERNAME IP port NUMBER \[preauth\])\n$`))
+
+func TestFailLogForCrowdSec(t *testing.T) {
+	srv, l := failLogOf(t)
+	for _, user := range append(spoofs, "ada") {
+		attempts(t, srv, l, user)
+	}
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, "closed by invalid") {
+			continue
+		}
+		if found := crowdsec.FindStringSubmatch(line); found == nil || slices.Max(found[1:]) != "127.0.0.1" {
+			t.Errorf("line %q", line)
+		}
+	}
+}

@@ -1,0 +1,521 @@
+package middleware_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"charm.land/ssh"
+	"charm.land/wish/v2"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/authorizedkeys"
+	"foyer/middleware/sshtest"
+	"foyer/middleware/userca"
+)
+
+const msgUserauthPublicKeyOK = 60
+
+// show asks whether a key would do, and proves nothing.
+func (c *rawClient) show(user string, key gossh.PublicKey) (bool, error) {
+	c.write(append([]byte{msgUserauthRequest}, gossh.Marshal(struct {
+		User, Service, Method string
+		Proven                bool
+		Algorithm, Key        string
+	}{user, "ssh-connection", "publickey", false, key.Type(), string(key.Marshal())})...))
+	answer, err := c.read()
+	if err != nil {
+		return false, err
+	}
+	return answer[0] == msgUserauthPublicKeyOK, nil
+}
+
+// borrowed is a signer that shows one key and proves another.
+type borrowed struct {
+	gossh.Signer
+	shown gossh.PublicKey
+}
+
+func (b borrowed) PublicKey() gossh.PublicKey { return b.shown }
+
+// sourceFunc is a key source.
+type sourceFunc func(user string, key gossh.PublicKey) (*gossh.Permissions, error)
+
+func (f sourceFunc) Authorize(user string, _ net.Addr, key gossh.PublicKey) (*gossh.Permissions, error) {
+	return f(user, key)
+}
+
+// keyDir is a directory of authorized keys; lines are by user.
+func keyDir(t *testing.T, lines map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for user, text := range lines {
+		if err := os.WriteFile(filepath.Join(dir, user), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// authorizedLine is a key as it stands in a file.
+func authorizedLine(key gossh.Signer) string {
+	return string(gossh.MarshalAuthorizedKey(key.PublicKey()))
+}
+
+// serveKeys serves handler to who has a key in dir, or a certificate of ca.
+func serveKeys(t *testing.T, handler ssh.Handler, dir string, ca gossh.Signer, before ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(path, []byte(authorizedLine(ca)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	authorities, err := userca.Open(path, userca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := sshtest.NewLog()
+	layers := append([]middleware.Layer{middleware.Logging(l.Logger())}, before...)
+	keys := authorizedkeys.Open(dir, authorizedkeys.Options{Warn: func(err error) { t.Errorf("warned: %v", err) }})
+	return sshtest.Serve(t, handler, append(layers, middleware.PublicKey(keys, authorities))...), l
+}
+
+// certify returns a certificate for the key, signed by ca, and the key that proves it.
+func certify(t *testing.T, ca, key gossh.Signer, user string) gossh.Signer {
+	t.Helper()
+	cert := &gossh.Certificate{
+		Key: key.PublicKey(), CertType: gossh.UserCert, KeyId: "id\nof " + user, Serial: 7,
+		ValidPrincipals: []string{user}, ValidBefore: gossh.CertTimeInfinity,
+	}
+	if err := cert.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewCertSigner(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+// dialKey connects with one key.
+func dialKey(t *testing.T, srv *sshtest.Server, user string, key gossh.Signer) (*gossh.Client, error) {
+	t.Helper()
+	client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
+		User:            user,
+		Auth:            []gossh.AuthMethod{gossh.PublicKeys(key)},
+		HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+		Timeout:         patience,
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = client.Close() })
+	}
+	return client, err
+}
+
+// whose says who was let in, and with which key.
+func whose(sess ssh.Session) {
+	extensions := sess.Permissions().Extensions
+	_, _ = io.WriteString(sess, sess.User()+" "+extensions[middleware.KeyFingerprint]+" "+extensions[middleware.KeyCertificate])
+	if key := sess.PublicKey(); key != nil {
+		_, _ = io.WriteString(sess, " "+key.Type())
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	alice, mallory, both, ca := sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t)
+	srv, _ := serveKeys(t, whose, keyDir(t, map[string]string{
+		"alice":   authorizedLine(alice) + authorizedLine(both),
+		"mallory": authorizedLine(mallory) + authorizedLine(both),
+	}), ca)
+	fingerprint := func(key gossh.Signer) string { return gossh.FingerprintSHA256(key.PublicKey()) }
+	for _, tt := range []struct {
+		name, user string
+		key        gossh.Signer
+		want       string // empty: not let in
+	}{
+		{"one's own key", "alice", alice, "alice " + fingerprint(alice) + "  ssh-ed25519"},
+		{"another's key", "mallory", alice, ""},
+		{"another's name", "alice", mallory, ""},
+		{"a key of two users, as one", "alice", both, "alice " + fingerprint(both) + "  ssh-ed25519"},
+		{"a key of two users, as the other", "mallory", both, "mallory " + fingerprint(both) + "  ssh-ed25519"},
+		{"nobody's name", "nobody", alice, ""},
+		{"no name", "", alice, ""},
+		{"another case", "Alice", alice, ""},
+		{"a path", "./alice", alice, ""},
+		{"a name that is too long", strings.Repeat("a", 257), alice, ""},
+		{"a certificate", "alice", certify(t, ca, mallory, "alice"), "alice " + fingerprint(mallory) +
+			` id\nof alice serial 7 by ` + fingerprint(ca) + " ssh-ed25519-cert-v01@openssh.com"},
+		{"a certificate for another", "mallory", certify(t, ca, mallory, "alice"), ""},
+		{"a certificate of another authority, for a key that is authorized", "alice", certify(t, mallory, alice, "alice"), ""},
+		{"the key that a certificate is for", "alice", mallory, ""},
+		{"the authority's own key", "alice", ca, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client, err := dialKey(t, srv, tt.user, tt.key)
+			if in := err == nil; in != (tt.want != "") {
+				t.Fatalf("Dial returned %v", err)
+			}
+			if err == nil {
+				expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: tt.want})
+			}
+		})
+	}
+}
+
+// What was shown is no identity, whoever proves what afterwards (DESIGN.md, facts 10 and 15).
+func TestPublicKeyShownIsNotProven(t *testing.T) {
+	alice, mallory := sshtest.HostKey(t), sshtest.HostKey(t)
+	served := make(chan string, 1)
+	note := func(sess ssh.Session) {
+		_, pty := sess.Permissions().Extensions["permit-pty"]
+		served <- fmt.Sprint(sess.User(), " ", gossh.FingerprintSHA256(sess.PublicKey()), " ", pty)
+	}
+	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice), "mallory": "no-pty " + authorizedLine(mallory)})
+	srv, _ := serveKeys(t, note, dir, sshtest.HostKey(t))
+
+	t.Run("the proof of another key", func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-raw")
+		if ok, err := client.show("alice", alice.PublicKey()); !ok {
+			t.Fatalf("the key would not do: %v", err)
+		}
+		if in, _ := client.publicKey("alice", borrowed{mallory, alice.PublicKey()}); in {
+			t.Error("alice's key was proven with mallory's")
+		}
+	})
+	t.Run("another key of one's own", func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-raw")
+		_, _ = client.show("alice", alice.PublicKey())
+		if in, _ := client.publicKey("alice", mallory); in {
+			t.Error("mallory came in as alice")
+		}
+	})
+	t.Run("another user", func(t *testing.T) {
+		client := mustDialRaw(t, srv, "SSH-2.0-raw")
+		_, _ = client.show("alice", alice.PublicKey())
+		if ok, _ := client.show("mallory", alice.PublicKey()); ok {
+			t.Error("alice's key would do for mallory")
+		}
+		if in, err := client.publicKey("mallory", mallory); !in {
+			t.Fatalf("mallory is not let in: %v", err)
+		}
+		if err := client.openShell(); err != nil {
+			t.Fatal(err)
+		}
+		want := "mallory " + gossh.FingerprintSHA256(mallory.PublicKey()) + " false"
+		select {
+		case got := <-served:
+			if got != want {
+				t.Errorf("served %q, want %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Error("nobody was served")
+		}
+	})
+}
+
+// A key that is taken away after it was shown lets nobody in.
+func TestPublicKeyIsAskedForAgain(t *testing.T) {
+	alice := sshtest.HostKey(t)
+	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice)})
+	srv, l := serveKeys(t, whose, dir, sshtest.HostKey(t))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	if ok, err := client.show("alice", alice.PublicKey()); !ok {
+		t.Fatalf("the key would not do: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "alice")); err != nil {
+		t.Fatal(err)
+	}
+	if in, err := client.publicKey("alice", alice); in || err != nil {
+		t.Errorf("let in: %t, %v", in, err)
+	}
+	l.Line(t, "authentication failed", "method=publickey", "key not authorized")
+}
+
+// A certificate is no key, and a key is no certificate, even where the other is known.
+func TestPublicKeyKinds(t *testing.T) {
+	ca, alice := sshtest.HostKey(t), sshtest.HostKey(t)
+	cert := certify(t, ca, alice, "alice")
+	only := func(source middleware.KeySource) *sshtest.Server {
+		return sshtest.Serve(t, whose, middleware.PublicKey(source))
+	}
+	keys := only(authorizedkeys.Open(keyDir(t, map[string]string{"alice": authorizedLine(alice)}), authorizedkeys.Options{}))
+	path := filepath.Join(keyDir(t, map[string]string{"ca": authorizedLine(ca)}), "ca")
+	authorities, err := userca.Open(path, userca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs := only(authorities)
+	for _, tt := range []struct {
+		name string
+		srv  *sshtest.Server
+		key  gossh.Signer
+		in   bool
+	}{
+		{"a key where keys are known", keys, alice, true},
+		{"a certificate where keys are known", keys, cert, false},
+		{"a certificate where authorities are", certs, cert, true},
+		{"a key where authorities are", certs, alice, false},
+	} {
+		if _, err := dialKey(t, tt.srv, "alice", tt.key); (err == nil) != tt.in {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestPublicKeyPTY(t *testing.T) {
+	free, bound, again, ca := sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t)
+	dir := keyDir(t, map[string]string{
+		"guest": authorizedLine(free) + "restrict " + authorizedLine(bound) + "restrict,pty " + authorizedLine(again),
+	})
+	password := checks(func(_, password string) bool { return password == "open" })
+	granting, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password)
+	refusing, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password, refusePTY())
+	for _, tt := range []struct {
+		name string
+		srv  *sshtest.Server
+		key  gossh.Signer // nil: with the password
+		want bool
+	}{
+		{"an unrestricted key", granting, free, true},
+		{"a restricted key", granting, bound, false},
+		{"a restricted key that may have a PTY", granting, again, true},
+		{"a certificate without extensions", granting, certify(t, ca, free, "guest"), false},
+		{"a password", granting, nil, true},
+		{"where no PTY is given", refusing, free, false},
+		{"a password where no PTY is given", refusing, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client, err := tt.srv.Dial("guest", "open")
+			if tt.key != nil {
+				_ = client.Close()
+				client, err = dialKey(t, tt.srv, "guest", tt.key)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			expect(t, sshtest.Run(t, client, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: "hi", PTY: tt.want})
+		})
+	}
+}
+
+// A source cannot put words into the layer's mouth.
+func TestPublicKeyExtensions(t *testing.T) {
+	key := sshtest.HostKey(t)
+	shared := &gossh.Permissions{Extensions: map[string]string{
+		"no-touch-required": "", middleware.KeyCertificate: "forged", middleware.KeyFingerprint: "forged", "own": "kept",
+	}}
+	granted := make(chan map[string]string, 2)
+	handler := func(sess ssh.Session) {
+		sess.Permissions().Extensions["left behind"] = ""
+		granted <- sess.Permissions().Extensions
+	}
+	srv := sshtest.Serve(t, handler, middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
+		return shared, nil
+	})))
+	client, err := dialKey(t, srv, "guest", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sshtest.Run(t, client, sshtest.Visit{})
+	got := <-granted
+	for name, want := range map[string]string{middleware.KeyFingerprint: gossh.FingerprintSHA256(key.PublicKey()), "own": "kept"} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %q", name, got[name], want)
+		}
+	}
+	for _, name := range []string{"no-touch-required", middleware.KeyCertificate} {
+		if value, there := got[name]; there {
+			t.Errorf("%s is there: %q", name, value)
+		}
+	}
+	if _, there := shared.Extensions["left behind"]; there {
+		t.Error("a login wrote into the source's permissions")
+	}
+}
+
+// A source that panics costs one attempt, and neither the connection nor the server.
+func TestPublicKeyPanic(t *testing.T) {
+	key := sshtest.HostKey(t)
+	var calls atomic.Int32
+	l := sshtest.NewLog()
+	source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
+		if calls.Add(1) == 1 {
+			panic("no such\ntable")
+		}
+		return &gossh.Permissions{}, nil
+	})
+	srv := sshtest.Serve(t, whose, middleware.Logging(l.Logger()), middleware.PublicKey(source))
+	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	if in, err := client.publicKey("alice", key); in || err != nil {
+		t.Errorf("let in: %t, %v", in, err)
+	}
+	l.Line(t, "panic in authentication", "stack")
+	l.Line(t, "authentication failed", "panic in authentication")
+	if in, err := client.publicKey("bob", key); !in {
+		t.Errorf("the next attempt failed: %v", err)
+	}
+}
+
+// The log has the reason of the source whose kind of key it is.
+func TestPublicKeyReason(t *testing.T) {
+	refuse := func(err error) middleware.KeySource {
+		return sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, err })
+	}
+	for _, tt := range []struct {
+		sources []middleware.KeySource
+		want    string
+	}{
+		{[]middleware.KeySource{refuse(errors.ErrUnsupported), refuse(errors.New("expired")), refuse(errors.New("other"))}, "err=expired"},
+		{[]middleware.KeySource{refuse(errors.ErrUnsupported)}, "key not authorized"},
+		{[]middleware.KeySource{refuse(nil)}, "key not authorized"}, // neither yes nor no
+	} {
+		l := sshtest.NewLog()
+		srv := sshtest.Serve(t, whose, middleware.Logging(l.Logger()), middleware.PublicKey(tt.sources...))
+		if _, err := dialKey(t, srv, "guest", sshtest.HostKey(t)); err == nil {
+			t.Error("let in")
+		}
+		l.Line(t, "authentication failed", "method=publickey", tt.want)
+	}
+}
+
+// A name that is too long is not even asked for.
+func TestPublicKeyUserTooLong(t *testing.T) {
+	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
+	srv := sshtest.Serve(t, whose, middleware.PublicKey(yes))
+	for length, want := range map[int]bool{256: true, 257: false} {
+		if _, err := dialKey(t, srv, strings.Repeat("u", length), sshtest.HostKey(t)); (err == nil) != want {
+			t.Errorf("a name of %d bytes: %v", length, err)
+		}
+	}
+}
+
+// RSA is fine, and SHA-1 is not: rawClient signs with ssh-rsa, as clients did before RFC 8332.
+func TestPublicKeyRSA(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, l := serveKeys(t, whose, keyDir(t, map[string]string{"alice": authorizedLine(key)}), sshtest.HostKey(t))
+	if _, err := dialKey(t, srv, "alice", key); err != nil {
+		t.Errorf("not let in with SHA-2: %v", err)
+	}
+	if in, err := mustDialRaw(t, srv, "SSH-2.0-raw").publicKey("alice", key); in || err != nil {
+		t.Errorf("let in with SHA-1: %t, %v", in, err)
+	}
+	l.Line(t, "authentication failed", "ssh-rsa", "not accepted")
+}
+
+func TestPublicKeyErrors(t *testing.T) {
+	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
+	algorithms := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.PublicKeyAuthAlgorithms = []string{"ssh-rsa"}
+	}}.Add}
+	handler := middleware.Layer{Server: wish.WithPublicKeyAuth(func(ssh.Context, ssh.PublicKey) bool { return true })}
+	for _, tt := range []struct {
+		name   string
+		layers []middleware.Layer
+		want   string
+	}{
+		{"no sources", []middleware.Layer{middleware.PublicKey()}, "layer publickey: nothing"},
+		{"a missing source", []middleware.Layer{middleware.PublicKey(yes, nil)}, "layer publickey: nothing"},
+		{"twice", []middleware.Layer{middleware.PublicKey(yes), middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"an open door", []middleware.Layer{middleware.Open(), middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"an open door behind", []middleware.Layer{middleware.PublicKey(yes), middleware.Open()}, "layer open: another layer"},
+		{"the library's handler", []middleware.Layer{handler, middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"algorithms", []middleware.Layer{algorithms, middleware.PublicKey(yes)}, "layer publickey: another layer"},
+	} {
+		_, err := wish.NewServer(withKey(t), middleware.Stack(middleware.Message(""), tt.layers...))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// The real ssh comes in with a key, and with a certificate that the real ssh-keygen made.
+func TestPublicKeyOfSSH(t *testing.T) {
+	dir := t.TempDir()
+	tool := func(name string, args ...string) (string, error) {
+		bin, err := exec.LookPath(name)
+		if err != nil {
+			t.Skip(name + " is not installed")
+		}
+		cmd := exec.CommandContext(t.Context(), bin, args...)
+		cmd.Dir = dir
+		cmd.WaitDelay = time.Second
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err = cmd.Run(); err != nil {
+			err = errors.New(err.Error() + ": " + errs.String())
+		}
+		return out.String(), err
+	}
+	ca, key := keyFile(t, filepath.Join(dir, "ca")), keyFile(t, filepath.Join(dir, "id"))
+	vouched := keyFile(t, filepath.Join(dir, "vouched"))
+	if out, err := tool("ssh-keygen", "-q", "-s", "ca", "-I", "laptop", "-n", "alice", "-z", "9", "vouched.pub"); err != nil {
+		t.Fatal(out, err)
+	}
+	srv, _ := serveKeys(t, whose, keyDir(t, map[string]string{"alice": authorizedLine(key)}), ca)
+	host, port, err := net.SplitHostPort(srv.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	visit := func(user, identity string) (string, error) {
+		return tool("ssh", "-F", "none", "-T", "-i", identity, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+			"-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", port, user+"@"+host)
+	}
+	for _, tt := range []struct{ user, identity, want string }{
+		{"alice", "id", "alice " + gossh.FingerprintSHA256(key.PublicKey())},
+		{"alice", "vouched", "alice " + gossh.FingerprintSHA256(vouched.PublicKey()) + " laptop serial 9 by "},
+		{"bob", "id", ""},
+		{"bob", "vouched", ""},
+	} {
+		out, err := visit(tt.user, tt.identity)
+		if (err == nil) != (tt.want != "") || !strings.HasPrefix(out, tt.want) {
+			t.Errorf("%s with %s: %q, %v", tt.user, tt.identity, out, err)
+		}
+	}
+}
+
+// keyFile writes a new key for ssh, and its public half beside it.
+func keyFile(t *testing.T, path string) gossh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{path: pem.EncodeToMemory(block), path + ".pub": []byte(authorizedLine(signer))} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return signer
+}
