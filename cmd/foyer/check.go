@@ -20,7 +20,9 @@ func checkCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say how each user could log in, and what is wrong with the files",
-		Args:  arguments,
+		Long: "Say how each user could log in with these settings, and what is wrong with the files. It changes nothing,\n" +
+			"and fails where something is wrong.",
+		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.Validate(); err != nil {
 				return err
@@ -32,80 +34,104 @@ func checkCommand(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// check prints how each user could log in under cfg, and then all that is wrong. It changes nothing, and fails where
-// something is wrong.
+// report is what check finds out.
+type report struct {
+	names       []string // in the order of the files
+	schemes     map[string]string
+	keys        map[string][]authorizedkeys.Key
+	authorities []string
+	problems    []error
+}
+
 func check(cfg *Config, w io.Writer) error {
-	var problems []error
-	note := func(err error) {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, err)
-		}
-	}
-	secrets := map[string]string{}
-	var names []string
-	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: cfg.Plaintext})
-	note(err)
-	if err == nil {
-		problems = append(problems, file.Warnings()...)
-		for _, user := range file.Users() {
-			names = append(names, user.Name)
-			secrets[user.Name] = user.Scheme
-		}
-	}
-	dir := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{})
-	holders, err := dir.Users()
-	note(err)
-	keys := map[string][]authorizedkeys.Key{}
-	for _, user := range holders {
-		if !slices.Contains(names, user.Name) {
-			names = append(names, user.Name)
-		}
-		keys[user.Name] = user.Keys
-		for _, err := range dir.Check(user.Name) {
-			note(err)
-		}
-	}
-	for _, name := range names {
-		fmt.Fprintf(w, "%s\t%s\n", name, ways(cfg, secrets[name], keys[name]))
-		for _, key := range keys[name] {
-			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("\t%s %s %s %s", key.Type, key.Fingerprint, key.Options, key.Comment), " "))
-		}
-	}
-	if cfg.UserCA != "" {
-		authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: note})
-		note(err)
-		if err == nil {
-			for _, key := range authorities.Keys() {
-				fmt.Fprintf(w, "whoever has a certificate of\t%s\n", key)
-			}
-		}
-	}
-	_, err = hostkeys.Load(cfg.HostKeys)
-	note(err)
-	for _, problem := range problems {
-		fmt.Fprintln(w, "problem:", problem)
-		if hint := hintOf(problem); hint != "" {
-			fmt.Fprintln(w, "  hint:", hint)
-		}
-	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%d problems", len(problems))
+	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}}
+	r.readPasswords(cfg)
+	r.readKeys(cfg)
+	r.readAuthorities(cfg)
+	_, err := hostkeys.Load(cfg.HostKeys)
+	r.note(err)
+	r.print(cfg, w)
+	if len(r.problems) > 0 {
+		return fmt.Errorf("problems found: %d", len(r.problems))
 	}
 	return nil
+}
+
+// note keeps what is wrong. A file that is not there is not wrong: a first start makes it, or nobody needs it.
+func (r *report) note(err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.problems = append(r.problems, err)
+	}
+}
+
+func (r *report) readPasswords(cfg *Config) {
+	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: cfg.Plaintext})
+	if err != nil {
+		r.note(err)
+		return
+	}
+	r.problems = append(r.problems, file.Warnings()...)
+	for _, user := range file.Users() {
+		r.names = append(r.names, user.Name)
+		r.schemes[user.Name] = user.Scheme
+	}
+}
+
+func (r *report) readKeys(cfg *Config) {
+	dir := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{})
+	holders, err := dir.Users()
+	r.note(err)
+	for _, user := range holders {
+		if !slices.Contains(r.names, user.Name) {
+			r.names = append(r.names, user.Name)
+		}
+		r.keys[user.Name] = user.Keys
+		for _, err := range dir.Check(user.Name) {
+			r.note(err)
+		}
+	}
+}
+
+func (r *report) readAuthorities(cfg *Config) {
+	if cfg.UserCA == "" {
+		return
+	}
+	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: r.note})
+	if err != nil {
+		r.problems = append(r.problems, err) // also where it is not there: it was asked for
+		return
+	}
+	r.authorities = authorities.Keys()
+}
+
+func (r *report) print(cfg *Config, w io.Writer) {
+	for _, name := range r.names {
+		fmt.Fprintf(w, "%s\t%s\n", name, ways(cfg, r.schemes[name], r.keys[name]))
+		for _, key := range r.keys[name] {
+			facts := []string{key.Type, key.Fingerprint, key.Options, key.Comment}
+			fmt.Fprintf(w, "\t%s\n", strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " "))
+		}
+	}
+	for _, key := range r.authorities {
+		fmt.Fprintf(w, "holders of a certificate\tpublickey\n\tof %s\n", key)
+	}
+	for _, problem := range r.problems {
+		fmt.Fprintln(w, "problem:", problem)
+		if hint := hintOf(problem); hint != "" {
+			fmt.Fprintln(w, "   hint:", hint)
+		}
+	}
 }
 
 // ways says by which of the configured ways a user could log in.
 func ways(cfg *Config, scheme string, keys []authorizedkeys.Key) string {
 	var open []string
 	for _, way := range cfg.Auth {
-		needsPassword, needsKey := strings.Contains(way, "password"), strings.Contains(way, "publickey")
-		if needsPassword && scheme == "" || needsKey && len(keys) == 0 {
+		steps := strings.Split(way, "+")
+		if slices.Contains(steps, "password") && scheme == "" || slices.Contains(steps, "publickey") && len(keys) == 0 {
 			continue
 		}
-		if needsPassword {
-			way = strings.Replace(way, "password", "password ("+scheme+")", 1)
-		}
-		open = append(open, way)
+		open = append(open, strings.Replace(way, "password", "password ("+scheme+")", 1))
 	}
 	if len(open) == 0 {
 		return "cannot log in"
