@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/files"
 )
 
 // Error tells an operator which host key, or directory of host keys, stands in the way, why, and what to do. It never
@@ -47,14 +47,14 @@ var (
 
 // keyError is the Error of a host key's file.
 func keyError(path string, err error) error {
-	fix := "restore it from a backup or, for a new identity, run: mv " + quote(path) + " ~/"
+	fix := "restore it from a backup or, for a new identity, run: mv " + files.Quote(path) + " ~/"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), quote(path))
+		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), files.Quote(path))
 	case errors.Is(err, errOpenFile):
-		fix = "run: chmod 600 " + quote(path)
+		fix = "run: chmod 600 " + files.Quote(path)
 	case errors.Is(err, errPassphrase):
-		fix = "run: ssh-keygen -p -f " + quote(path)
+		fix = "run: ssh-keygen -p -f " + files.Quote(path)
 	}
 	return &Error{Path: path, Err: reason(err), Fix: fix}
 }
@@ -66,11 +66,11 @@ func dirError(dir string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		fix = ownDir(dir)
 	case errors.Is(err, errOpenDir):
-		fix = "run: chmod go-w " + quote(dir)
+		fix = "run: chmod go-w " + files.Quote(dir)
 	case errors.Is(err, errNotDir):
-		fix = "use: --hostkeys " + quote(filepath.Dir(dir))
+		fix = "use: --hostkeys " + files.Quote(filepath.Dir(dir))
 	case errors.Is(err, errDangling):
-		fix = "run: rm " + quote(dir)
+		fix = "run: rm " + files.Quote(dir)
 	}
 	return &Error{Path: dir, Err: reason(err), Fix: fix}
 }
@@ -89,13 +89,13 @@ func sameType(key Key, other string) error {
 	return &Error{
 		Path: key.Path,
 		Err:  fmt.Errorf("of type %s like %s, and a server has one key of a type", key.Type(), other),
-		Fix:  "keep the one that clients know; to drop this one, run: mv " + quote(key.Path) + " ~/",
+		Fix:  "keep the one that clients know; to drop this one, run: mv " + files.Quote(key.Path) + " ~/",
 	}
 }
 
 // ownDir gives dir to the server's user, and makes it first when it is missing.
 func ownDir(dir string) string {
-	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s", os.Geteuid(), quote(dir))
+	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s", os.Geteuid(), files.Quote(dir))
 }
 
 // reason strips the path and the system call that the os package adds: Error names the path, and the file that a
@@ -108,15 +108,4 @@ func reason(err error) error {
 		return linkErr.Err
 	}
 	return err
-}
-
-// plain matches what no shell gives a meaning to.
-var plain = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
-
-// quote writes path so that a shell takes it for one word: a Fix is typed as it stands.
-func quote(path string) string {
-	if plain.MatchString(path) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

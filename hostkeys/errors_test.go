@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 )
@@ -80,25 +79,5 @@ func TestErrorUnwraps(t *testing.T) {
 	err := createError("k/id_rsa", &os.LinkError{Op: "link", Old: "k/.tmp", New: "k/id_rsa", Err: syscall.EEXIST})
 	if !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v is not fs.ErrExist", err)
-	}
-}
-
-// TestQuote has a shell read back what was quoted for it.
-func TestQuote(t *testing.T) {
-	for path, want := range map[string]string{
-		"":                       "''",
-		"hostkeys/id_rsa":        "hostkeys/id_rsa",
-		"/srv/my keys/id_rsa":    "'/srv/my keys/id_rsa'",
-		"it's/id_$(reboot)":      `'it'\''s/id_$(reboot)'`,
-		"~/id_*;true":            "'~/id_*;true'",
-		"id_line\nfeed":          "'id_line\nfeed'",
-		"/var/lib/foyer-2.0/key": "/var/lib/foyer-2.0/key",
-	} {
-		if got := quote(path); got != want {
-			t.Errorf("quote(%q) is %q, want %q", path, got, want)
-		}
-		if read, err := exec.Command("sh", "-c", "printf %s "+quote(path)).Output(); err != nil || string(read) != path {
-			t.Errorf("a shell reads %q, error %v; want %q", read, err, path)
-		}
 	}
 }

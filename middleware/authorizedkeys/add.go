@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -31,14 +32,14 @@ func Add(dir, user string, key []byte) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return keyfile.Failure(dir, err)
+		return files.Failure(dir, err)
 	}
 	unlock, err := lockedfile.MutexAt(filepath.Join(dir, ".lock")).Lock() // a name that is no user's
 	if err != nil {
-		return keyfile.Failure(dir, err)
+		return files.Failure(dir, err)
 	}
 	defer unlock()
-	return keyfile.Failure(filepath.Join(dir, user), add(dir, user, text))
+	return files.Failure(filepath.Join(dir, user), add(dir, user, text))
 }
 
 // oneLine returns the only line of data that is no comment.
@@ -78,7 +79,7 @@ func add(dir, user, text string) error {
 	if err != nil {
 		return err
 	}
-	data, _, err := keyfile.Look(root, user, filepath.Join(dir, user))
+	data, _, err := files.Look(root, user, filepath.Join(dir, user), keyfile.MaxFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

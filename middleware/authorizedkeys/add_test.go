@@ -68,7 +68,7 @@ func TestAddErrors(t *testing.T) {
 		{"bob", shortRSALine, "1024 bits", ""},
 		{"bob", strings.Repeat("x", keyfile.MaxFile+1), "too long", ""},
 		{"ada", edLine, "ada: this key of the user: file already exists", ""},
-		{"open", edLine, "others can write it", "run: chmod go-w " + filepath.Join(dir, "open")},
+		{"open", edLine, "others can write it", "run: chmod 600 " + filepath.Join(dir, "open")},
 		{"full", edLine, "larger than 1 MiB", ""},
 		{"link", edLine, "not a regular file", ""},
 		{"dir", edLine, "not a regular file", ""},

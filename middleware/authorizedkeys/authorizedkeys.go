@@ -43,6 +43,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -51,7 +52,7 @@ const maxCached = 1024
 
 // Options are settled when the directory is opened.
 type Options struct {
-	// Warn is told, once for each version of a file, what in it is not used and why. Each error is a [*keyfile.Error].
+	// Warn is told, once for each version of a file, what in it is not used and why. Each error is a [*files.Error].
 	// It is called from Authorize, by whichever goroutine came first. Nil: silence.
 	Warn func(error)
 }
@@ -68,7 +69,7 @@ type Dir struct {
 
 // file is what is known of one user's file.
 type file struct {
-	seen  keyfile.Version
+	seen  files.Version
 	lines []line
 }
 
@@ -129,7 +130,7 @@ func (d *Dir) current(user string) ([]line, []error) {
 	if known.seen.Stands(root, user) {
 		return known.lines, nil
 	}
-	data, seen, err := keyfile.Look(root, user, filepath.Join(d.path, user))
+	data, seen, err := files.Look(root, user, filepath.Join(d.path, user), keyfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		delete(d.files, user)
 		return nil, nil
@@ -180,15 +181,15 @@ func openDir(path string) (*os.Root, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, keyfile.Failure(path, err)
+		return nil, files.Failure(path, err)
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = keyfile.StrictMode(path, info)
+		err = files.StrictMode(path, info)
 	}
 	if err != nil {
 		_ = root.Close()
-		return nil, keyfile.Failure(path, err)
+		return nil, files.Failure(path, err)
 	}
 	return root, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -46,7 +47,7 @@ func parse(path, data string) (lines []line, problems []error) {
 		}
 	}
 	if skipped > 0 {
-		problems = append(problems, &keyfile.Error{Path: path, Err: fmt.Errorf("%d more lines cannot be used", skipped)})
+		problems = append(problems, &files.Error{Path: path, Err: fmt.Errorf("%d more lines cannot be used", skipped)})
 	}
 	return lines, problems
 }
@@ -60,7 +61,7 @@ func explain(path string, number int, err error) error {
 	case errors.Is(err, errPrivate):
 		fix = "take it out and make a new one; the public key is in the file that ends in .pub"
 	}
-	return &keyfile.Error{Path: path, Line: number, Err: err, Fix: fix}
+	return &files.Error{Path: path, Line: number, Err: err, Fix: fix}
 }
 
 var errPrivate = errors.New("a private key, where public keys belong")

@@ -11,6 +11,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -39,7 +40,7 @@ func (d *Dir) Users() ([]User, error) {
 	defer func() { _ = root.Close() }()
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
-		return nil, keyfile.Failure(d.path, err)
+		return nil, files.Failure(d.path, err)
 	}
 	var users []User
 	for _, entry := range entries {
@@ -56,27 +57,27 @@ func (d *Dir) Users() ([]User, error) {
 func (d *Dir) Has(user string) bool { return len(d.lines(user)) > 0 }
 
 // Check returns all that is wrong with the user's file, or with the directory, from a fresh look. Each is a
-// [*keyfile.Error]; that the file is missing is one that is fs.ErrNotExist.
+// [*files.Error]; that the file is missing is one that is fs.ErrNotExist.
 func (d *Dir) Check(user string) []error {
 	path := filepath.Join(d.path, user)
 	if err := checkName(user); err != nil {
-		return []error{&keyfile.Error{Path: d.path, Err: err}}
+		return []error{&files.Error{Path: d.path, Err: err}}
 	}
 	root, err := openDir(d.path)
 	switch {
 	case err != nil:
 		return []error{err}
 	case root == nil:
-		return []error{&keyfile.Error{Path: path, Err: fs.ErrNotExist}}
+		return []error{&files.Error{Path: path, Err: fs.ErrNotExist}}
 	}
 	defer func() { _ = root.Close() }()
 	_, problems := d.read(root, user)
 	return problems
 }
 
-func (d *Dir) read(root keyfile.Tree, user string) ([]line, []error) {
+func (d *Dir) read(root files.Tree, user string) ([]line, []error) {
 	path := filepath.Join(d.path, user)
-	data, _, err := keyfile.Look(root, user, path)
+	data, _, err := files.Look(root, user, path, keyfile.MaxFile)
 	return meaning(path, data, err)
 }
 

@@ -1,91 +1,12 @@
 package keyfile
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
-
-func TestLookAndStands(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "keys")
-	longAgo := time.Now().Add(-time.Hour)
-	put := func(text string, changed time.Time) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, changed, changed)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, missing, err := Look(Disk{}, path, path); !errors.Is(err, fs.ErrNotExist) || missing.Stands(Disk{}, path) {
-		t.Errorf("a missing file: %v", err)
-	}
-	put("one", longAgo)
-	data, one, err := Look(Disk{}, path, path)
-	if err != nil || data != "one" {
-		t.Fatalf("read %q, %v", data, err)
-	}
-	if !one.Stands(Disk{}, path) || one.Same(Version{}) {
-		t.Error("an unchanged file does not stand")
-	}
-	put("two", longAgo.Add(time.Second))
-	if one.Stands(Disk{}, path) {
-		t.Error("a changed file stands")
-	}
-	put("one", time.Now())
-	_, again, err := Look(Disk{}, path, path)
-	if err != nil || again.Stands(Disk{}, path) || !again.Same(one) {
-		t.Errorf("a file that was just written stands, or is not the same: %v", err)
-	}
-}
-
-// A root is a tree too, and no name leads out of it.
-func TestLookInRoot(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "keys"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = root.Close() }()
-	if data, _, err := Look(root, "keys", "keys"); data != "x" || err != nil {
-		t.Errorf("read %q, %v", data, err)
-	}
-	if _, _, err := Look(root, "../"+filepath.Base(dir)+"/keys", "out"); err == nil {
-		t.Error("a name led out")
-	}
-}
-
-func TestFailure(t *testing.T) {
-	if err := Failure("x", nil); err != nil {
-		t.Errorf("nothing is %v", err)
-	}
-	denied := Failure("my keys", &fs.PathError{Op: "open", Path: "/tmp/.x", Err: syscall.EACCES})
-	known := &Error{Path: "a", Line: 3, Err: errors.New("bad")}
-	for _, tt := range []struct {
-		err        error
-		text, hint string
-	}{
-		{denied, "my keys: permission denied", fmt.Sprintf("run: sudo chown %d 'my keys'", os.Geteuid())},
-		{Failure("b", known), "a:3: bad", ""},
-	} {
-		var e *Error
-		if !errors.As(tt.err, &e) || e.Error() != tt.text || e.Hint() != tt.hint {
-			t.Errorf("%v, hint %q", tt.err, e.Hint())
-		}
-	}
-	if !errors.Is(denied, fs.ErrPermission) {
-		t.Error("the cause is lost")
-	}
-}
 
 func TestLines(t *testing.T) {
 	var got strings.Builder

@@ -1,3 +1,6 @@
+// Package keyfile is what the files that say who may come in with a key have in common, be it a user's authorized keys,
+// the authorities that sign certificates, or the list of what they revoked: what a line is, which keys are strong enough,
+// and in which words a permission is written down.
 package keyfile
 
 import (
@@ -10,6 +13,9 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 )
+
+// MaxFile bounds what is read: 1 MiB are some 10,000 keys. A larger file is something else put in its place.
+const MaxFile = 1 << 20
 
 // MaxLine bounds a line: an RSA key of 8192 bits has 1,500 bytes, and the rest is options. sshd reads lines of any
 // length, and nobody writes them.

@@ -3,12 +3,8 @@ package keyfile
 import (
 	"encoding/base64"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -66,49 +62,5 @@ func TestStrong(t *testing.T) {
 	}
 	if err := Strong(&gossh.Certificate{Key: opaque("ssh-ed25519")}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a certificate: %v", err)
-	}
-}
-
-func TestLookRefuses(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, err := range []error{
-		syscall.Mkfifo(at("pipe"), 0o600),
-		os.WriteFile(at("huge"), nil, 0o600), os.Truncate(at("huge"), MaxFile+1),
-		os.WriteFile(at("open file"), nil, 0o600), os.Chmod(at("open file"), 0o622),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tt := range []struct{ path, want, fix string }{
-		{dir, "is a directory", ""},
-		{at("pipe"), "is a named pipe", ""},
-		{os.DevNull, "is not a regular file", ""},
-		{at("huge"), "is larger than 1 MiB", ""},
-		{at("open file"), "others can write it (mode 0622)", "run: chmod go-w '" + at("open file") + "'"},
-	} {
-		data, version, err := Look(Disk{}, tt.path, tt.path)
-		told, ok := errors.AsType[*Error](err)
-		if !ok || told.Error() != tt.path+": "+tt.want || told.Hint() != tt.fix || data != "" {
-			t.Errorf("%s: %q, %v", tt.path, data, err)
-		}
-		if _, again, _ := Look(Disk{}, tt.path, tt.path); version.Stands(Disk{}, tt.path) || !again.Same(version) {
-			t.Errorf("%s: the same trouble is news", tt.path)
-		}
-	}
-}
-
-// TestQuote has a shell read back what was quoted for it.
-func TestQuote(t *testing.T) {
-	for path, want := range map[string]string{
-		"": "''", "keys.d/ada": "keys.d/ada", "it's/$(reboot)": `'it'\''s/$(reboot)'`, "-rf": "'-rf'", "a b\n": "'a b\n'",
-	} {
-		if got := quote(path); got != want {
-			t.Errorf("quote(%q) is %q, want %q", path, got, want)
-		}
-		if read, err := exec.Command("sh", "-c", "printf %s "+quote(path)).Output(); path != "-rf" && (err != nil || string(read) != path) {
-			t.Errorf("a shell reads %q, %v; want %q", read, err, path)
-		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"foyer/middleware/files"
+
 	"github.com/google/renameio/v2"
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/sethvargo/go-diceware/diceware"
@@ -32,7 +34,7 @@ func Create(path, user, password string) error {
 	if err != nil {
 		return err
 	}
-	return failure(path, create(path, text))
+	return files.Failure(path, create(path, text))
 }
 
 // Add gives user a password, hashed with argon2id: in its place when the user has one, else on a new line at
@@ -43,7 +45,7 @@ func Add(path, user, password string) error {
 	if err != nil {
 		return err
 	}
-	return failure(path, add(path, user, text))
+	return files.Failure(path, add(path, user, text))
 }
 
 func add(path, user, text string) error {
@@ -56,7 +58,7 @@ func add(path, user, text string) error {
 
 // Remove takes the user's line out of the file, as carefully as [Add]. It is an error when there is none.
 func Remove(path, user string) error {
-	return failure(path, edit(path, func(lines []line) ([]line, error) {
+	return files.Failure(path, edit(path, func(lines []line) ([]line, error) {
 		rest := slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return l.isOf(user) })
 		if len(rest) == len(lines) {
 			return nil, fmt.Errorf("no user %q", user)
@@ -86,7 +88,7 @@ func Hash(path string) (n int, err error) {
 		return lines, nil
 	})
 	if err != nil {
-		return 0, failure(path, err)
+		return 0, files.Failure(path, err)
 	}
 	return n, nil
 }
@@ -144,7 +146,7 @@ func edit(path string, change func([]line) ([]line, error)) error {
 		return err
 	}
 	defer f.Close()
-	data, info, err := read(path, f)
+	data, info, err := files.Read(f, path, maxFile)
 	if err != nil {
 		return err
 	}

@@ -7,22 +7,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
+
+	"foyer/middleware/files"
 )
 
 // maxFile bounds what is read: 8 MiB are some 70,000 users. A larger file is something else put in its place.
 const maxFile = 8 << 20
-
-// racy is how long after its last change a file may change once more without a new time stamp to show for
-// it: git's "racily clean" problem. File systems count in steps of up to 2 s (FAT).
-const racy = 2 * time.Second
 
 // Options are settled when the file is opened. The zero value is the safe one.
 type Options struct {
@@ -63,16 +57,8 @@ type File struct {
 	refused refusals
 
 	mu   sync.Mutex
-	seen version // what was last found at path, good or not
-	good *table  // the last version that could be used
-}
-
-// version identifies what was found at a path. Its info is nil when nothing could be read.
-type version struct {
-	info fs.FileInfo
-	at   time.Time
-	sum  [sha256.Size]byte
-	err  string
+	seen files.Version // what was last found at path, good or not
+	good *table        // the last version that could be used
 }
 
 // Open reads the file at path. Its error is a *[Error]: a line that is wrong, a plain-text secret without
@@ -180,11 +166,11 @@ func (f *File) Users() []User {
 func (f *File) Warnings() []error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seen.info == nil || f.seen.info.Mode().Perm()&0o044 == 0 {
+	if f.seen.Mode()&0o044 == 0 {
 		return nil
 	}
-	err := fmt.Errorf("others can read it (mode %04o)", f.seen.info.Mode().Perm())
-	return []error{&Error{Path: f.path, Err: err, Fix: chmodRemedy(f.path)}}
+	err := fmt.Errorf("others can read it (mode %04o)", f.seen.Mode())
+	return []error{&Error{Path: f.path, Err: err, Fix: "run: chmod 600 " + files.Quote(f.path)}}
 }
 
 // current returns the table to use now.
@@ -201,13 +187,13 @@ func (f *File) current() *table {
 func (f *File) reread() (*table, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seen.stands(f.path) {
+	if f.seen.Stands(files.Disk{}, f.path) {
 		return f.good, nil
 	}
-	data, next, err := look(f.path)
+	data, next, err := files.Look(files.Disk{}, f.path, f.path, maxFile)
 	last := f.seen
 	f.seen = next
-	if f.good != nil && next.sum == last.sum && next.err == last.err {
+	if f.good != nil && next.Same(last) {
 		return f.good, nil
 	}
 	if err != nil {
@@ -222,63 +208,4 @@ func (f *File) reread() (*table, error) {
 	}
 	f.good = t
 	return t, nil
-}
-
-// stands reports whether v is certainly what path still holds.
-func (v version) stands(path string) bool {
-	if v.info == nil || v.at.Sub(v.info.ModTime()) < racy {
-		return false
-	}
-	info, err := os.Stat(path)
-	return err == nil && os.SameFile(info, v.info) && info.ModTime().Equal(v.info.ModTime()) &&
-		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
-}
-
-// look reads what path holds now. The clock is read first: a change during the reading must count as racy.
-func look(path string) (string, version, error) {
-	v := version{at: time.Now()}
-	data, info, err := readFile(path)
-	if err != nil {
-		err = failure(path, err)
-		v.err = err.Error()
-		return "", v, err
-	}
-	v.info, v.sum = info, sha256.Sum256([]byte(data))
-	return data, v, nil
-}
-
-func readFile(path string) (string, fs.FileInfo, error) {
-	// Without O_NONBLOCK, opening a named pipe waits for a writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ENXIO) {
-		return "", nil, errors.New("is a socket or a device")
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	defer f.Close()
-	return read(path, f)
-}
-
-// read returns the content of f, which was opened at path, if f is what a password file has to be.
-func read(path string, f fs.File) (string, fs.FileInfo, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return "", nil, err
-	}
-	switch mode := info.Mode(); {
-	case mode.IsDir():
-		return "", nil, errors.New("is a directory")
-	case mode&fs.ModeNamedPipe != 0:
-		return "", nil, errors.New("is a named pipe")
-	case !mode.IsRegular():
-		return "", nil, errors.New("is not a regular file")
-	case mode.Perm()&0o022 != 0:
-		err := fmt.Errorf("others can write it (mode %04o)", mode.Perm())
-		return "", nil, &Error{Path: path, Err: err, Fix: chmodRemedy(path)}
-	case info.Size() > maxFile:
-		return "", nil, fmt.Errorf("is larger than %d MiB", maxFile>>20)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	return string(data), info, err
 }

@@ -20,14 +20,7 @@
 // has changed; there is nothing to restart or to signal. Unix only.
 package passwords
 
-import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"regexp"
-	"strings"
-)
+import "foyer/middleware/files"
 
 // DefaultPath is where foyer looks when it is told nothing else; remedies name any other path.
 const DefaultPath = "ssh-passwords"
@@ -40,62 +33,12 @@ const (
 )
 
 // Error says what is wrong with a password file, where, and what to do about it. It never holds a secret.
-type Error struct {
-	Path string
-	Line int // 0 when the whole file is meant
-	Err  error
-	Fix  string // ends in something to type; empty when nothing general is known to help
-}
-
-func (e *Error) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("%s: %v", e.Path, e.Err)
-	}
-	return fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err)
-}
-
-// Unwrap returns the cause, for [errors.Is] with fs.ErrNotExist and its like.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Hint returns Fix, under the name by which a command line asks any error for its remedy.
-func (e *Error) Hint() string { return e.Fix }
-
-// failure puts the operator's path on err in place of the one that the system call was given, which may be
-// that of a temporary file.
-func failure(path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if known, ok := errors.AsType[*Error](err); ok {
-		return known
-	}
-	if cause, ok := errors.AsType[*fs.PathError](err); ok {
-		err = cause.Err
-	} else if cause, ok := errors.AsType[*os.LinkError](err); ok {
-		err = cause.Err
-	}
-	return &Error{Path: path, Err: err}
-}
+type Error = files.Error
 
 // hashRemedy is what to type when a file holds plain text.
 func hashRemedy(path string) string {
 	if path == DefaultPath {
 		return "run: foyer user hash"
 	}
-	return "run: foyer user hash --passwords " + shellWord(path)
-}
-
-// chmodRemedy is what to type when others can read or write the file.
-func chmodRemedy(path string) string {
-	return "run: chmod 600 " + shellWord(path)
-}
-
-var harmless = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./-]*$`)
-
-// shellWord quotes path, so that a remedy can be pasted whatever the file is called.
-func shellWord(path string) string {
-	if harmless.MatchString(path) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	return "run: foyer user hash --passwords " + files.Quote(path)
 }

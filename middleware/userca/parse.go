@@ -9,6 +9,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -20,7 +21,7 @@ func parseLines(path, data string, parse func(text string) error) error {
 			err = fmt.Errorf("a line of %d bytes, at most %d are read", len(text), keyfile.MaxLine)
 		}
 		if err != nil {
-			return &keyfile.Error{Path: path, Line: number, Err: err}
+			return &files.Error{Path: path, Line: number, Err: err}
 		}
 	}
 	return nil

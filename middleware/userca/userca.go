@@ -54,7 +54,7 @@ type Options struct {
 	Revoked string
 
 	// Warn is told, once each, of a new version of a file that is broken, unreadable or gone, and therefore not used;
-	// each is a [*keyfile.Error]. It is called from Authorize, by whichever goroutine came first. Nil: silence.
+	// each is a [*files.Error]. It is called from Authorize, by whichever goroutine came first. Nil: silence.
 	Warn func(error)
 }
 
@@ -65,7 +65,7 @@ type Authorities struct {
 	revoked *watched[revocations] // nil without a list
 }
 
-// Open reads the authorities' file at path, and the revocation list. Its error is a [*keyfile.Error].
+// Open reads the authorities' file at path, and the revocation list. Its error is a [*files.Error].
 func Open(path string, opts Options) (*Authorities, error) {
 	if opts.Warn == nil {
 		opts.Warn = func(error) {}

@@ -19,6 +19,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -283,7 +284,7 @@ func TestOpenErrors(t *testing.T) {
 		{good, newFile(t, "x"), ":1: a revocation reads"},
 	} {
 		a, err := Open(tt.trusted, Options{Revoked: tt.revoked})
-		var told *keyfile.Error
+		var told *files.Error
 		if a != nil || !errors.As(err, &told) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("opened %v, error %v, want %q", a, err, tt.want)
 		}

@@ -3,6 +3,7 @@ package userca
 import (
 	"sync"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -13,8 +14,8 @@ type watched[T any] struct {
 	warn  func(error)
 
 	mu   sync.Mutex
-	seen keyfile.Version // what was last found at path, good or not
-	good T               // the last version that could be used
+	seen files.Version // what was last found at path, good or not
+	good T             // the last version that could be used
 }
 
 // watch reads the file at path, which must be good to start with.
@@ -41,10 +42,10 @@ func (w *watched[T]) current() T {
 // reread looks for a better version than the last good one, and returns the error of one that is broken and has not
 // been reported yet.
 func (w *watched[T]) reread() error {
-	if w.seen.Stands(keyfile.Disk{}, w.path) {
+	if w.seen.Stands(files.Disk{}, w.path) {
 		return nil
 	}
-	data, seen, err := keyfile.Look(keyfile.Disk{}, w.path, w.path)
+	data, seen, err := files.Look(files.Disk{}, w.path, w.path, keyfile.MaxFile)
 	last := w.seen
 	w.seen = seen
 	if seen.Same(last) {

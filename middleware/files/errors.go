@@ -1,4 +1,4 @@
-package keyfile
+package files
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 )
 
 // Error says what is wrong with a file or a directory, where, and what to do about it. It holds nothing of a file's
-// content but the names of options: what lies there may be a private key.
+// content but the names of users and options: what lies there may be a secret.
 type Error struct {
 	Path string
 	Line int // 0 when the whole file is meant
@@ -41,10 +41,12 @@ func Failure(path string, err error) error {
 	}
 	if cause, ok := errors.AsType[*fs.PathError](err); ok {
 		err = cause.Err
+	} else if cause, ok := errors.AsType[*os.LinkError](err); ok {
+		err = cause.Err
 	}
 	var fix string
 	if errors.Is(err, fs.ErrPermission) {
-		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), quote(path))
+		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), Quote(path))
 	}
 	return &Error{Path: path, Err: err, Fix: fix}
 }
@@ -55,18 +57,22 @@ func StrictMode(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o022 == 0 {
 		return nil
 	}
+	fix := "run: chmod 600 "
+	if info.IsDir() {
+		fix = "run: chmod go-w "
+	}
 	return &Error{
 		Path: path,
 		Err:  fmt.Errorf("others can write it (mode %04o)", info.Mode().Perm()),
-		Fix:  "run: chmod go-w " + quote(path),
+		Fix:  fix + Quote(path),
 	}
 }
 
 // plain matches what no shell gives a meaning to, and no command takes for an option.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./-]*$`)
 
-// quote writes path so that a shell takes it for one word: a Fix is typed as it stands.
-func quote(path string) string {
+// Quote returns path so that a shell takes it for one word: a Fix is typed as it stands.
+func Quote(path string) string {
 	if plain.MatchString(path) {
 		return path
 	}

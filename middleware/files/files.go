@@ -1,7 +1,6 @@
-// Package keyfile is what the files that say who may come in with a key have in common, be it a user's authorized keys,
-// the authorities that sign certificates, or the list of what they revoked: how such a file is read and watched, what a
-// line of it is, which keys are strong enough, and in which words a permission is written down.
-package keyfile
+// Package files reads files that an operator edits while the server runs: it tells one version from the next at the cost
+// of a stat, takes nothing for such a file that is none, and says what is wrong in a way that helps.
+package files
 
 import (
 	"crypto/sha256"
@@ -13,9 +12,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// MaxFile bounds what is read: 1 MiB are some 10,000 keys. A larger file is something else put in its place.
-const MaxFile = 1 << 20
 
 // racy is how long after its last change a file may change once more without a new time stamp to show for it: git's
 // "racily clean" problem. File systems count in steps of up to 2 s (FAT).
@@ -56,15 +52,23 @@ func (v Version) Stands(tree Tree, name string) bool {
 		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
 }
 
+// Mode returns the permissions that the file had, and 0 where there was none.
+func (v Version) Mode() fs.FileMode {
+	if v.info == nil {
+		return 0
+	}
+	return v.info.Mode().Perm()
+}
+
 // Same reports whether both versions have the same content, or cannot be read for the same reason.
 func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err == other.err }
 
-// Look reads what name in tree holds now, if it is a regular file that only its owner can write, of at most [MaxFile]
+// Look reads what name in tree holds now, if it is a regular file that only its owner can write, of at most limit
 // bytes. Its error is an [*Error] of path, which is what the operator calls it, and is returned at once: neither a
 // named pipe nor a device is waited for.
-func Look(tree Tree, name, path string) (data string, v Version, err error) {
+func Look(tree Tree, name, path string, limit int64) (data string, v Version, err error) {
 	v.at = time.Now() // first: a change during the reading must count as racy
-	data, info, err := readFile(tree, name, path)
+	data, info, err := readFile(tree, name, path, limit)
 	if err != nil {
 		err = Failure(path, err)
 		v.err = err.Error()
@@ -74,7 +78,7 @@ func Look(tree Tree, name, path string) (data string, v Version, err error) {
 	return data, v, nil
 }
 
-func readFile(tree Tree, name, path string) (string, fs.FileInfo, error) {
+func readFile(tree Tree, name, path string, limit int64) (string, fs.FileInfo, error) {
 	// Without O_NONBLOCK, opening a named pipe waits for a writer.
 	f, err := tree.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ENXIO) {
@@ -84,24 +88,29 @@ func readFile(tree Tree, name, path string) (string, fs.FileInfo, error) {
 		return "", nil, err
 	}
 	defer func() { _ = f.Close() }()
+	return Read(f, path, limit)
+}
+
+// Read returns the content of f, which was opened at path, if it is what [Look] would take.
+func Read(f fs.File, path string, limit int64) (string, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil {
-		err = fit(path, info)
+		err = fit(path, info, limit)
 	}
 	if err != nil {
 		return "", nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err == nil && len(data) > MaxFile {
-		err = errTooLarge
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = tooLarge(limit)
 	}
 	return string(data), info, err
 }
 
-var errTooLarge = fmt.Errorf("is larger than %d MiB", MaxFile>>20)
+func tooLarge(limit int64) error { return fmt.Errorf("is larger than %d MiB", limit>>20) }
 
-// fit returns an error when what info describes is not what a file of keys has to be.
-func fit(path string, info fs.FileInfo) error {
+// fit returns an error when what info describes is not what such a file has to be.
+func fit(path string, info fs.FileInfo, limit int64) error {
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return errors.New("is a directory")
@@ -109,8 +118,8 @@ func fit(path string, info fs.FileInfo) error {
 		return errors.New("is a named pipe")
 	case !mode.IsRegular():
 		return errors.New("is not a regular file")
-	case info.Size() > MaxFile:
-		return errTooLarge
+	case info.Size() > limit:
+		return tooLarge(limit)
 	}
 	return StrictMode(path, info)
 }
