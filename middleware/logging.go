@@ -146,6 +146,8 @@ func reason(err error) string {
 	switch {
 	case errors.As(err, &denied) && strings.Contains(err.Error(), "too many authentication"):
 		return "too many authentication failures"
+	case errors.Is(err, net.ErrClosed):
+		return "hung up on"
 	case errors.As(err, &denied):
 		return "left without authentication"
 	case errors.As(err, &apart):

@@ -10,6 +10,8 @@ import (
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/passwords"
 )
 
 // How often a visitor may fail on one connection: sshd's MaxAuthTries for real attempts, and for keys that are refused
@@ -50,7 +52,13 @@ func Methods(ways ...string) Layer {
 
 // parseWays splits each way into its steps, and checks that cfg has what each step needs.
 func parseWays(ways []string, cfg *gossh.ServerConfig) ([][]string, error) {
-	have := map[string]bool{"password": cfg.PasswordCallback != nil, "publickey": cfg.PublicKeyCallback != nil}
+	if cfg.NoClientAuth || cfg.KeyboardInteractiveCallback != nil || cfg.GSSAPIWithMICConfig != nil {
+		return nil, errors.New("another layer lets in by a way of its own")
+	}
+	have := map[string]bool{
+		"password":  cfg.PasswordCallback != nil,
+		"publickey": cfg.PublicKeyCallback != nil && cfg.VerifiedPublicKeyCallback != nil, // where a step is counted
+	}
 	var steps [][]string
 	for _, way := range ways {
 		way := strings.Split(way, "+")
@@ -155,12 +163,18 @@ type attempts struct {
 
 type attemptsKey struct{}
 
+// errDecided is what a layer fails with that checks what Methods, which stands around it, knows nothing of.
+var errDecided = errors.New("the methods layer stands before it and would let it in unasked: put methods last of them")
+
+// decided reports whether Methods has prepared cfg.
+func decided(cfg *gossh.ServerConfig) bool { return cfg.MaxAuthTries < 0 }
+
 func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
+	cfg.MaxAuthTries = -1 // x/crypto's one budget for keys and guesses
 	a, ok := ctx.Value(attemptsKey{}).(*attempts)
 	if !ok {
 		return // at start
 	}
-	cfg.MaxAuthTries = -1 // x/crypto's one budget for keys and guesses
 	before := cfg.AuthLogCallback
 	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
 		if before != nil {
@@ -168,7 +182,7 @@ func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
 		}
 		var partial *gossh.PartialSuccessError
 		switch {
-		case err == nil, errors.As(err, &partial):
+		case err == nil, errors.As(err, &partial), errors.Is(err, passwords.ErrBusy):
 		case method == "none" && !a.asked:
 			a.asked = true // what most clients open with is a question
 		case method == "publickey":

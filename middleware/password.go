@@ -37,7 +37,10 @@ func Password(source PasswordSource) Layer {
 			if source == nil {
 				return errors.New("nothing to check passwords with")
 			}
-			if config(srv).PasswordCallback != nil {
+			switch cfg := config(srv); {
+			case decided(cfg):
+				return errDecided
+			case cfg.PasswordCallback != nil:
 				return errors.New("another layer checks passwords already")
 			}
 			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {

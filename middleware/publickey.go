@@ -72,6 +72,9 @@ func PublicKey(sources ...KeySource) Layer {
 // noOtherKeys returns an error when another layer has decided on keys: the library knows one answer only.
 func noOtherKeys(srv *ssh.Server) error {
 	cfg := config(srv)
+	if decided(cfg) {
+		return errDecided
+	}
 	if srv.PublicKeyHandler != nil || cfg.PublicKeyCallback != nil || cfg.VerifiedPublicKeyCallback != nil {
 		return errors.New("another layer checks keys already")
 	}
