@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -424,6 +426,65 @@ func TestPublicKeyRSA(t *testing.T) {
 		t.Errorf("let in with SHA-1: %t, %v", in, err)
 	}
 	l.Line(t, "authentication failed", "ssh-rsa", "not accepted")
+}
+
+// A security key has to be touched, whatever a source would permit.
+func TestPublicKeyOfASecurityKey(t *testing.T) {
+	key := newSecurityKey(t)
+	source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
+		return &gossh.Permissions{Extensions: map[string]string{"no-touch-required": ""}}, nil
+	})
+	srv := sshtest.Serve(t, whoami, middleware.PublicKey(source))
+	for _, touched := range []bool{true, false} {
+		key.touched = touched
+		client, err := dialKey(t, srv, "alice", key)
+		if (err == nil) != touched {
+			t.Errorf("touched %t: %v", touched, err)
+		}
+		if client != nil {
+			_ = client.Close()
+		}
+	}
+}
+
+// securityKey signs as a FIDO token does (OpenSSH's PROTOCOL.u2f), touched or not.
+type securityKey struct {
+	public  gossh.PublicKey
+	private ed25519.PrivateKey
+	touched bool
+}
+
+func newSecurityKey(t *testing.T) *securityKey {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := gossh.ParsePublicKey(gossh.Marshal(struct {
+		Type        string
+		Key         []byte
+		Application string
+	}{gossh.KeyAlgoSKED25519, public, "ssh:"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &securityKey{public: parsed, private: private}
+}
+
+func (k *securityKey) PublicKey() gossh.PublicKey { return k.public }
+
+func (k *securityKey) Sign(_ io.Reader, data []byte) (*gossh.Signature, error) {
+	var flags byte
+	if k.touched {
+		flags = 1
+	}
+	application, message := sha256.Sum256([]byte("ssh:")), sha256.Sum256(data)
+	seen := []byte{flags, 0, 0, 0, 1} // and the counter
+	return &gossh.Signature{
+		Format: gossh.KeyAlgoSKED25519,
+		Blob:   ed25519.Sign(k.private, slices.Concat(application[:], seen, message[:])),
+		Rest:   seen,
+	}, nil
 }
 
 func TestPublicKeyErrors(t *testing.T) {
