@@ -75,7 +75,7 @@ func (c *Config) addHostKeys(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Passwords, "passwords", "ssh-passwords", "file of the users and their passwords")
+	fs.StringVar(&c.Passwords, "passwords", passwords.DefaultPath, "file of the users and their passwords")
 }
 
 func (c *Config) addKeys(fs *pflag.FlagSet) {
@@ -83,7 +83,8 @@ func (c *Config) addKeys(fs *pflag.FlagSet) {
 }
 
 // fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.
-// An empty variable counts as none, as compose files make them. Other variables that begin with FOYER_ are left alone: Kubernetes makes some for a service of that name.
+// An empty variable counts as none, as compose files make them. Other variables that begin with FOYER_ are left alone:
+// Kubernetes makes some for a service of that name.
 func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 	var problem error
 	fs.VisitAll(func(f *pflag.Flag) {

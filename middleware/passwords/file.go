@@ -33,7 +33,7 @@ type Options struct {
 
 	// Warn is told, once each, of a new version of the file that is broken, unreadable or gone, and
 	// therefore not used; and, at most once a minute, of how many logins were refused because too many
-	// waited for a hash, which wraps [ErrBusy]. It is called from Verify, by whichever goroutine came first.
+	// waited for a hash, which wraps [ErrBusy]. It is called from VerifyFrom, by whichever goroutine came first.
 	// Nil: silence.
 	Warn func(error)
 }
@@ -78,11 +78,6 @@ func Open(path string, opts Options) (*File, error) {
 
 // ErrWrong says no more than that: whether the user exists is nobody's business.
 var ErrWrong = errors.New("wrong password")
-
-// Verify reports whether password is that of user, for one who comes from nobody knows where: see [File.VerifyFrom].
-func (f *File) Verify(user, password string) bool {
-	return f.VerifyFrom(context.Background(), netip.Addr{}, user, password) == nil
-}
 
 // VerifyFrom returns nil if password is that of user, and otherwise [ErrWrong] or, where it was not looked at, an error
 // that wraps [ErrBusy]. An empty password, one over 1 KiB and a name over 256 bytes are wrong without a look at the
