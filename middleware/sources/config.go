@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -31,8 +32,8 @@ type Config struct {
 	KnownUser func(name string) bool
 	// Logger hears of blocks; the default logger where it is nil.
 	Logger *log.Logger
-	// Counts counts the refusals, if it is not nil.
-	Counts *Counts
+	// Refused hears of each connection that is refused, and of its source's last penalty, if it is not nil.
+	Refused func(reason Reason, peer net.Addr)
 	// Now is for tests; [time.Now] where it is nil.
 	Now func() time.Time
 }
@@ -55,8 +56,8 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = log.Default()
 	}
-	if cfg.Counts == nil {
-		cfg.Counts = new(Counts)
+	if cfg.Refused == nil {
+		cfg.Refused = func(Reason, net.Addr) {}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

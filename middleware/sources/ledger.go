@@ -44,7 +44,7 @@ func (l *Ledger) Admit(peer net.Addr) (v *Visit, admitted bool) {
 	reason, refused, ended := v.table.Refuse(l.now(), v.source)
 	l.tell(ended)
 	if refused {
-		l.Counts.refused[reason].Add(1)
+		l.Refused(reason, peer)
 		return nil, false
 	}
 	return v, true

@@ -1,7 +1,5 @@
 package sources
 
-import "sync/atomic"
-
 // Reason is what a source was last penalised for, by the names that sshd_config(5) has for them.
 type Reason uint8
 
@@ -18,11 +16,3 @@ const (
 func (r Reason) String() string {
 	return [...]string{"noauth", "authfail", "invaliduser", "grace-exceeded"}[r]
 }
-
-// Counts counts the connections that a [Ledger] has refused.
-type Counts struct {
-	refused [reasons]atomic.Uint64
-}
-
-// Refused returns how many of them came from sources whose last penalty was for reason.
-func (c *Counts) Refused(reason Reason) uint64 { return c.refused[reason].Load() }
