@@ -13,6 +13,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/bounded"
 	"foyer/middleware/clean"
 	"foyer/middleware/session"
 )
@@ -30,15 +31,30 @@ const (
 //
 // Failed logins never reach a session, so they are logged from the handshake. The "none" that most clients open with
 // is a question, not a failure, and is logged at debug level.
-func Logging(logger *log.Logger) Layer {
+//
+// The log is bounded. A connection writes at most 100 lines, each of at most 2 kB and mostly of 200 bytes: a visit has
+// five, and 48 sessions on one connection are told in full. All connections together write 100 lines a second after a
+// burst of 25,000, those of strangers and those of people who are authenticated each: a flood of strangers hides no
+// visitor, and the front page of a news site, 5,000 visitors in ten seconds, is no flood. Above that a connection is
+// left out from its first line on, until somebody gets in; one that is in the log has a last line in any case, with the
+// number of those that were left out before, omitted. Errors pass: nothing but errors, by the same rate, is in their
+// way. So whatever comes, and however long, adds 20 kB a second for each of the two, 200 kB at the very worst. From 250
+// connections, guesses or sessions a second on that is less than they are themselves, once they have made up for the
+// burst.
+//
+// The logger is a [log.Logger] for these bounds, or what [bounded.New] has made of one for others. Lines that were left
+// out are counted in its tally, as log-lines or log-rate, which tells of them once a minute.
+func Logging(logger bounded.Sink) Layer {
+	lines := bounded.Of(logger)
 	return Layer{
 		Name: "logging",
 		Server: Hooks{
 			Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
 				id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
-				logger := logger.With("conn", id, "addr", conn.RemoteAddr().String())
-				ctx.SetValue(connectionKey{}, connection{logger, time.Now()})
-				logger.Info("connection accepted")
+				peer := conn.RemoteAddr()
+				told := connection{lines.Connection(peer, "conn", id, "addr", peer.String()), time.Now()}
+				ctx.SetValue(connectionKey{}, told)
+				told.Info("connection accepted")
 				return conn
 			},
 			Configure: logAttempts,
@@ -48,32 +64,34 @@ func Logging(logger *log.Logger) Layer {
 				if err != nil {
 					facts = append(facts, "err", clean.String(reason(err), shownText))
 				}
-				conn.logger.Info("connection closed", facts...)
+				conn.Close("connection closed", facts...)
 			},
 		}.Add,
 		Session: logSession,
 	}
 }
 
-// Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr, or the
-// default logger where no Logging layer stands around.
-func Logger(ctx context.Context) *log.Logger {
-	return connectionOf(ctx).logger
+// Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr and are bounded
+// with it, or the default logger where no Logging layer stands around.
+func Logger(ctx context.Context) bounded.Logger {
+	if conn := connectionOf(ctx); conn.Connection != nil {
+		return conn
+	}
+	return log.Default()
 }
 
 // connection is what Logging keeps of a connection, in its context.
 type connection struct {
-	logger   *log.Logger
+	*bounded.Connection
 	accepted time.Time
 }
 
 type connectionKey struct{}
 
+// connectionOf returns what writes nothing where there is no Logging layer.
 func connectionOf(ctx context.Context) connection {
-	if conn, ok := ctx.Value(connectionKey{}).(connection); ok {
-		return conn
-	}
-	return connection{logger: log.Default(), accepted: time.Now()}
+	conn, _ := ctx.Value(connectionKey{}).(connection)
+	return conn
 }
 
 func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
@@ -95,6 +113,8 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 		case err != nil:
 			level, event = log.WarnLevel, "authentication failed"
 			facts = append(facts, "err", clean.String(err.Error(), shownText))
+		default:
+			connectionOf(ctx).Authenticated()
 		}
 		if method == "none" && errors.Is(err, gossh.ErrNoAuth) {
 			level = log.DebugLevel
@@ -105,21 +125,13 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 
 func logSession(next ssh.Handler) ssh.Handler {
 	return func(sess ssh.Session) {
-		opened := time.Now()
-		facts := session.Of(sess)
-		known := []any{
-			"user", clean.String(sess.User(), shownName),
-			"client", clean.String(sess.Context().ClientVersion(), shownName),
-			"request", facts.Request,
+		conn, opened := connectionOf(sess.Context()), time.Now()
+		if !conn.Take(log.InfoLevel, 2) { // opened and closed
+			next(sess)
+			return
 		}
-		if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
-			known = append(known, "key", key)
-		}
-		if facts.Request != "shell" {
-			known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
-		}
-		logger := Logger(sess.Context()).With(append(known, "pty", facts.PTY)...)
-		logger.Info("session opened")
+		known := known(sess)
+		conn.Write(log.InfoLevel, "session opened", known...)
 
 		status := 1 // a panic's, which passes through here before an outer layer ends the session with it
 		defer func() {
@@ -127,15 +139,32 @@ func logSession(next ssh.Handler) ssh.Handler {
 			if facts.Exited {
 				status = facts.Status
 			}
-			ended := []any{"exit", status, "bytes", facts.Bytes, "duration", since(opened)}
+			ended := append(known, "exit", status, "bytes", facts.Bytes, "duration", since(opened))
 			if facts.Err != nil {
 				ended = append(ended, "err", facts.Err)
 			}
-			logger.Info("session closed", ended...)
+			conn.Write(log.InfoLevel, "session closed", ended...)
 		}()
 		next(sess)
 		status = 0 // a handler that returns without an Exit has succeeded
 	}
+}
+
+// known is what is known of a session when it begins.
+func known(sess ssh.Session) []any {
+	facts := session.Of(sess)
+	known := []any{
+		"user", clean.String(sess.User(), shownName),
+		"client", clean.String(sess.Context().ClientVersion(), shownName),
+		"request", facts.Request,
+	}
+	if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
+		known = append(known, "key", key)
+	}
+	if facts.Request != "shell" {
+		known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
+	}
+	return append(known, "pty", facts.PTY)
 }
 
 // reason says why a connection failed in fewer words than the library where it lists every attempt, and every algorithm

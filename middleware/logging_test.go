@@ -31,6 +31,10 @@ func logger(l *sshtest.Log, format log.Formatter) *log.Logger {
 	return log.NewWithOptions(l, log.Options{Level: log.DebugLevel, Formatter: format})
 }
 
+var formats = map[log.Formatter]string{
+	log.TextFormatter: "text", log.LogfmtFormatter: "logfmt", log.JSONFormatter: "json",
+}
+
 func events(t *testing.T, l *sshtest.Log) []event {
 	t.Helper()
 	var all []event
@@ -312,9 +316,7 @@ const nasty = "x\x1b[2J\u009b2J\x00\x7f\u202e\u2028\xff\xfe\r\nINFO forged user=
 
 // Wherever a peer puts something nasty, the log has the lines and the fields that it has for something plain.
 func TestLoggingIsNotForged(t *testing.T) {
-	for format, name := range map[log.Formatter]string{
-		log.TextFormatter: "text", log.LogfmtFormatter: "logfmt", log.JSONFormatter: "json",
-	} {
+	for format, name := range formats {
 		t.Run(name, func(t *testing.T) {
 			plain := shapes(logOfVisits(t, format, "plain"), format)
 			got := logOfVisits(t, format, nasty)
@@ -332,6 +334,19 @@ func TestLoggingIsNotForged(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// No line is longer than Logging says, with 100 bytes to spare for the time and a longer address.
+func TestLoggingBoundsItsLines(t *testing.T) {
+	for format, name := range formats {
+		for _, worst := range []string{`"`, `\`, "\xff"} {
+			for line := range strings.Lines(logOfVisits(t, format, strings.Repeat(worst, 240))) {
+				if len(line) > 2000-100 {
+					t.Errorf("%s: %d bytes: %.100q…", name, len(line), line)
+				}
+			}
+		}
 	}
 }
 
