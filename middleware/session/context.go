@@ -14,13 +14,17 @@ type sessionContext struct {
 	ssh.Context                 // the connection's
 	own         context.Context // ends with the session
 
+	sess *Session
+
 	mu     sync.Mutex
 	values map[any]any
 }
 
-func newContext(conn ssh.Context) (*sessionContext, context.CancelFunc) {
-	own, cancel := context.WithCancel(conn)
-	return &sessionContext{Context: conn, own: own, values: map[any]any{}}, cancel
+// begin makes c a context of conn's, for sess.
+func (c *sessionContext) begin(conn ssh.Context, sess *Session) (cancel context.CancelFunc) {
+	c.Context, c.sess = conn, sess
+	c.own, cancel = context.WithCancel(conn)
+	return cancel
 }
 
 func (c *sessionContext) Deadline() (time.Time, bool) { return c.own.Deadline() }
@@ -32,8 +36,11 @@ func (c *sessionContext) Value(key any) any {
 	c.mu.Lock()
 	value, ok := c.values[key]
 	c.mu.Unlock()
-	if ok {
+	switch {
+	case ok:
 		return value
+	case key == ssh.ContextKeySession:
+		return c.sess
 	}
 	return c.own.Value(key)
 }
@@ -42,5 +49,8 @@ func (c *sessionContext) Value(key any) any {
 func (c *sessionContext) SetValue(key, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.values == nil {
+		c.values = map[any]any{}
+	}
 	c.values[key] = value
 }

@@ -53,21 +53,54 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+func text(s string) []byte { return gossh.Marshal(struct{ S string }{s}) }
+
+func texts(a, b string) []byte { return append(text(a), text(b)...) }
+
+func dimensions(columns, rows, width, height uint32) []byte {
+	return gossh.Marshal(struct{ Columns, Rows, Width, Height uint32 }{columns, rows, width, height})
+}
+
+func ptyReq(term string, size []byte, modes string) []byte {
+	return append(append(text(term), size...), text(modes)...)
+}
+
+const most = 1<<32 - 1
+
+var seedTerminal = ptyReq("xterm", dimensions(80, 24, 640, 480), "\x01\x00\x00\x00\x03\x00")
+
+// seeds are requests good, absurd and broken.
+var seeds = []struct {
+	request string
+	payload []byte
+}{
+	{"shell", nil}, {"shell", text("sh")},
+	{"exec", text("ls")}, {"exec", nil}, {"exec", text("")}, {"exec", text("'")},
+	{"exec", text(strings.Repeat("x", maxCommand+1))},
+	{"exec", []byte{0xff, 0xff, 0xff, 0xff, 'l', 's'}}, {"exec", append(text("ls"), 0)},
+	{"subsystem", text("sftp")}, {"subsystem", text("")}, {"subsystem", text(strings.Repeat("x", maxSubsystem+1))},
+	{"pty-req", seedTerminal}, {"pty-req", seedTerminal[:9]}, {"pty-req", append(seedTerminal, 0)},
+	{"pty-req", ptyReq("", dimensions(0, 0, 0, 0), "")},
+	{"pty-req", ptyReq("vt100", dimensions(most, most, most, most), "\x00")},
+	{"pty-req", ptyReq("vt100", dimensions(1<<31, 1<<31, 1, 1), "\x9f\xff\xff\xff\xff\xa0")},
+	{"pty-req", ptyReq("vt100", dimensions(80, 24, 0, 0), "\x01\x00\x00")},
+	{"pty-req", ptyReq(strings.Repeat("x", maxTerm+1), dimensions(80, 24, 0, 0), "")},
+	{"pty-req", ptyReq("vt100", dimensions(80, 24, 0, 0), strings.Repeat("\x01\x00\x00\x00\x03", maxModes/5+1))},
+	{"window-change", dimensions(132, 50, 0, 0)}, {"window-change", dimensions(0, 0, 0, 0)},
+	{"window-change", dimensions(most, most, most, most)}, {"window-change", dimensions(1, 2, 3, 4)[:15]},
+	{"env", texts("LANG", "C")}, {"env", texts("", "C")}, {"env", texts("A=B", "C")}, {"env", texts("A\x00", "C")},
+	{"env", texts("A", "\x00")}, {"env", texts("A", strings.Repeat("x", maxEnvironBytes))}, {"env", text("LANG")},
+	{"signal", text("INT")}, {"signal", text("SIGINT")}, {"signal", nil},
+	{"break", make([]byte, 4)}, {"break", make([]byte, 5)},
+	{"x11-req", nil}, {"auth-agent-req@openssh.com", nil}, {"", []byte{0xff, 0xff, 0xff, 0xff}},
+}
+
 // FuzzAccept puts two requests of a client before a session that has not begun, and looks at what it has become.
 func FuzzAccept(f *testing.F) {
-	text := func(s string) []byte { return gossh.Marshal(struct{ S string }{s}) }
-	terminal := append(append(text("xterm"), make([]byte, 16)...), text("\x01\x00\x00\x00\x03\x00")...)
-	for _, seed := range []struct {
-		request string
-		payload []byte
-	}{
-		{"shell", nil}, {"exec", text("ls")}, {"exec", nil}, {"exec", text("")}, {"subsystem", text("sftp")},
-		{"pty-req", terminal}, {"pty-req", terminal[:9]}, {"window-change", make([]byte, 16)},
-		{"env", append(text("LANG"), text("C")...)}, {"signal", text("INT")}, {"break", make([]byte, 4)},
-		{"x11-req", nil}, {"auth-agent-req@openssh.com", nil}, {"", []byte{0xff, 0xff, 0xff, 0xff}},
-	} {
+	for _, seed := range seeds {
 		f.Add(seed.request, seed.payload, "window-change", []byte(strings.Repeat("\xff", 16)))
-		f.Add("pty-req", terminal, seed.request, seed.payload)
+		f.Add("pty-req", seedTerminal, seed.request, seed.payload)
+		f.Add(seed.request, seed.payload, seed.request, seed.payload)
 	}
 	f.Fuzz(func(t *testing.T, first string, firstPayload []byte, second string, secondPayload []byte) {
 		s := &Session{srv: &ssh.Server{Handler: func(ssh.Session) {}}}

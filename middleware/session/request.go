@@ -3,16 +3,22 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/tally"
 )
 
 // What one session may ask for. A request over a limit is answered "no" and leaves no trace.
 const (
-	// maxRequests ends the connection: a window dragged for minutes sends a few thousand, nobody sends more.
+	// maxRequests at once, and requestRate more with each second that the session lasts; more end the connection. A
+	// window that is dragged sends one with each picture of the screen, 60 a second, and may be dragged for hours.
 	maxRequests = 10_000
+	requestRate = 100
 	// maxEnviron is sshd's own limit on variables (session.c), and maxEnvironBytes is what one packet could hold
 	// (RFC 4253 section 6.1): a client that sends its whole locale needs a hundredth of it.
 	maxEnviron      = 128
@@ -38,19 +44,19 @@ var signals = map[ssh.Signal]bool{
 
 // serve answers every request until the client closes the channel or is gone, and waits for the handler to end.
 func (s *Session) serve(requests <-chan *gossh.Request) {
+	defer s.discard()
 	defer s.handling.Wait()
 	defer s.cancel()
 	count := 0
 	for req := range requests {
-		if count++; count > maxRequests {
-			s.giveUp(fmt.Errorf("more than %d requests", maxRequests))
-			_ = s.conn.Close()
+		if count++; count > maxRequests && s.flooded(count) {
 			continue
 		}
 		s.reply(req, s.decide(req.Type, req.Payload))
 		// Only now: clients want the reply before the first byte.
 		if next := s.next; next != nil {
 			s.next = nil
+			s.begun.Store(true)
 			s.handling.Go(func() { s.run(next) })
 		}
 	}
@@ -59,10 +65,28 @@ func (s *Session) serve(requests <-chan *gossh.Request) {
 	}
 }
 
+// flooded reports whether count requests are too many for the session's age, and ends the connection if they are.
+func (s *Session) flooded(count int) bool {
+	limit := maxRequests + requestRate*int(s.clock.age()/time.Second)
+	if count <= limit {
+		return false
+	}
+	s.hangUp(fmt.Errorf("more than %d requests", limit), tally.ChannelRequests)
+	return true
+}
+
+// discard reads what the handler has left of the input. The channel is closed, so there is an end to it; x/crypto has
+// kept it until now, a window of it at most, and who counts what is kept learns that it is not any more.
+func (s *Session) discard() {
+	_, _ = io.Copy(io.Discard, &s.stdin)
+	_, _ = io.Copy(io.Discard, &s.stderrIn)
+}
+
 func (s *Session) reply(req *gossh.Request, ok bool) {
 	if req.WantReply {
-		defer s.hurry()()
+		s.clock.begin(sendingReply)
 		_ = req.Reply(ok, nil)
+		s.clock.done(sendingReply)
 	}
 }
 
@@ -155,7 +179,7 @@ func (s *Session) requestPTY(payload []byte) bool {
 		Window: window(ssh.Window{}, msg.Columns, msg.Rows, msg.Width, msg.Height),
 		Modes:  modes,
 	}
-	granted := s.srv.PtyCallback == nil || s.srv.PtyCallback(s.ctx, terminal)
+	granted := s.srv.PtyCallback == nil || s.srv.PtyCallback(&s.ctx, terminal)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.terminal, s.pty = terminal, Refused

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"charm.land/ssh"
 
 	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
+	"foyer/middleware/tally"
 )
 
 // untilGone is a handler that reads nothing and says nothing until the client has gone.
@@ -247,7 +249,8 @@ func TestFlood(t *testing.T) {
 			why <- session.Of(sess).Err
 		})
 		srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { <-sent; return true }
-		w := newWire(t, srv, nil)
+		counts := newTally()
+		w := newWire(t, srv, &session.Channels{Tally: counts})
 		v := open(t, w.client)
 		for range 9_998 {
 			_, _ = v.SendRequest("window-change", false, nil)
@@ -263,6 +266,30 @@ func TestFlood(t *testing.T) {
 		if err := <-why; err == nil || err.Error() != "more than 10000 requests" {
 			t.Errorf("the session was given up with %v", err)
 		}
+		wantCounts(t, counts, tally.ChannelRequests)
+	})
+}
+
+// A window that is dragged for as long as a session lasts is no flood, and what comes on top of it is.
+func TestWindowDraggedForTenMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(t, handler(untilGone), nil)
+		v := open(t, w.client)
+		v.ask(t, "pty-req", terminal)
+		v.ask(t, "shell", nil)
+		for range 599 {
+			for range 60 {
+				_, _ = v.SendRequest("window-change", false, size(100, 50, 0, 0))
+			}
+			time.Sleep(time.Second)
+		}
+		if !v.ask(t, "window-change", size(100, 50, 0, 0)) {
+			t.Error("the session did not survive")
+		}
+		for range 40_000 {
+			_, _ = v.SendRequest("window-change", false, size(100, 50, 0, 0))
+		}
+		<-w.hungUp
 	})
 }
 
@@ -346,7 +373,7 @@ func TestSignals(t *testing.T) {
 	}
 	v.ask(t, "shell", nil)
 	v.ask(t, "signal", str("USR1"))
-	v.ask(t, "signal", str("TERM"))
+	_, _ = v.SendRequest("signal", false, str("TERM")) // the answer would race with the close
 	<-v.done
 	if got, want := v.read("stdout"), "INT\nHUP\nUSR1\nTERM\n"; got != want {
 		t.Errorf("the handler got %q, want %q", got, want)

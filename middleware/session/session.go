@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,12 +9,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/clean"
+	"foyer/middleware/tally"
 )
 
 // PTY says what became of a session's wish for a terminal.
@@ -36,11 +36,13 @@ func (p PTY) String() string {
 // Session is one session of one visitor; see [ssh.Session] for what its methods promise to a handler.
 type Session struct {
 	gossh.Channel
-	srv     *ssh.Server
-	conn    *gossh.ServerConn
-	ctx     *sessionContext
-	cancel  context.CancelFunc
-	timeout time.Duration
+	srv    *ssh.Server
+	conn   *gossh.ServerConn
+	counts *tally.Tally
+	clock  clock
+	opened atomic.Bool // there is a channel, and a context
+	ctx    sessionContext
+	cancel context.CancelFunc
 
 	// The request loop's: written before the handler starts, and never after.
 	request, command, subsystem string
@@ -49,7 +51,8 @@ type Session struct {
 	resized                     chan ssh.Window
 	next                        ssh.Handler // to be started, once the request is answered
 
-	handling sync.WaitGroup // the handler, once it was started
+	begun    atomic.Bool    // the handler was started
+	handling sync.WaitGroup // the handler
 	signals  relay[ssh.Signal]
 	breaks   relay[bool]
 	stdin    input
@@ -68,24 +71,27 @@ type Session struct {
 
 var _ ssh.Session = (*Session)(nil)
 
-func newSession(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.Channel, connCtx ssh.Context, timeout time.Duration) *Session {
-	ctx, cancel := newContext(connCtx)
-	s := &Session{Channel: channel, srv: srv, conn: conn, ctx: ctx, cancel: cancel, timeout: timeout}
-	s.stdin.from, s.stderrIn.from = channel, channel.Stderr()
-	s.stdout = stream{sess: s, to: channel}
-	s.stderr = stream{sess: s, to: channel.Stderr()}
-	ctx.SetValue(ssh.ContextKeySession, s)
-	return s
+// open accepts the session's channel.
+func (s *Session) open(newChannel gossh.NewChannel, connCtx ssh.Context) (<-chan *gossh.Request, error) {
+	s.clock.begin(sendingReply)
+	defer s.clock.done(sendingReply)
+	channel, requests, err := newChannel.Accept()
+	if err != nil {
+		return nil, err
+	}
+	stderr := channel.Stderr()
+	s.Channel = channel
+	s.cancel = s.ctx.begin(connCtx, s)
+	s.stdin.from, s.stderrIn.from = channel, stderr
+	s.stdout = stream{sess: s, to: channel, what: sendingStdout}
+	s.stderr = stream{sess: s, to: stderr, what: sendingStderr}
+	s.opened.Store(true)
+	return requests, nil
 }
 
 // run serves the session with the handler that its request asked for, and ends it.
 func (s *Session) run(handler ssh.Handler) {
-	defer func() {
-		_ = s.Exit(1) // an error where the session has ended as it should
-		// What the handler did not read is discarded, so that it does not stay in memory until the client has
-		// confirmed the close.
-		_, _ = io.Copy(io.Discard, s)
-	}()
+	defer func() { _ = s.Exit(1) }() // an error where the session has ended as it should
 	defer rescue()
 	handler(s)
 	_ = s.Exit(0) // an error where the handler has said so itself
@@ -97,70 +103,6 @@ func rescue() {
 	if r := recover(); r != nil {
 		slog.Error("panic in session", "err", clean.String(fmt.Sprint(r), 256), "stack", string(debug.Stack()))
 	}
-}
-
-// Exit sends the exit status and closes the channel, not the connection. A second call is an error and sends
-// nothing. Status 255 is how ssh reports a failure of its own: it and all that is no exit status becomes 1.
-func (s *Session) Exit(code int) error {
-	if code < 0 || code > 254 {
-		code = 1
-	}
-	s.mu.Lock()
-	exited := s.exited
-	s.exited = true
-	if !exited {
-		s.status = code
-	}
-	s.mu.Unlock()
-	if exited {
-		return errors.New("the session has exited already")
-	}
-	defer s.cancel()
-	defer s.hurry()()
-	if _, err := s.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(code)})); err != nil {
-		return err
-	}
-	// RFC 4254 section 5.3: whoever has no more to send should say so. Where another goroutine is stuck in a write,
-	// the close has to do.
-	if s.stdout.mu.TryLock() {
-		if s.stderr.mu.TryLock() {
-			_ = s.endOutput()
-			s.stderr.mu.Unlock()
-		}
-		s.stdout.mu.Unlock()
-	}
-	return s.Close()
-}
-
-// hurry gives what is sent until stop is called the write timeout: then the channel is closed, which a client can
-// confirm however full its window is, and after a second timeout the connection, which takes a write that is stuck
-// with it.
-func (s *Session) hurry() (stop func()) {
-	closeChannel := time.AfterFunc(s.timeout, func() {
-		s.giveUp(errUnread)
-		_ = s.Channel.Close()
-	})
-	closeConn := time.AfterFunc(2*s.timeout, func() { _ = s.conn.Close() })
-	return func() {
-		closeChannel.Stop()
-		closeConn.Stop()
-	}
-}
-
-// giveUp notes why the session is ended from this side.
-func (s *Session) giveUp(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = err
-	}
-}
-
-// Err returns why foyer gave the session up, or nil.
-func (s *Session) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
 }
 
 // Read reads the visitor's stdin.
@@ -175,7 +117,8 @@ func (s *Session) CloseWrite() error {
 	defer s.stdout.mu.Unlock()
 	s.stderr.mu.Lock()
 	defer s.stderr.mu.Unlock()
-	defer s.hurry()()
+	s.clock.begin(sendingStdout)
+	defer s.clock.done(sendingStdout)
 	return s.endOutput()
 }
 
@@ -232,7 +175,7 @@ func (s *Session) PublicKey() ssh.PublicKey {
 
 // Context returns the session's context. It ends with the session or its connection. Values set in it are the
 // session's own; the connection's can be read through it.
-func (s *Session) Context() ssh.Context { return s.ctx }
+func (s *Session) Context() ssh.Context { return &s.ctx }
 
 // Permissions returns what the method that let the visitor in has granted.
 func (s *Session) Permissions() ssh.Permissions { return *s.ctx.Permissions() }
@@ -253,10 +196,10 @@ func (s *Session) Pty() (ssh.Pty, <-chan ssh.Window, bool) {
 
 // Signals delivers the client's signals to c until called again; with nil to nobody. Signals that nobody has taken
 // wait, each kind once, as in POSIX.
-func (s *Session) Signals(c chan<- ssh.Signal) { s.signals.listen(s.ctx, c) }
+func (s *Session) Signals(c chan<- ssh.Signal) { s.signals.listen(&s.ctx, c) }
 
 // Break delivers the client's breaks to c until called again. With nil, and before the first call, they are refused.
-func (s *Session) Break(c chan<- bool) { s.breaks.listen(s.ctx, c) }
+func (s *Session) Break(c chan<- bool) { s.breaks.listen(&s.ctx, c) }
 
 func (s *Session) ptyState() PTY {
 	s.mu.Lock()

@@ -2,15 +2,11 @@ package session
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// errUnread is what a write returns, and the session's log line tells, when the client left its output unread.
-var errUnread = errors.New("the client does not read its output")
 
 // chunk is how much is written under one deadline, so that a slow reader is told from one that does not read:
 // the largest packet that RFC 4253 section 6.1 asks every client to take.
@@ -33,6 +29,7 @@ func (in *input) Read(p []byte) (int, error) {
 type stream struct {
 	sess *Session
 	to   io.Writer
+	what sending
 
 	mu      sync.Mutex
 	cr      bool // the last byte written was a carriage return
@@ -49,6 +46,9 @@ func (st *stream) Write(p []byte) (written int, err error) {
 		st.sess.settle()
 	}
 	for written < len(p) {
+		if err := st.sess.Err(); err != nil {
+			return written, err
+		}
 		part := p[written:min(written+chunk, len(p))]
 		if err := st.send(st.translate(part)); err != nil {
 			return written, err
@@ -59,13 +59,25 @@ func (st *stream) Write(p []byte) (written int, err error) {
 }
 
 func (st *stream) send(p []byte) error {
-	defer st.sess.hurry()()
+	st.sess.clock.begin(st.what)
 	n, err := st.to.Write(p)
+	st.sess.clock.done(st.what)
 	st.sent.Add(int64(n))
 	if err != nil && st.sess.Err() != nil {
 		return st.sess.Err()
 	}
 	return err
+}
+
+// last says the session's last words, whatever has become of it.
+func (st *stream) last(words string) {
+	eol := "\n"
+	if st.sess.ptyState() != NotAsked {
+		eol = "\r\n" // right on a raw terminal and on a cooked one
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	_ = st.send(st.translate([]byte(words + eol)))
 }
 
 // settleTimeout is how long stdout waits for stderr to be seen: longer than any round trip that a person puts up with.

@@ -15,6 +15,7 @@ import (
 
 	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
+	"foyer/middleware/tally"
 )
 
 // most is all but one byte of what is written at once.
@@ -126,14 +127,59 @@ func TestClosedWindow(t *testing.T) {
 	})
 }
 
-// A client that does not confirm the close either loses the connection, which takes the writer with it.
+// A client that has its requests answered, and reads the answers, has read no output by that.
+func TestClosedWindowOfABusyClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counts := newTally()
+		stuck := make(chan error, 1)
+		w := newWire(t, handler(func(sess ssh.Session) { stuck <- pour(sess) }), &session.Channels{Tally: counts})
+		channel, requests, err := w.client.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sshtest.Request(t, channel, "shell", nil)
+		begun := time.Now()
+		for err == nil {
+			time.Sleep(time.Second)
+			_, err = channel.SendRequest("window-change", true, nil)
+		}
+		for range requests { // until the channel is closed
+		}
+		if took := time.Since(begun); took > session.DefaultWriteTimeout+time.Second {
+			t.Errorf("the channel was closed after %v, want %v", took, session.DefaultWriteTimeout)
+		}
+		if err := <-stuck; err == nil || err.Error() != unread {
+			t.Errorf("the write ended with %v", err)
+		}
+		wantCounts(t, counts, tally.Unread)
+	})
+}
+
+// A client that does not confirm the close either loses the connection, which takes the writers with it. It has the
+// same time whenever it stops to read, and the first of those who wait for it counts.
 func TestClosedWindowAndNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWire(t, handler(func(sess ssh.Session) { _ = pour(sess) }), nil)
+		begun := time.Now()
+		w := newWire(t, handler(func(sess ssh.Session) {
+			time.Sleep(3 * time.Second)
+			go func() {
+				time.Sleep(4 * time.Second)
+				if _, err := io.WriteString(sess.Stderr(), "more"); err == nil || err.Error() != unread {
+					t.Errorf("the second write ended with %v", err)
+				}
+			}()
+			_ = pour(sess)
+			if took := time.Since(begun); took != 23*time.Second {
+				t.Errorf("the first write took until %v", took)
+			}
+		}), nil)
 		v := open(t, w.client)
 		v.ask(t, "shell", nil)
 		w.toClient.hold(true)
 		<-w.hungUp
+		if took, want := time.Since(begun), 3*time.Second+2*session.DefaultWriteTimeout; took != want {
+			t.Errorf("it took %v, want %v", took, want)
+		}
 	})
 }
 
@@ -177,6 +223,7 @@ func TestSocketThatNobodyReads(t *testing.T) {
 		{"output on stderr", func(sess ssh.Session) { _ = pour(sess.Stderr()) }, begin},
 		{"exit status", func(sess ssh.Session) { _ = sess.Exit(1) }, begin},
 		{"end of output", func(sess ssh.Session) { _ = sess.CloseWrite() }, begin},
+		{"close", func(sess ssh.Session) { _ = sess.Close() }, begin},
 		{"reply", untilGone, func(w *wire, v *visitor) {
 			w.toClient.fill(true)
 			_, _ = v.SendRequest("env", true, env("A", "b"))

@@ -26,14 +26,17 @@ type wire struct {
 	hungUp   chan struct{} // closed when the server has nothing more to do with the connection
 }
 
-// newWire serves one connection with channels, or with the default ones, and hangs up when the test ends.
-func newWire(t *testing.T, srv *ssh.Server, channels *session.Channels) *wire {
+// newWire serves one connection with channels, or with the default ones, and hangs up when the test ends. A server that
+// has a session channel keeps it.
+func newWire(t testing.TB, srv *ssh.Server, channels *session.Channels) *wire {
 	t.Helper()
 	if channels == nil {
 		channels = &session.Channels{}
 	}
-	if err := channels.Register(srv); err != nil {
-		t.Fatal(err)
+	if srv.ChannelHandlers["session"] == nil {
+		if err := channels.Register(srv); err != nil {
+			t.Fatal(err)
+		}
 	}
 	srv.AddHostKey(sshtest.HostKey(t))
 	w := &wire{toClient: newHalf(), toServer: newHalf(), hungUp: make(chan struct{})}

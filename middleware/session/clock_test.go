@@ -1,0 +1,56 @@
+package session
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The clock goes off when something is due, and not any more once nothing is.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clock{timeout: 10 * time.Second, lifetime: 5 * time.Second}
+		var rings []time.Duration
+		c.start(func() {
+			rings = append(rings, c.age())
+			c.look()
+		})
+		time.Sleep(2 * time.Second)
+		c.begin(sendingEnd)
+		time.Sleep(2 * time.Second)
+		c.begin(sendingEnd) // waits for the first
+		time.Sleep(9 * time.Second)
+		c.done(sendingEnd)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		for i := range rings {
+			rings[i] /= time.Second
+		}
+		// The end, one timeout after it began to send, and one and two after the end.
+		if want := []time.Duration{5, 12, 15, 25}; !slices.Equal(rings, want) {
+			t.Errorf("it went off after %d seconds, want %d", rings, want)
+		}
+		c.stop()
+		if c.look(); c.timer != nil {
+			t.Error("it runs on")
+		}
+	})
+}
+
+// A session that has ended leaves nothing behind.
+func TestPlaces(t *testing.T) {
+	c := &Channels{}
+	for range 3 {
+		s := &Session{}
+		if !c.takePlace() {
+			t.Fatal("no place")
+		}
+		if c.enter(s); len(c.open) != 1 || c.places != 1 {
+			t.Errorf("%d sessions in %d places", len(c.open), c.places)
+		}
+		if c.leave(s); len(c.open) != 0 || c.places != 0 {
+			t.Errorf("%d sessions in %d places are left", len(c.open), c.places)
+		}
+	}
+}
