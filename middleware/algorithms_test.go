@@ -1,0 +1,443 @@
+package middleware_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"charm.land/ssh"
+	"charm.land/wish/v2"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+// offer is what a server's KEXINIT says (RFC 4253 section 7.1).
+type offer struct {
+	Cookie       [16]byte `sshtype:"20"`
+	KeyExchanges []string
+	HostKeys     []string
+	CiphersIn    []string
+	CiphersOut   []string
+	MACsIn       []string
+	MACsOut      []string
+	Rest         []byte `ssh:"rest"`
+}
+
+// readOffer returns what the server offers to whoever connects.
+func readOffer(t *testing.T, srv *sshtest.Server) offer {
+	t.Helper()
+	client := sshtest.NewRaw(dialTCP(t, srv))
+	if err := client.Greet("SSH-2.0-raw"); err != nil {
+		t.Fatal(err)
+	}
+	packet, err := client.Await(sshtest.MsgKexInit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got offer
+	if err := gossh.Unmarshal(packet, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// signer returns a new key of a type.
+func signer(t testing.TB, keyType string) gossh.Signer {
+	t.Helper()
+	var private crypto.PrivateKey
+	var err error
+	switch keyType {
+	case "rsa":
+		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "ecdsa":
+		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		return sshtest.HostKey(t)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// withKeys returns the option that gives a server these host keys and no other.
+func withKeys(keys ...gossh.Signer) ssh.Option {
+	return func(srv *ssh.Server) error {
+		srv.HostSigners = nil
+		for _, key := range keys {
+			srv.AddHostKey(key)
+		}
+		return nil
+	}
+}
+
+// serveAlgorithms serves a set with these host keys, to everybody.
+func serveAlgorithms(t *testing.T, set string, keys ...gossh.Signer) *sshtest.Server {
+	t.Helper()
+	return sshtest.Start(t, withKeys(keys...),
+		middleware.Stack(whoami, middleware.Algorithms(set), middleware.Open()))
+}
+
+const (
+	modernKex     = "mlkem768x25519-sha256 curve25519-sha256 curve25519-sha256@libssh.org"
+	modernCiphers = "chacha20-poly1305@openssh.com aes128-gcm@openssh.com aes256-gcm@openssh.com" +
+		" aes128-ctr aes192-ctr aes256-ctr"
+	modernMACs   = "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+	strictServer = "kex-strict-s-v00@openssh.com"
+)
+
+// This is the whole of what strangers can make the server do. What the library does not know, it would leave out.
+func TestAlgorithmsOffered(t *testing.T) {
+	for _, tt := range []struct{ set, kex, macs string }{
+		{"modern", modernKex, modernMACs},
+		{
+			"compat",
+			modernKex + " ecdh-sha2-nistp256 ecdh-sha2-nistp384 ecdh-sha2-nistp521 diffie-hellman-group14-sha256" +
+				" diffie-hellman-group14-sha1",
+			modernMACs + " hmac-sha2-256 hmac-sha2-512 hmac-sha1",
+		},
+	} {
+		got := readOffer(t, serveAlgorithms(t, tt.set, signer(t, "ed25519")))
+		for _, list := range []struct {
+			name, want string
+			got        []string
+		}{
+			{"key exchanges", tt.kex + " " + strictServer, got.KeyExchanges},
+			{"ciphers in", modernCiphers, got.CiphersIn},
+			{"ciphers out", modernCiphers, got.CiphersOut},
+			{"MACs in", tt.macs, got.MACsIn},
+			{"MACs out", tt.macs, got.MACsOut},
+		} {
+			if joined := strings.Join(list.got, " "); joined != list.want {
+				t.Errorf("%s %s:\n%s, want\n%s", tt.set, list.name, joined, list.want)
+			}
+		}
+	}
+}
+
+func TestAlgorithmsOfHostKeys(t *testing.T) {
+	ed25519, rsa, ecdsa := signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa")
+	for _, tt := range []struct {
+		set  string
+		keys []gossh.Signer
+		want string
+	}{
+		{"modern", []gossh.Signer{ed25519}, "ssh-ed25519"},
+		{"modern", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512"},
+		{"modern", []gossh.Signer{ecdsa, ed25519, rsa}, "ssh-ed25519 rsa-sha2-256 rsa-sha2-512"},
+		{"compat", []gossh.Signer{ed25519}, "ssh-ed25519"},
+		{"compat", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa"},
+		{"compat", []gossh.Signer{ecdsa, ed25519, rsa}, "ecdsa-sha2-nistp256 ssh-ed25519 rsa-sha2-256 rsa-sha2-512 ssh-rsa"},
+	} {
+		if got := strings.Join(readOffer(t, serveAlgorithms(t, tt.set, tt.keys...)).HostKeys, " "); got != tt.want {
+			t.Errorf("%s with %d keys: %s, want %s", tt.set, len(tt.keys), got, tt.want)
+		}
+	}
+}
+
+// What the library calls insecure is not modern, and compat has two of it, by name.
+func TestAlgorithmsAgainstTheLibrary(t *testing.T) {
+	keys := []gossh.Signer{signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa")}
+	supported, insecure := gossh.SupportedAlgorithms(), gossh.InsecureAlgorithms()
+	// Added by the library, which lists neither.
+	supported.KeyExchanges = append(supported.KeyExchanges, "curve25519-sha256@libssh.org", strictServer)
+	for set, tolerated := range map[string][]string{
+		"modern": nil,
+		"compat": {gossh.InsecureKeyExchangeDH14SHA1, gossh.KeyAlgoRSA},
+	} {
+		got := readOffer(t, serveAlgorithms(t, set, keys...))
+		for _, list := range []struct{ got, supported, insecure []string }{
+			{got.KeyExchanges, supported.KeyExchanges, insecure.KeyExchanges},
+			{got.HostKeys, supported.HostKeys, insecure.HostKeys},
+			{got.CiphersIn, supported.Ciphers, insecure.Ciphers},
+			{got.MACsIn, supported.MACs, insecure.MACs},
+		} {
+			for _, name := range list.got {
+				secure := slices.Contains(list.supported, name) && !slices.Contains(list.insecure, name)
+				if !secure && !slices.Contains(tolerated, name) {
+					t.Errorf("%s offers %s", set, name)
+				}
+			}
+		}
+	}
+}
+
+// All that is offered works, each by itself.
+func TestAlgorithmsServed(t *testing.T) {
+	srv := serveAlgorithms(t, "compat", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
+	offered := readOffer(t, srv)
+	try := func(name string, choose func(*gossh.ClientConfig)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := come(srv, choose); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, kex := range offered.KeyExchanges {
+		if kex != strictServer {
+			try(kex, func(cfg *gossh.ClientConfig) { cfg.KeyExchanges = []string{kex} })
+		}
+	}
+	for _, key := range offered.HostKeys {
+		try(key, func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = []string{key} })
+	}
+	for _, cipher := range offered.CiphersIn {
+		try(cipher, func(cfg *gossh.ClientConfig) { cfg.Ciphers = []string{cipher} })
+	}
+	for _, mac := range offered.MACsIn {
+		try(mac, func(cfg *gossh.ClientConfig) {
+			cfg.Ciphers, cfg.MACs = []string{gossh.CipherAES128CTR}, []string{mac}
+		})
+	}
+}
+
+// come logs in with a client of one's choice.
+func come(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
+	cfg := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Timeout: patience}
+	choose(cfg)
+	client, err := gossh.Dial("tcp", srv.Address, cfg)
+	if err != nil {
+		return err
+	}
+	return client.Close()
+}
+
+// Who has nothing modern is refused for what is missing.
+func TestAlgorithmsRefused(t *testing.T) {
+	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
+	for _, tt := range []struct {
+		what   string
+		choose func(*gossh.ClientConfig)
+	}{
+		{"key exchange", func(cfg *gossh.ClientConfig) { cfg.KeyExchanges = []string{"diffie-hellman-group14-sha256"} }},
+		{"key exchange", func(cfg *gossh.ClientConfig) { cfg.KeyExchanges = []string{"ecdh-sha2-nistp256"} }},
+		{"host key", func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = []string{"ssh-rsa"} }},
+		{"host key", func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = []string{"ecdsa-sha2-nistp256"} }},
+		{"cipher", func(cfg *gossh.ClientConfig) { cfg.Ciphers = []string{"aes128-cbc"} }},
+		{"MAC", func(cfg *gossh.ClientConfig) {
+			cfg.Ciphers, cfg.MACs = []string{"aes128-ctr"}, []string{"hmac-sha2-256"}
+		}},
+	} {
+		err := come(srv, tt.choose)
+		missing, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err)
+		if !ok || !strings.Contains(missing.What, tt.what) {
+			t.Errorf("%v, want no common %s", err, tt.what)
+		}
+	}
+}
+
+func TestAlgorithmsErrors(t *testing.T) {
+	ed25519 := []gossh.Signer{signer(t, "ed25519")}
+	choose := func(_ ssh.Context, cfg *gossh.ServerConfig) { cfg.Ciphers = []string{gossh.CipherAES128GCM} }
+	other := middleware.Layer{Server: middleware.Hooks{Configure: choose}.Add}
+	modern, compat := middleware.Algorithms("modern"), middleware.Algorithms("compat")
+	misspelt, none := middleware.Algorithms("Modern"), middleware.Algorithms("")
+	const taken = "another layer chooses the algorithms already"
+	for _, tt := range []struct {
+		name       string
+		keys       []gossh.Signer
+		layers     []middleware.Layer
+		want, hint string
+	}{
+		{"unknown", ed25519, []middleware.Layer{misspelt}, `unknown algorithms "Modern": there are modern and compat`, ""},
+		{"none", ed25519, []middleware.Layer{none}, `unknown algorithms ""`, ""},
+		{"twice", ed25519, []middleware.Layer{modern, compat}, taken, ""},
+		{"another layer", ed25519, []middleware.Layer{other, modern}, taken, ""},
+		{"no host key", nil, []middleware.Layer{modern}, "there is no host key yet: they are added before the layers", ""},
+		{
+			"no host key left", []gossh.Signer{signer(t, "ecdsa")}, []middleware.Layer{modern},
+			"no host key is left: there is but ecdsa-sha2-nistp256", "run: foyer hostkey add ed25519, or ",
+		},
+		{
+			"SHA-1 alone", []gossh.Signer{plainSigner{signer(t, "rsa")}}, []middleware.Layer{modern},
+			"no host key is left: there is but ssh-rsa", "run: ",
+		},
+	} {
+		layers := append(tt.layers, middleware.Open())
+		_, err := wish.NewServer(withKeys(tt.keys...), middleware.Stack(whoami, layers...))
+		if err == nil || !strings.HasPrefix(err.Error(), "layer algorithms: "+tt.want) {
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.want)
+			continue
+		}
+		if hint := hintOf(err); !strings.HasPrefix(hint, tt.hint) || (hint == "") != (tt.hint == "") {
+			t.Errorf("%s: hint %q, want %q", tt.name, hint, tt.hint)
+		}
+	}
+}
+
+// hintOf returns what an error tells the operator to do, or "".
+func hintOf(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
+	}
+	return ""
+}
+
+// plainSigner signs with what its type says and nothing else; severalSigner also with what it is told; fewSigner says
+// with which.
+type plainSigner struct{ gossh.Signer }
+
+type severalSigner struct{ gossh.AlgorithmSigner }
+
+type fewSigner struct {
+	gossh.AlgorithmSigner
+	algorithms []string
+	signed     *atomic.Int32
+}
+
+func (s fewSigner) Algorithms() []string { return s.algorithms }
+
+func (s fewSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	s.signed.Add(1)
+	return s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+}
+
+// A host key may be another layer's wrapper: it signs, and with no more than it would.
+func TestAlgorithmsKeepSigners(t *testing.T) {
+	key := signer(t, "rsa").(gossh.AlgorithmSigner)
+	var signed atomic.Int32
+	counted := func(algorithms ...string) gossh.Signer { return fewSigner{key, algorithms, &signed} }
+	for _, tt := range []struct {
+		name, set string
+		key       gossh.Signer
+		want      string
+		counts    bool
+	}{
+		{"the library's", "modern", key, "rsa-sha2-256 rsa-sha2-512", false},
+		{"one that says nothing", "modern", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512", false},
+		{"one that says nothing", "compat", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa", false},
+		{"SHA-1 alone", "compat", plainSigner{key}, "ssh-rsa", false},
+		{"all", "modern", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512", true},
+		{"all", "compat", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512 ssh-rsa", true},
+		{"one", "modern", counted("rsa-sha2-512"), "rsa-sha2-512", true},
+		{"one and SHA-1", "modern", counted("ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256", true},
+	} {
+		t.Run(tt.set+"/"+tt.name, func(t *testing.T) {
+			srv := serveAlgorithms(t, tt.set, tt.key)
+			offered := readOffer(t, srv).HostKeys
+			if got := strings.Join(offered, " "); got != tt.want {
+				t.Errorf("offers %q, want %q", got, tt.want)
+			}
+			before := signed.Load()
+			if err := come(srv, func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = offered[:1] }); err != nil {
+				t.Error(err)
+			}
+			if counts := signed.Load() > before; counts != tt.counts {
+				t.Errorf("the wrapper was asked: %v, want %v", counts, tt.counts)
+			}
+		})
+	}
+}
+
+// A key that needs no restriction stays what it is, and the others' order is kept.
+func TestAlgorithmsLeaveKeysAlone(t *testing.T) {
+	ed25519, ecdsa := plainSigner{signer(t, "ed25519")}, signer(t, "ecdsa")
+	srv := serveAlgorithms(t, "compat", ecdsa, ed25519)
+	if !slices.Equal(srv.HostSigners, []ssh.Signer{ecdsa, ed25519}) {
+		t.Errorf("the host keys are %v", srv.HostSigners)
+	}
+}
+
+// A host certificate signs as its key does.
+func TestAlgorithmsOfCertificates(t *testing.T) {
+	for keyType, want := range map[string]string{
+		"ed25519": "ssh-ed25519-cert-v01@openssh.com",
+		"rsa":     "rsa-sha2-256-cert-v01@openssh.com rsa-sha2-512-cert-v01@openssh.com",
+	} {
+		for _, wrap := range []func(gossh.Signer) gossh.Signer{
+			func(key gossh.Signer) gossh.Signer { return key },
+			func(key gossh.Signer) gossh.Signer { return severalSigner{key.(gossh.AlgorithmSigner)} },
+		} {
+			key := signer(t, keyType)
+			cert := &gossh.Certificate{Key: key.PublicKey(), CertType: gossh.HostCert, ValidBefore: gossh.CertTimeInfinity}
+			if err := cert.SignCert(rand.Reader, sshtest.HostKey(t)); err != nil {
+				t.Fatal(err)
+			}
+			certified, err := gossh.NewCertSigner(cert, wrap(key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(readOffer(t, serveAlgorithms(t, "modern", certified)).HostKeys, " "); got != want {
+				t.Errorf("%s: offers %q, want %q", keyType, got, want)
+			}
+		}
+	}
+}
+
+// injector slips a packet in before the first one of a type, while packets are still plain, as who sits between the
+// two would (Terrapin).
+type injector struct {
+	net.Conn
+	before byte
+	packet []byte
+	done   bool
+}
+
+func (c *injector) Write(packet []byte) (int, error) {
+	if !c.done && len(packet) > 5 && packet[5] == c.before {
+		c.done = true
+		if _, err := c.Conn.Write(c.packet); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(packet)
+}
+
+// Once both sides are strict, nothing but the key exchange comes through before the keys are in use. (The version line
+// is told apart by its sixth byte: it has none of these types there.)
+func TestAlgorithmsStrictKeyExchange(t *testing.T) {
+	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"))
+	// Packets with a message and its empty text, padded to 16 bytes (RFC 4253 sections 6, 11.2 and 11.3).
+	ignore := []byte{0, 0, 0, 12, 6, sshtest.MsgIgnore, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	debug := []byte{0, 0, 0, 20, 9, sshtest.MsgDebug, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	for _, tt := range []struct {
+		name   string
+		before byte
+		packet []byte
+		strict bool
+		in     bool
+	}{
+		{"nothing", 0, nil, true, true},
+		{"IGNORE before KEXINIT", sshtest.MsgKexInit, ignore, true, false},
+		{"IGNORE before the share", sshtest.MsgKexECDHInit, ignore, true, false},
+		{"IGNORE before NEWKEYS", sshtest.MsgNewKeys, ignore, true, false},
+		{"DEBUG before the share", sshtest.MsgKexECDHInit, debug, true, false},
+		{"DEBUG before NEWKEYS", sshtest.MsgNewKeys, debug, true, false},
+		{"IGNORE before KEXINIT", sshtest.MsgKexInit, ignore, false, true},
+		{"IGNORE before the share", sshtest.MsgKexECDHInit, ignore, false, true},
+		{"IGNORE before NEWKEYS", sshtest.MsgNewKeys, ignore, false, true},
+		{"DEBUG before the share", sshtest.MsgKexECDHInit, debug, false, true},
+	} {
+		conn := &injector{Conn: dialTCP(t, srv), before: tt.before, packet: tt.packet}
+		client := sshtest.NewRaw(conn)
+		client.Strict = tt.strict
+		err := client.Greet("SSH-2.0-raw")
+		if err == nil {
+			err = client.Keys(sshtest.Curve25519)
+		}
+		if err == nil {
+			err = client.Service("ssh-userauth")
+		}
+		if (err == nil) != tt.in || errors.Is(err, os.ErrDeadlineExceeded) || conn.done != (tt.packet != nil) {
+			t.Errorf("%s, strict %v: %v, want in %v", tt.name, tt.strict, err, tt.in)
+		}
+	}
+}
