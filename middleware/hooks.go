@@ -125,3 +125,9 @@ func (v *visited) end() error {
 	}
 	return v.err
 }
+
+// aroundSessions puts wrap around what serves the server's session channels, within what was put there before: layers
+// that were added later meet a session first. That Stack has made the channel is certain.
+func aroundSessions(srv *ssh.Server, wrap func(ssh.ChannelHandler) ssh.ChannelHandler) {
+	srv.ChannelHandlers["session"] = wrap(srv.ChannelHandlers["session"])
+}

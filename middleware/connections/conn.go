@@ -1,0 +1,112 @@
+package connections
+
+import (
+	"container/list"
+	"net"
+
+	"foyer/middleware/tally"
+)
+
+// Conn is a connection that a [Table] has let in.
+type Conn struct {
+	table  *Table
+	conn   net.Conn
+	source *source
+
+	// Guarded by the table.
+	stage          stage
+	place          *list.Element // among its source's, while it is not authenticated
+	sessions, ever int
+}
+
+// enter takes c into the table.
+func (c *Conn) enter() {
+	c.table.all[c] = true
+	c.source.total++
+	c.table.sources[c.source.addr] = c.source
+	c.table.waiting.push(c)
+}
+
+// leave takes c out of the table. Its descriptor is free a moment later.
+func (c *Conn) leave() {
+	if c.stage == gone {
+		return
+	}
+	c.move(gone)
+	delete(c.table.all, c)
+	if c.source.total--; c.source.total == 0 {
+		delete(c.table.sources, c.source.addr)
+	}
+}
+
+// move takes c from the stage that it is at to a later one.
+func (c *Conn) move(to stage) {
+	if c.stage >= to {
+		return
+	}
+	if c.stage < authenticated {
+		c.table.waiting.pull(c)
+	}
+	c.stage = to
+	if c.stage < authenticated {
+		c.table.waiting.push(c)
+	}
+}
+
+// KeyExchanged notes that the first key exchange is over.
+func (c *Conn) KeyExchanged() { c.moveTo(keyed) }
+
+// Authenticated notes that somebody was let in.
+func (c *Conn) Authenticated() { c.moveTo(authenticated) }
+
+func (c *Conn) moveTo(to stage) {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	c.move(to)
+}
+
+// Closed notes that the connection is over. A second call does nothing.
+func (c *Conn) Closed() {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	c.leave()
+}
+
+// Open counts a session that the client asks for, and returns the limit that it is over, if it is over one. Whether or
+// not it is, the caller calls [Conn.Leave] when it is done with it. Who has too many and goes on asking for more without
+// taking the answers, or has had too many in all, is hung up on.
+func (c *Conn) Open() (reached tally.Reason) {
+	reached, tooMany := c.open()
+	if reached != "" {
+		c.table.Tally.Count(reached, c.conn.RemoteAddr())
+	}
+	if tooMany {
+		_ = c.conn.Close()
+	}
+	return reached
+}
+
+func (c *Conn) open() (reached tally.Reason, tooMany bool) {
+	t := c.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.sessions++
+	c.ever++
+	switch {
+	case c.ever > t.MaxSessionsEver:
+		return tally.SessionsEver, true
+	case c.sessions > t.MaxSessions:
+		return tally.Sessions, c.sessions > 2*t.MaxSessions
+	}
+	return "", false
+}
+
+// Leave counts a session that is over.
+func (c *Conn) Leave() {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	c.sessions--
+	if c.table.draining && c.sessions == 0 {
+		_ = c.conn.Close()
+	}
+}

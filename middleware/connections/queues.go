@@ -1,0 +1,92 @@
+package connections
+
+import (
+	"container/list"
+	"net/netip"
+)
+
+// stage is how far a connection has come.
+type stage int
+
+const (
+	arrived       stage = iota
+	keyed               // the first key exchange is over
+	authenticated       // somebody was let in
+	gone
+)
+
+// source is what one source has.
+type source struct {
+	addr    netip.Addr
+	exempt  bool
+	total   int
+	waiting [authenticated]list.List     // connections, oldest first, by the stage that they are at
+	rank    [authenticated]*list.Element // the source's place in the table's queues
+}
+
+// first returns who makes room for another of the same source, or nil.
+func (s *source) first() *Conn {
+	for stage := range s.waiting {
+		if e := s.waiting[stage].Front(); e != nil {
+			return e.Value.(*Conn)
+		}
+	}
+	return nil
+}
+
+func (s *source) unauthenticated() int { return s.waiting[arrived].Len() + s.waiting[keyed].Len() }
+
+// queues hold the sources that have connections without authentication, by stage and by how many they have there.
+type queues struct {
+	n       int // connections
+	byCount [authenticated][]*list.List
+}
+
+// first returns who makes room for whoever comes, or nil: the oldest of the source that has most, and of those that
+// have as many, the one that has had them longest.
+func (q *queues) first() *Conn {
+	for stage, lists := range q.byCount {
+		for i := len(lists) - 1; i > 0; i-- {
+			if e := lists[i].Front(); e != nil {
+				return e.Value.(*source).waiting[stage].Front().Value.(*Conn)
+			}
+			q.byCount[stage] = lists[:i] // so that nobody looks there again in vain
+		}
+	}
+	return nil
+}
+
+// push puts c at the end of the queue of its stage, and pull takes it out.
+func (q *queues) push(c *Conn) {
+	s := c.source
+	q.unrank(s, c.stage)
+	c.place = s.waiting[c.stage].PushBack(c)
+	q.rank(s, c.stage)
+	q.n++
+}
+
+func (q *queues) pull(c *Conn) {
+	s := c.source
+	q.unrank(s, c.stage)
+	s.waiting[c.stage].Remove(c.place)
+	q.rank(s, c.stage)
+	q.n--
+}
+
+func (q *queues) unrank(s *source, at stage) {
+	if s.rank[at] != nil {
+		q.byCount[at][s.waiting[at].Len()].Remove(s.rank[at])
+		s.rank[at] = nil
+	}
+}
+
+func (q *queues) rank(s *source, at stage) {
+	count := s.waiting[at].Len()
+	if count == 0 {
+		return
+	}
+	for len(q.byCount[at]) <= count {
+		q.byCount[at] = append(q.byCount[at], list.New())
+	}
+	s.rank[at] = q.byCount[at][count].PushBack(s)
+}

@@ -1,0 +1,103 @@
+package middleware
+
+import (
+	"errors"
+	"net"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/connections"
+	"foyer/middleware/tally"
+)
+
+// farewells is how many clients at a time are given a second to hear that there is no room.
+const farewells = 64
+
+// Limits returns the layer that bounds how many connections there are, in all and from one source, with authentication
+// and without, and how many sessions each has. The table says who has to go ([connections.Table]): at the door whoever
+// waits longest in silence, and the newcomer only where everybody is authenticated. A newcomer is told why in an
+// SSH_MSG_DISCONNECT, which ssh shows: "Received disconnect from …: too many visitors at the moment".
+//
+// A session over the limit is refused in words, and the connection goes on. One that has had too many in all is over.
+func Limits(table *connections.Table) Layer {
+	return Layer{
+		Name: "limits",
+		Server: func(srv *ssh.Server) error {
+			if table == nil {
+				return errors.New("no table")
+			}
+			aroundSessions(srv, func(next ssh.ChannelHandler) ssh.ChannelHandler { return limitSessions(next, table) })
+			return Hooks{
+				Accept:    admit(srv, table),
+				Configure: noteStages,
+				Closed: func(ctx ssh.Context, _ error) {
+					connectionIn(ctx).Closed()
+				},
+			}.Add(srv)
+		},
+	}
+}
+
+type limitsKey struct{}
+
+// connectionIn returns what the table knows of the connection, or nil for one that belongs to none.
+func connectionIn(ctx ssh.Context) *connections.Conn {
+	c, _ := ctx.Value(limitsKey{}).(*connections.Conn)
+	return c
+}
+
+func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn) net.Conn {
+	goodbye := connections.NewFarewells(farewells)
+	return func(ctx ssh.Context, conn net.Conn) net.Conn {
+		c, reached := table.Admit(conn)
+		switch {
+		case c != nil:
+			ctx.SetValue(limitsKey{}, c)
+			return conn
+		case reached == "":
+			goodbye.Closing(conn, srv.Version)
+		default:
+			goodbye.Busy(conn, srv.Version)
+		}
+		return nil
+	}
+}
+
+// noteStages tells the table how far the connection has come.
+func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
+	c := connectionIn(ctx)
+	if c == nil {
+		return // at start
+	}
+	keyed, tried := cfg.PreAuthConnCallback, cfg.AuthLogCallback
+	cfg.PreAuthConnCallback = func(conn gossh.ServerPreAuthConn) {
+		if keyed != nil {
+			keyed(conn)
+		}
+		c.KeyExchanged()
+	}
+	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
+		if tried != nil {
+			tried(conn, method, err)
+		}
+		if err == nil {
+			c.Authenticated()
+		}
+	}
+}
+
+func limitSessions(next ssh.ChannelHandler, table *connections.Table) ssh.ChannelHandler {
+	return func(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.NewChannel, ctx ssh.Context) {
+		c := connectionIn(ctx)
+		defer c.Leave()
+		switch c.Open() {
+		case tally.Sessions:
+			_ = channel.Reject(gossh.ResourceShortage, "too many sessions at once on this connection")
+		case tally.SessionsEver:
+			_ = channel.Reject(gossh.ResourceShortage, "too many sessions on this connection: please connect again")
+		default:
+			next(srv, conn, channel, ctx)
+		}
+	}
+}

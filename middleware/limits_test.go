@@ -1,0 +1,391 @@
+package middleware_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/connections"
+	"foyer/middleware/sshtest"
+	"foyer/middleware/tally"
+)
+
+// roomy has limits that none of these tests reaches by chance.
+var roomy = connections.Config{
+	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
+	MaxSessions: 10, MaxSessionsEver: 1000, Prefix4: 32, Prefix6: 64,
+}
+
+// limited returns a table with limits that set has changed.
+func limited(set func(*connections.Config)) *connections.Table {
+	cfg := roomy
+	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	set(&cfg)
+	return connections.NewTable(cfg)
+}
+
+// empty waits until nobody has a place in the table.
+func empty(t testing.TB, table *connections.Table) {
+	t.Helper()
+	eventually(t, func() bool {
+		conns, sources := table.Len()
+		return conns == 0 && sources == 0
+	})
+}
+
+// turnedAway are servers with no room, and what they say.
+var turnedAway = map[string]struct {
+	fill   func(testing.TB, *sshtest.Server, *connections.Table)
+	reason uint32
+	words  string
+}{
+	"busy": {func(t testing.TB, srv *sshtest.Server, _ *connections.Table) { enter(t, srv, "guest") },
+		12, "too many visitors at the moment, please try again in a minute"},
+	"draining": {func(_ testing.TB, _ *sshtest.Server, table *connections.Table) { table.Drain() },
+		7, "this server is closing, please come back later"},
+}
+
+// Who is not let in is told why, in a form that clients show, and one that has spoken already is, too: its words are
+// heard out, or the answer would be lost in a reset.
+func TestLimitsSayWhy(t *testing.T) {
+	for name, tt := range turnedAway {
+		t.Run(name, func(t *testing.T) {
+			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
+			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
+			tt.fill(t, srv, table)
+
+			_, err := srv.Dial("guest", "")
+			if err == nil || !strings.Contains(err.Error(), tt.words) {
+				t.Errorf("x/crypto's client says %v", err)
+			}
+			for range 50 {
+				c := sshtest.NewRaw(dialTCP(t, srv))
+				_, _ = io.WriteString(c.Conn, "SSH-2.0-raw\r\n"+unencrypted(sshtest.Init(sshtest.Curve25519)))
+				toldWhy(t, c, tt.reason, tt.words)
+			}
+		})
+	}
+}
+
+// toldWhy checks that a client which has said its version line is told why it is not let in, and no more.
+func toldWhy(t *testing.T, c *sshtest.Raw, reason uint32, words string) {
+	t.Helper()
+	var told *sshtest.Disconnected
+	err := c.Greet("")
+	if err == nil {
+		_, err = c.Await(sshtest.MsgKexInit)
+	}
+	if !errors.As(err, &told) || told.Reason != reason || told.Message != words {
+		t.Errorf("told %v", err)
+	}
+	if _, err := c.Read(); err != io.EOF {
+		t.Errorf("hung up on with %v", err)
+	}
+}
+
+// OpenSSH shows the words.
+func TestLimitsSayWhyToOpenSSH(t *testing.T) {
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("there is no ssh here")
+	}
+	for name, tt := range turnedAway {
+		t.Run(name, func(t *testing.T) {
+			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
+			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
+			tt.fill(t, srv, table)
+			host, port, _ := net.SplitHostPort(srv.Address)
+			visit := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "BatchMode=yes", "-p", port, host)
+			said, err := visit.CombinedOutput()
+			want := fmt.Sprintf("Received disconnect from %s port %s:%d: %s", host, port, tt.reason, tt.words)
+			if err == nil || !strings.Contains(string(said), want) {
+				t.Errorf("ssh says %q, want %q", said, want)
+			}
+		})
+	}
+}
+
+// Silence pushes out neither a person who is at the password prompt nor a session, and keeps nobody from logging in.
+func TestLimitsSilentFlood(t *testing.T) {
+	const flood, room = 1000, 100
+	table := limited(func(cfg *connections.Config) {
+		cfg.Max, cfg.MaxPerSource, cfg.MaxUnauthenticated, cfg.MaxUnauthenticatedPerSource = 2*room, 2*room, room, room
+	})
+	here, leave := make(chan struct{}), make(chan struct{})
+	waits := func(sess ssh.Session) { here <- struct{}{}; <-leave; whoami(sess) }
+	right := checks(func(_, password string) bool { return password == "right" })
+	srv := sshtest.Serve(t, waits, middleware.Limits(table), right)
+	visit := func() chan sshtest.Result {
+		result := make(chan sshtest.Result, 1)
+		go func() { result <- srv.Visit(t, sshtest.Visit{Password: "right"}) }()
+		<-here
+		return result
+	}
+
+	before := visit()
+	person := mustDialRaw(t, srv, "SSH-2.0-raw")
+	silent := make([]net.Conn, flood)
+	for i := range silent {
+		silent[i] = dialTCP(t, srv)
+	}
+	during := visit()
+	if in, err := person.password("guest", "right"); !in || err != nil {
+		t.Errorf("the person at the prompt was let in: %t, error %v", in, err)
+	}
+	close(leave)
+	expect(t, receive(t, before), sshtest.Result{Stdout: "guest"})
+	expect(t, receive(t, during), sshtest.Result{Stdout: "guest"})
+	if got := table.Tally.Counts(); got[tally.SourceUnauthenticated] < flood-room || len(got) != 1 {
+		t.Errorf("counted %v", got)
+	}
+	for _, conn := range append(silent, person.conn) {
+		_ = conn.Close()
+	}
+	empty(t, table)
+}
+
+// Every place is free again, however it was left.
+func TestLimitsPlaces(t *testing.T) {
+	atDoor := func(accept func(net.Conn) net.Conn) middleware.Layer {
+		return middleware.Layer{Server: middleware.Hooks{
+			Accept: func(_ ssh.Context, conn net.Conn) net.Conn { return accept(conn) },
+		}.Add}
+	}
+	inHandshake := func(hook func(ssh.Context, *gossh.ServerConfig)) middleware.Layer {
+		return middleware.Layer{Server: middleware.Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
+			if ctx.Value(ssh.ContextKeyServer) != nil { // not the one at start
+				hook(ctx, cfg)
+			}
+		}}.Add}
+	}
+	for name, inner := range map[string]middleware.Layer{
+		"nothing happens":  {},
+		"an inner refusal": atDoor(func(net.Conn) net.Conn { return nil }),
+		"a panic at the door": atDoor(func(net.Conn) net.Conn {
+			panic("boom")
+		}),
+		"a panic before the handshake": inHandshake(func(ssh.Context, *gossh.ServerConfig) { panic("boom") }),
+		"a panic at an attempt": inHandshake(func(_ ssh.Context, cfg *gossh.ServerConfig) {
+			cfg.AuthLogCallback = func(gossh.ConnMetadata, string, error) { panic("boom") }
+		}),
+		"a panic in a session": {Session: func(ssh.Handler) ssh.Handler { return func(ssh.Session) { panic("boom") } }},
+		"a panic at the end": {Server: middleware.Hooks{
+			Closed: func(ssh.Context, error) { panic("boom") },
+		}.Add},
+	} {
+		t.Run(name, func(t *testing.T) {
+			captureLibraryLog(t)
+			table := limited(func(*connections.Config) {})
+			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open(), inner)
+			for range 3 {
+				_ = dialTCP(t, srv).Close()
+				if client, err := srv.Dial("guest", ""); err == nil {
+					if sess, err := client.NewSession(); err == nil {
+						_ = sess.Run("")
+					}
+					_ = client.Close()
+				}
+			}
+			empty(t, table)
+		})
+	}
+}
+
+// The session over the limit is refused in words, and the others go on. A session has its place until its client has
+// confirmed that it is over.
+func TestLimitsSessionsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := limited(func(*connections.Config) {})
+		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
+		c := w.enter(t)
+		for id := range uint32(10) {
+			if refused := openSession(t, c, id); refused != "" {
+				t.Fatalf("session %d is refused: %s", id, refused)
+			}
+		}
+		const want = "too many sessions at once on this connection"
+		if refused := openSession(t, c, 10); refused != want {
+			t.Errorf("one more is answered with %q", refused)
+		}
+		mustWrite(t, c, request(3, "shell"))
+		if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+			t.Fatal(err)
+		}
+		if refused := openSession(t, c, 10); refused != want {
+			t.Errorf("one more before a close is confirmed is answered with %q", refused)
+		}
+		mustWrite(t, c, gossh.Marshal(struct {
+			Channel uint32 `sshtype:"97"`
+		}{3}))
+		synctest.Wait()
+		if refused := openSession(t, c, 10); refused != "" {
+			t.Errorf("one more after it is answered with %q", refused)
+		}
+		if got := table.Tally.Counts(); got[tally.Sessions] != 2 || len(got) != 1 || w.over() {
+			t.Errorf("counted %v; hung up on: %t", got, w.over())
+		}
+	})
+}
+
+func mustWrite(t testing.TB, c *sshtest.Raw, packet []byte) {
+	t.Helper()
+	if err := c.Write(packet); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// opening asks for a channel.
+func opening(kind string, id uint32) []byte {
+	return gossh.Marshal(struct {
+		Type                    string `sshtype:"90"`
+		Channel, Window, Packet uint32
+	}{kind, id, 1 << 20, 1 << 15})
+}
+
+// request asks for something in a channel, and wants no reply.
+func request(channel uint32, name string) []byte {
+	return gossh.Marshal(struct {
+		Channel   uint32 `sshtype:"98"`
+		Name      string
+		WantReply bool
+	}{channel, name, false})
+}
+
+// openSession asks for a session, and returns the words in which it is refused.
+func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
+	t.Helper()
+	mustWrite(t, c, opening("session", id))
+	answer, err := c.Await(sshtest.MsgChannelConfirmed, sshtest.MsgChannelRefused)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var msg struct {
+		Channel, Reason uint32 `sshtype:"92"`
+		Words, Language string
+	}
+	if answer[0] == sshtest.MsgChannelRefused {
+		if err := gossh.Unmarshal(answer, &msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return msg.Words
+}
+
+// One after the other there are a thousand, and then the connection is over.
+func TestLimitsSessionsEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := limited(func(*connections.Config) {})
+		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
+		client := w.client(t)
+		for range roomy.MaxSessionsEver {
+			<-shell(t, client)
+			synctest.Wait() // until the close that the client has confirmed has arrived
+		}
+		if w.over() {
+			t.Fatal("hung up on too early")
+		}
+		if _, _, err := client.OpenChannel("session", nil); err == nil {
+			t.Error("one more is let in")
+		}
+		if got := table.Tally.Counts(); got[tally.SessionsEver] != 1 || len(got) != 1 || !w.over() {
+			t.Errorf("counted %v; hung up on: %t", got, w.over())
+		}
+		empty(t, table)
+	})
+}
+
+// A client that asks for sessions and takes no answers has two dozen of them underway when it is hung up on, and none
+// afterwards. (Not in a bubble: who waits for a mutex keeps its time from passing.)
+func TestLimitsSessionsThatPileUp(t *testing.T) {
+	var now, ever atomic.Int64
+	counted := middleware.Layer{Server: func(srv *ssh.Server) error {
+		next := srv.ChannelHandlers["session"]
+		srv.ChannelHandlers["session"] = func(s *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
+			now.Add(1)
+			ever.Add(1)
+			defer now.Add(-1)
+			next(s, conn, opened, ctx)
+		}
+		return nil
+	}}
+	table := limited(func(*connections.Config) {})
+	w := newWire(t, door(t, whoami, middleware.Limits(table), counted, middleware.Open()))
+	c := w.enter(t)
+	w.toClient.update(func() { w.toClient.room = 0 })
+	for id := int64(1); id <= 1000 && c.Write(opening("session", uint32(id))) == nil; id++ {
+		eventually(t, func() bool { return ever.Load() == id || w.isOver() })
+	}
+	receive(t, w.hungUp)
+	eventually(t, func() bool { return now.Load() == 0 })
+	if got := ever.Load(); got > 3*int64(roomy.MaxSessions) {
+		t.Errorf("%d sessions were underway", got)
+	}
+	empty(t, table)
+}
+
+// eventually waits until something has happened.
+func eventually(t testing.TB, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing happens")
+		}
+	}
+}
+
+// Who was pushed out in silence has done nothing that would cost the source something. Who had tried a password has.
+func TestLimitsCostNoPenalty(t *testing.T) {
+	one := func(cfg *connections.Config) { cfg.MaxUnauthenticated = 1 }
+	t.Run("silent", func(t *testing.T) {
+		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+		for range 40 {
+			dialTCP(t, d.Server)
+		}
+		for range 39 {
+			receive(t, d.closed)
+		}
+		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
+	})
+	t.Run("at the prompt", func(t *testing.T) {
+		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+		for range 40 {
+			mustDialRaw(t, d.Server, "SSH-2.0-raw")
+		}
+		for range 39 {
+			receive(t, d.closed)
+		}
+		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
+	})
+	t.Run("after a guess", func(t *testing.T) {
+		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+		for range 5 {
+			if _, err := mustDialRaw(t, d.Server, "SSH-2.0-raw").password("guest", "wrong"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 4 {
+			receive(t, d.closed)
+		}
+		if !d.refused("127.0.0.1") {
+			t.Error("four guesses were free")
+		}
+	})
+}
+
+func TestLimitsNeedATable(t *testing.T) {
+	err := middleware.Stack(whoami, middleware.Open(), middleware.Limits(nil))(&ssh.Server{})
+	if err == nil || err.Error() != "layer limits: no table" {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,167 @@
+package middleware_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/connections"
+	"foyer/middleware/sshtest"
+)
+
+// BenchmarkNewcomers measures who gets in, by who has to go: limits is this package's, the others are sshd's random early
+// drop (MaxStartups) with sshd's numbers, and with as many places as limits has. There are fifty visitors who log in at
+// once, alone or among two thousand connections that say nothing and come again when they are dropped; in% is how many
+// visitors are served within 2 seconds, at the first attempt.
+func BenchmarkNewcomers(b *testing.B) {
+	for _, policy := range []struct {
+		name  string
+		layer func() middleware.Layer
+	}{
+		{"limits", func() middleware.Layer {
+			return middleware.Limits(connections.NewTable(connections.Config{
+				Max: 4096, MaxPerSource: 2048, MaxUnauthenticated: 1024, MaxUnauthenticatedPerSource: 512,
+				MaxSessions: 10, MaxSessionsEver: 1000, Prefix4: 32, Prefix6: 64,
+			}))
+		}},
+		{"10:30:100", func() middleware.Layer { return earlyDrop(10, 30, 100) }},
+		{"512:30:1024", func() middleware.Layer { return earlyDrop(512, 30, 1024) }},
+	} {
+		for _, crowd := range []struct {
+			name   string
+			silent int
+			from   net.IP
+		}{
+			{"alone", 0, nil},
+			{"silence", 2000, net.IPv4(127, 0, 0, 2)},
+			{"silence from the same source", 2000, net.IPv4(127, 0, 0, 1)},
+		} {
+			b.Run(policy.name+"/"+crowd.name, func(b *testing.B) {
+				served := 0
+				var took []time.Duration
+				for b.Loop() {
+					srv := sshtest.Serve(b, middleware.Message("hi\n"), policy.layer(),
+						checks(func(user, _ string) bool { return user == "guest" }))
+					end := silence(b, srv.Address, crowd.silent, crowd.from)
+					for _, d := range visitors(srv.Address, 50) {
+						if d > 0 {
+							served++
+							took = append(took, d)
+						}
+					}
+					end()
+				}
+				slices.Sort(took)
+				b.ReportMetric(float64(served)/float64(b.N)*2, "in%")
+				if len(took) > 0 {
+					b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
+				}
+			})
+		}
+	}
+}
+
+// visitors returns how long each of n took that log in at once, and 0 for those who were not served.
+func visitors(address string, n int) []time.Duration {
+	took := make([]time.Duration, n)
+	atOnce(n, func(i int) {
+		began := time.Now()
+		conn, err := net.DialTimeout("tcp", address, 2*time.Second)
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(began.Add(2 * time.Second))
+		c, channels, requests, err := gossh.NewClientConn(conn, address, &gossh.ClientConfig{
+			User: "guest", Auth: []gossh.AuthMethod{gossh.Password("")}, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+		})
+		if err != nil {
+			return
+		}
+		sess, err := gossh.NewClient(c, channels, requests).NewSession()
+		if err != nil {
+			return
+		}
+		if sess.Shell() == nil && sess.Wait() == nil {
+			took[i] = time.Since(began)
+		}
+	})
+	return took
+}
+
+// silence makes n connections that say nothing, and come again when they are dropped, until end is called.
+func silence(b *testing.B, address string, n int, from net.IP) (end func()) {
+	b.Helper()
+	stop := make(chan struct{})
+	var connected atomic.Int64
+	var all sync.WaitGroup
+	dialer := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: from}}
+	for range n {
+		all.Go(func() {
+			for {
+				conn, err := dialer.Dial("tcp", address)
+				connected.Add(1)
+				if err == nil {
+					go func() { <-stop; _ = conn.Close() }()
+					_, _ = conn.Read(make([]byte, 1)) // its version line
+					for err == nil {
+						_, err = conn.Read(make([]byte, 64))
+					}
+					_ = conn.Close()
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		})
+	}
+	for connected.Load() < int64(n) {
+		time.Sleep(time.Millisecond)
+	}
+	return func() { close(stop); all.Wait() }
+}
+
+// earlyDrop is MaxStartups start:rate:full (sshd.c, should_drop_connection).
+func earlyDrop(start, rate, full int) middleware.Layer {
+	var mu sync.Mutex
+	startups := map[string]bool{}
+	leave := func(ctx ssh.Context) {
+		mu.Lock()
+		defer mu.Unlock()
+		if id, ok := ctx.Value(startupKey{}).(string); ok {
+			delete(startups, id)
+		}
+	}
+	return middleware.Layer{Server: middleware.Hooks{
+		Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
+			mu.Lock()
+			defer mu.Unlock()
+			if n := len(startups); n >= full || n >= start && rand.IntN(100) < rate+(100-rate)*(n-start)/(full-start) {
+				return nil
+			}
+			ctx.SetValue(startupKey{}, conn.RemoteAddr().String())
+			startups[conn.RemoteAddr().String()] = true
+			return conn
+		},
+		Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
+			cfg.AuthLogCallback = func(_ gossh.ConnMetadata, _ string, err error) {
+				if err == nil {
+					leave(ctx)
+				}
+			}
+		},
+		Closed: func(ctx ssh.Context, _ error) { leave(ctx) },
+	}.Add}
+}
+
+type startupKey struct{}
