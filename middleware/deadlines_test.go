@@ -1,0 +1,409 @@
+package middleware_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/connections"
+	"foyer/middleware/session"
+	"foyer/middleware/sshtest"
+	"foyer/middleware/tally"
+)
+
+// hasty has three deadlines that cannot be taken for one another, or for three of another.
+var hasty = middleware.DeadlinesConfig{Handshake: 29 * time.Second, Idle: 100 * time.Second, Keepalive: 11 * time.Second}
+
+// watched returns a server with Deadlines that lets everybody in, and what it counts.
+func watched(
+	t testing.TB, cfg middleware.DeadlinesConfig, handler ssh.Handler, layers ...middleware.Layer,
+) (*ssh.Server, *tally.Tally) {
+	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	t.Cleanup(cfg.Tally.Flush)
+	layers = append([]middleware.Layer{middleware.Deadlines(cfg), middleware.Open()}, layers...)
+	return door(t, handler, layers...), cfg.Tally
+}
+
+// endsAfter checks that the wire lasts for d from now on, and not a moment longer, for that one reason.
+func endsAfter(t *testing.T, w *wire, d time.Duration, counts *tally.Tally, reason tally.Reason) {
+	t.Helper()
+	time.Sleep(d - time.Nanosecond)
+	if w.over() {
+		t.Error("hung up on too early")
+	}
+	time.Sleep(time.Nanosecond)
+	if !w.over() {
+		t.Fatal("not hung up on")
+	}
+	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
+		t.Errorf("counted %v, want one %s", got, reason)
+	}
+}
+
+// Whatever a client says until it is authenticated, once a second, it has said enough when its time is up.
+func TestDeadlinesHandshake(t *testing.T) {
+	for name, begin := range map[string]func(*testing.T, *wire) (again func() error){
+		"silent": func(*testing.T, *wire) func() error { return func() error { return nil } },
+		"a byte a second before the version line": func(_ *testing.T, w *wire) func() error {
+			return drip(w, strings.Repeat("no version\r\n", 4))
+		},
+		"a byte a second in the version line": func(_ *testing.T, w *wire) func() error {
+			return drip(w, "SSH-2.0-"+strings.Repeat("x", 100))
+		},
+		"a byte a second after the version line": func(_ *testing.T, w *wire) func() error {
+			return drip(w, "SSH-2.0-x\r\n"+unencrypted(sshtest.Init(sshtest.Curve25519)))
+		},
+		"a byte a second in KEXINIT": func(_ *testing.T, w *wire) func() error {
+			_, _ = io.WriteString(w, "SSH-2.0-x\r\n")
+			return drip(w, unencrypted(sshtest.Init(sshtest.Curve25519)))
+		},
+		"the version line only": func(t *testing.T, w *wire) func() error {
+			_, _ = io.WriteString(w, "SSH-2.0-x\r\n")
+			return func() error { return nil }
+		},
+		"SSH_MSG_IGNORE with the keys": func(t *testing.T, w *wire) func() error {
+			c := sshtest.NewRaw(w)
+			if err := errors.Join(c.Greet("SSH-2.0-raw"), c.Keys(sshtest.MLKEM)); err != nil {
+				t.Error(err)
+			}
+			return func() error { return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0}) }
+		},
+		"SSH_MSG_IGNORE at the prompt": func(t *testing.T, w *wire) func() error {
+			c := w.greet(t)
+			return func() error { return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0}) }
+		},
+		"keys that are only asked about": func(t *testing.T, w *wire) func() error {
+			c := w.greet(t)
+			return func() error { return ask(c, sshtest.HostKey(t).PublicKey()) }
+		},
+		"keys again": func(t *testing.T, w *wire) func() error {
+			c := w.greet(t)
+			return func() error { return c.Keys(sshtest.Curve25519) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, counts := watched(t, hasty, whoami, takesKeys())
+				w := newWire(t, srv)
+				w.busy(t, func() func() error { return begin(t, w) })
+				endsAfter(t, w, hasty.Handshake, counts, tally.HandshakeTime)
+			})
+		})
+	}
+}
+
+// busy begins something beside the test, and goes on with it once a second until it fails or the wire is cut.
+func (w *wire) busy(t *testing.T, begin func() (again func() error)) {
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = w.Close(); <-done })
+	go func() {
+		defer close(done)
+		for again := begin(); again() == nil; {
+			select {
+			case <-time.After(time.Second):
+			case <-w.hungUp:
+				return
+			}
+		}
+	}()
+}
+
+// drip returns what writes the next byte of text.
+func drip(w io.Writer, text string) func() error {
+	return func() error {
+		next := text[:min(1, len(text))]
+		text = text[len(next):]
+		_, err := io.WriteString(w, next)
+		return err
+	}
+}
+
+// unencrypted returns a payload in a packet without encryption.
+func unencrypted(payload []byte) string {
+	var packet recorder
+	_ = sshtest.NewRaw(&packet).Write(payload)
+	return packet.said.String()
+}
+
+// recorder is a connection that keeps what is said on it.
+type recorder struct {
+	net.Conn
+	said bytes.Buffer
+}
+
+func (r *recorder) Write(p []byte) (int, error) { return r.said.Write(p) }
+
+// takesKeys returns a layer that says of every key that it would do.
+func takesKeys() middleware.Layer {
+	return middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
+			return &gossh.Permissions{}, nil
+		}
+	}}.Add}
+}
+
+// ask asks whether a key would do (RFC 4252 section 7).
+func ask(c *sshtest.Raw, key gossh.PublicKey) error {
+	err := c.Write(gossh.Marshal(struct {
+		User, Service, Method string `sshtype:"50"`
+		Proven                bool
+		Algorithm             string
+		Key                   []byte
+	}{"guest", "ssh-connection", "publickey", false, key.Type(), key.Marshal()}))
+	if err != nil {
+		return err
+	}
+	_, err = c.Await(sshtest.MsgUserauthPKOK)
+	return err
+}
+
+// ssh -N is over in time, whatever it sends meanwhile.
+func TestDeadlinesIdle(t *testing.T) {
+	answer := []byte{82} // SSH_MSG_REQUEST_FAILURE, which is how OpenSSH answers a keepalive
+	for name, packet := range map[string][]byte{
+		"nothing": answer,
+		"global requests": gossh.Marshal(struct {
+			Name      string `sshtype:"80"`
+			WantReply bool
+		}{"keepalive@openssh.com", true}),
+		"ping": gossh.Marshal(struct {
+			Data string `sshtype:"192"`
+		}{"ping"}),
+		"SSH_MSG_IGNORE": {sshtest.MsgIgnore, 0, 0, 0, 0},
+		"channels": gossh.Marshal(struct {
+			Type                    string `sshtype:"90"`
+			Channel, Window, Packet uint32
+		}{"direct-tcpip", 1, 1 << 20, 1 << 15}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, counts := watched(t, hasty, whoami)
+				w := newWire(t, srv)
+				c := w.enter(t)
+				go func() { _, _ = io.Copy(io.Discard, w) }()
+				w.busy(t, func() func() error {
+					return func() error { return errors.Join(c.Write(packet), c.Write(answer)) }
+				})
+				endsAfter(t, w, hasty.Idle, counts, tally.IdleTime)
+			})
+		})
+	}
+}
+
+// A session keeps the connection, be it one of several, and Idle begins again with the end of the last.
+func TestDeadlinesSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		srv, counts := watched(t, hasty, func(ssh.Session) { <-leave })
+		w := newWire(t, srv)
+		client := w.client(t)
+		for range 2 {
+			time.Sleep(hasty.Idle - time.Second)
+			var left [2]chan struct{}
+			for i := range left {
+				left[i] = shell(t, client)
+			}
+			for range left {
+				time.Sleep(3 * hasty.Idle)
+				if w.over() {
+					t.Fatal("hung up on in a session")
+				}
+				leave <- struct{}{}
+			}
+			<-left[0]
+			<-left[1]
+		}
+		endsAfter(t, w, hasty.Idle, counts, tally.IdleTime)
+	})
+}
+
+// shell opens a session, and returns what is closed with it.
+func shell(t testing.TB, client *gossh.Client) (closed chan struct{}) {
+	t.Helper()
+	channel, requests, err := client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sshtest.Request(t, channel, "shell", nil) {
+		t.Fatal("no shell")
+	}
+	closed = make(chan struct{})
+	go func() {
+		defer close(closed)
+		gossh.DiscardRequests(requests)
+	}()
+	return closed
+}
+
+// A client that has vanished answers nothing.
+func TestDeadlinesVanished(t *testing.T) {
+	cfg := hasty
+	cfg.Idle = time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := watched(t, cfg, whoami)
+		w := newWire(t, srv)
+		w.enter(t)
+		endsAfter(t, w, cfg.Keepalive+3*cfg.Keepalive, counts, tally.Vanished)
+	})
+}
+
+// Nor does one that has stopped reading, so that not even the question gets through. (Not in a bubble: who waits for a
+// mutex keeps its time from passing.)
+func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
+	patient := &session.Channels{WriteTimeout: time.Hour}
+	cfg := middleware.DeadlinesConfig{Handshake: patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
+	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	srv := &ssh.Server{}
+	srv.AddHostKey(sshtest.HostKey(t))
+	flood := func(sess ssh.Session) { _, _ = io.CopyN(sess, zeros{}, 1<<20) }
+	stack := middleware.Stack(flood, middleware.Deadlines(cfg), middleware.Open())
+	for _, option := range []ssh.Option{patient.Register, stack} {
+		if err := option(srv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWire(t, srv)
+	c := &rawClient{w.enter(t), w}
+	if err := c.openShell(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, w.hungUp)
+	if got := cfg.Tally.Counts(); got[tally.Vanished] != 1 || len(got) != 1 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// zeros is an endless file.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Whoever answers is there, however late.
+func TestDeadlinesAnswered(t *testing.T) {
+	cfg := hasty
+	cfg.Idle = 24 * time.Hour
+	for name, delay := range map[string]time.Duration{
+		"at once": 0, "at the last moment": 3*cfg.Keepalive - time.Nanosecond,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, counts := watched(t, cfg, whoami)
+				w := newWire(t, srv)
+				c := w.enter(t)
+				asked := make(chan int)
+				go func() { asked <- answerAll(t, c, delay) }()
+				time.Sleep(cfg.Idle - time.Nanosecond)
+				if w.over() {
+					t.Error("hung up on")
+				}
+				_ = w.Close()
+				if got, want := <-asked, int(cfg.Idle/(cfg.Keepalive+delay))-1; got < want {
+					t.Errorf("asked %d times, want %d", got, want)
+				}
+				if got := counts.Counts(); len(got) != 0 {
+					t.Error(got)
+				}
+			})
+		})
+	}
+}
+
+// answerAll answers keepalives, and returns how many there were.
+func answerAll(t *testing.T, c *sshtest.Raw, delay time.Duration) (n int) {
+	for ; ; n++ {
+		question, err := c.Await(sshtest.MsgGlobalRequest)
+		if err != nil {
+			return n
+		}
+		if want := "\x50\x00\x00\x00\x15keepalive@openssh.com\x01"; string(question) != want {
+			t.Errorf("asked %q, want %q", question, want)
+		}
+		time.Sleep(delay)
+		_ = c.Write([]byte{82})
+	}
+}
+
+// A connection that is over is forgotten: no timer holds it, and nobody else does.
+func TestDeadlinesForget(t *testing.T) {
+	for name, visit := range map[string]func(*testing.T, *wire){
+		"in silence":      func(*testing.T, *wire) {},
+		"at the prompt":   func(t *testing.T, w *wire) { w.greet(t) },
+		"authenticated":   func(t *testing.T, w *wire) { w.enter(t) },
+		"after a session": func(t *testing.T, w *wire) { <-shell(t, w.client(t)) },
+		"asked something": func(t *testing.T, w *wire) { w.enter(t); time.Sleep(hasty.Keepalive); synctest.Wait() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := sshtest.NewLog()
+				cfg := hasty
+				cfg.Tally = tally.New(tally.Config{Logger: log.Logger()})
+				conns := make(chan weak.Pointer[end], 1)
+				noted := middleware.Layer{Server: middleware.Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
+					conns <- weak.Make(conn.(*end))
+					return conn
+				}}.Add}
+				srv := door(t, whoami, noted, middleware.Limits(connections.NewTable(roomy)), middleware.Deadlines(cfg),
+					middleware.Budgets(cfg.Tally), middleware.Open())
+				w := newWire(t, srv)
+				visit(t, w)
+				_ = w.Close()
+				<-w.hungUp
+				if !collected(<-conns) {
+					t.Error("somebody holds a connection that is over")
+				}
+				if got := cfg.Tally.Counts(); len(got) != 0 {
+					t.Error(got)
+				}
+			})
+		})
+	}
+}
+
+// collected reports whether nobody holds what p points to. The runtime itself lets go of timers that were stopped only
+// when others come and go, so some time passes meanwhile, much less than until a deadline.
+func collected[T any](p weak.Pointer[T]) bool {
+	for range 10 {
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		runtime.GC()
+		if p.Value() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func TestDeadlinesSettings(t *testing.T) {
+	const none = "a deadline is not more than 0"
+	for name, tt := range map[string]struct {
+		set  func(*middleware.DeadlinesConfig, *ssh.Server)
+		want string
+	}{
+		"handshake": {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Handshake = 0 }, none},
+		"idle":      {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Idle = -1 }, none},
+		"keepalive": {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Keepalive = 0 }, none},
+		"taken": {func(_ *middleware.DeadlinesConfig, srv *ssh.Server) { srv.HandshakeTimeout = time.Hour },
+			"the server has a handshake timeout already"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, srv := hasty, &ssh.Server{}
+			tt.set(&cfg, srv)
+			err := middleware.Stack(whoami, middleware.Open(), middleware.Deadlines(cfg))(srv)
+			if got := fmt.Sprint(err); got != "layer deadlines: "+tt.want {
+				t.Errorf("the error is %q", got)
+			}
+		})
+	}
+}
