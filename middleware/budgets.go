@@ -1,0 +1,108 @@
+package middleware
+
+import (
+	"cmp"
+	"crypto/rand"
+	"io"
+	"net"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/tally"
+	"foyer/middleware/work"
+)
+
+// Budgets returns the layer that bounds the work of each connection (package work): key exchanges, global requests,
+// channels of other types than a session, and bytes that nobody reads. Whoever is over a budget is hung up on; counts,
+// if it is not nil, says why, for the library has no SSH_MSG_DISCONNECT to send. What x/crypto answers by itself, such
+// as ping@openssh.com, counts by its bytes. Host keys and handlers that a server gets behind its layers are not counted.
+func Budgets(counts *tally.Tally) Layer {
+	all := &work.All{Tally: counts}
+	return Layer{
+		Name: "budgets",
+		Server: func(srv *ssh.Server) error {
+			for i, key := range srv.HostSigners {
+				counted, err := work.HostKey(key)
+				if err != nil {
+					return err
+				}
+				srv.HostSigners[i] = counted
+			}
+			countRequests(srv)
+			countChannels(srv)
+			return Hooks{
+				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
+					counted := all.Conn(conn)
+					ctx.SetValue(workKey{}, counted)
+					return counted
+				},
+				Configure: countHandshake,
+				Closed:    func(ctx ssh.Context, _ error) { workOf(ctx).Over() },
+			}.Add(srv)
+		},
+	}
+}
+
+type workKey struct{}
+
+func workOf(ctx ssh.Context) *work.Conn {
+	conn, _ := ctx.Value(workKey{}).(*work.Conn)
+	return conn
+}
+
+func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
+	conn := workOf(ctx)
+	if conn == nil {
+		return // at start
+	}
+	cfg.Rand = conn.Rand(cmp.Or[io.Reader](cfg.Rand, rand.Reader))
+	keyed, before := cfg.PreAuthConnCallback, cfg.AuthLogCallback
+	cfg.PreAuthConnCallback = func(meta gossh.ServerPreAuthConn) {
+		if keyed != nil {
+			keyed(meta)
+		}
+		if err := conn.PreAuth(meta); err != nil {
+			Logger(ctx).Error("connection refused", "err", err)
+		}
+	}
+	cfg.AuthLogCallback = func(meta gossh.ConnMetadata, method string, err error) {
+		if before != nil {
+			before(meta, method, err)
+		}
+		if err == nil {
+			conn.Authenticated()
+		}
+	}
+}
+
+func countRequests(srv *ssh.Server) {
+	if srv.RequestHandlers["default"] == nil {
+		srv.RequestHandlers["default"] = func(ssh.Context, *ssh.Server, *gossh.Request) (bool, []byte) { return false, nil }
+	}
+	for name, next := range srv.RequestHandlers {
+		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
+			if !workOf(ctx).GlobalRequest() {
+				return false, nil
+			}
+			return next(ctx, srv, req)
+		}
+	}
+}
+
+// countChannels counts the bytes of sessions, whose number is the limits layer's concern, and the number of all others.
+func countChannels(srv *ssh.Server) {
+	if srv.ChannelHandlers["default"] == nil {
+		srv.ChannelHandlers["default"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
+			_ = opened.Reject(gossh.UnknownChannelType, "there are sessions here, and nothing else")
+		}
+	}
+	for name, next := range srv.ChannelHandlers {
+		srv.ChannelHandlers[name] = func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
+			w := workOf(ctx)
+			if name == "session" || w.ChannelOpen() {
+				next(srv, conn, w.Channel(opened), ctx)
+			}
+		}
+	}
+}

@@ -1,0 +1,422 @@
+package middleware_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/connections"
+	"foyer/middleware/sshtest"
+	"foyer/middleware/tally"
+)
+
+func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
+
+// thrifty returns a server with Budgets that lets everybody in, and what it counts.
+func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *tally.Tally) {
+	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	return door(t, handler, middleware.Budgets(counts), middleware.Open()), counts
+}
+
+// spends checks that do can be done n times in a minute, and n times more in the next one, and that the connection is
+// over with the time after that, for that one reason.
+func spends(t *testing.T, w *wire, n int, do func() error, counts *tally.Tally, reason tally.Reason) {
+	t.Helper()
+	for minute := range 2 {
+		for i := range n {
+			if err := do(); err != nil || w.over() {
+				t.Fatalf("minute %d: hung up on after %d, error %v", minute, i, err)
+			}
+		}
+		if minute == 0 {
+			time.Sleep(time.Minute)
+		}
+	}
+	_ = do()
+	if !w.over() {
+		t.Error("not hung up on")
+	}
+	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
+		t.Errorf("counted %v, want one %s", got, reason)
+	}
+}
+
+func TestBudgetsPerMinute(t *testing.T) {
+	ask := gossh.Marshal(struct {
+		Name      string `sshtype:"80"`
+		WantReply bool
+	}{"tcpip-forward", false})
+	for name, tt := range map[string]struct {
+		n      int
+		reason tally.Reason
+		do     func(*sshtest.Raw) error
+	}{
+		"key exchanges":        {10, tally.KeyExchanges, func(c *sshtest.Raw) error { return c.Keys(sshtest.Curve25519) }},
+		"global requests":      {120, tally.GlobalRequests, func(c *sshtest.Raw) error { return c.Write(ask) }},
+		"channels of no house": {60, tally.ChannelOpens, func(c *sshtest.Raw) error { return openStrange(c) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, counts := thrifty(t, whoami)
+				w := newWire(t, srv)
+				c := w.enter(t)
+				time.Sleep(time.Minute) // in which there was one key exchange
+				spends(t, w, tt.n, func() error { return tt.do(c) }, counts, tt.reason)
+			})
+		})
+	}
+}
+
+// openStrange asks for a channel that is no session, and hears that there is none.
+func openStrange(c *sshtest.Raw) error {
+	if err := c.Write(opening("direct-tcpip", 1)); err != nil {
+		return err
+	}
+	answer, err := c.Await(sshtest.MsgChannelRefused)
+	if err == nil && !bytes.Contains(answer, []byte("there are sessions here, and nothing else")) {
+		return fmt.Errorf("answered %q", answer)
+	}
+	return err
+}
+
+// The first key exchange is one of the ten, and before authentication they count as well.
+func TestBudgetsFirstKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := thrifty(t, whoami)
+		w := newWire(t, srv)
+		c := w.greet(t)
+		for i := range 9 {
+			if err := c.Keys(sshtest.Curve25519); err != nil {
+				t.Fatalf("after %d: %v", i+1, err)
+			}
+		}
+		if err := c.Keys(sshtest.Curve25519); err == nil || !w.over() || counts.Counts()[tally.KeyExchanges] != 1 {
+			t.Errorf("error %v, hung up on: %t, counted %v", err, w.over(), counts.Counts())
+		}
+	})
+}
+
+// A burst that is over a budget many times is one connection.
+func TestBudgetsCountOnce(t *testing.T) {
+	for reason, packet := range map[tally.Reason][]byte{
+		tally.GlobalRequests: gossh.Marshal(struct {
+			Name      string `sshtype:"80"`
+			WantReply bool
+		}{"x", false}),
+		tally.ChannelOpens: opening("x11", 1),
+		tally.Received:     append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
+	} {
+		t.Run(string(reason), func(t *testing.T) {
+			srv, counts := thrifty(t, whoami)
+			w := newWire(t, srv)
+			c := w.enter(t)
+			var burst bytes.Buffer
+			c.Conn = writesTo{c.Conn, &burst}
+			for range 500 {
+				mustWrite(t, c, packet)
+			}
+			_, _ = w.Write(burst.Bytes())
+			receive(t, w.hungUp)
+			if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
+				t.Errorf("counted %v, want one %s", got, reason)
+			}
+		})
+	}
+}
+
+// writesTo is a connection whose client's words wait elsewhere.
+type writesTo struct {
+	net.Conn
+	io.Writer
+}
+
+func (w writesTo) Write(p []byte) (int, error) { return w.Writer.Write(p) }
+
+// However keys are exchanged, each time counts.
+func TestBudgetsEveryKeyExchange(t *testing.T) {
+	all := []string{ // one of each kind
+		gossh.KeyExchangeMLKEM768X25519, gossh.KeyExchangeCurve25519, gossh.KeyExchangeECDHP256,
+		gossh.KeyExchangeDH14SHA256, gossh.KeyExchangeDHGEXSHA256,
+	}
+	any := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.KeyExchanges = slices.Clone(all)
+	}}.Add}
+	for _, method := range all {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+			w := newWire(t, door(t, echo, middleware.Budgets(counts), middleware.Open(), any))
+			sess, err := w.clientOf(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			sess.Stdin = io.LimitReader(zeros{}, 64<<20)
+			if err := sess.Run("cat"); err == nil {
+				t.Fatal("not hung up on")
+			}
+			receive(t, w.hungUp)
+			if got := counts.Counts(); got[tally.KeyExchanges] != 1 || len(got) != 1 {
+				t.Errorf("counted %v, want one key-exchanges", got)
+			}
+		})
+	}
+}
+
+// unwanted are packets that no session reads.
+var unwanted = map[string]func(size int) []byte{
+	"SSH_MSG_IGNORE": func(size int) []byte {
+		return gossh.Marshal(struct {
+			Data []byte `sshtype:"2"`
+		}{make([]byte, size)})
+	},
+	"SSH_MSG_DEBUG": func(size int) []byte {
+		return gossh.Marshal(struct {
+			Display bool `sshtype:"4"`
+			Text    []byte
+		}{false, make([]byte, size)})
+	},
+	"ping": func(size int) []byte {
+		return gossh.Marshal(struct {
+			Data []byte `sshtype:"192"`
+		}{make([]byte, size)})
+	},
+	"requests of no channel": func(int) []byte {
+		return gossh.Marshal(struct {
+			Channel   uint32 `sshtype:"98"`
+			Name      string
+			WantReply bool
+			Rest      [200]byte
+		}{77, "shell", false, [200]byte{}})
+	},
+}
+
+// What nobody wants is not free of charge: after four megabytes, or one before authentication, it is enough.
+func TestBudgetsReceived(t *testing.T) {
+	for name, packet := range unwanted {
+		t.Run(name, func(t *testing.T) { unwantedBytes(t, 4<<20, packet, (*wire).enter) })
+	}
+	for _, name := range []string{"SSH_MSG_IGNORE", "SSH_MSG_DEBUG"} {
+		t.Run(name+" before authentication", func(t *testing.T) { unwantedBytes(t, 1<<20, unwanted[name], (*wire).greet) })
+	}
+}
+
+// unwantedBytes sends a client's packets until it is hung up on, which has to be when it has sent about as many as most.
+func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter func(*wire, testing.TB) *sshtest.Raw) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
+		w := newWire(t, srv)
+		c := enter(w, t)
+		go func() { _, _ = io.Copy(io.Discard, w) }()
+		sent, small := 0, counter{c.Conn, new(int)}
+		c.Conn = small
+		for !w.over() && sent <= most+(64<<10) {
+			_ = c.Write(packet(30_000))
+			sent = *small.n
+		}
+		if sent < most-(64<<10) || sent > most+(64<<10) {
+			t.Errorf("hung up on after %d bytes, want %d", sent, most)
+		}
+		if got := counts.Counts(); got[tally.Received] != 1 || len(got) != 1 {
+			t.Errorf("counted %v", got)
+		}
+	})
+}
+
+// counter is a connection that counts what its client sends.
+type counter struct {
+	net.Conn
+	n *int
+}
+
+func (c counter) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	*c.n += n
+	return n, err
+}
+
+// What was sent until somebody was authenticated is forgiven.
+func TestBudgetsForgiveTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := thrifty(t, whoami)
+		w := newWire(t, srv)
+		c := w.greet(t)
+		send := func(n int) {
+			for range n / 30_000 {
+				mustWrite(t, c, unwanted["SSH_MSG_IGNORE"](30_000))
+			}
+		}
+		send(1<<20 - 64<<10)
+		if in, err := c.Attempt("guest", "ssh-connection", "none", nil); !in || err != nil {
+			t.Fatalf("let in: %t, error %v", in, err)
+		}
+		send(4<<20 - 64<<10)
+		if w.over() || len(counts.Counts()) != 0 {
+			t.Errorf("hung up on: %t, counted %v", w.over(), counts.Counts())
+		}
+	})
+}
+
+// What a session reads may be as much as it likes, on stdin and on the other stream.
+func TestBudgetsOfReaders(t *testing.T) {
+	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	srv := sshtest.Serve(t, echo, middleware.Budgets(counts), middleware.Open())
+	const size = 64 << 20
+	sess, err := enter(t, srv, "guest").NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back written
+	sess.Stdin, sess.Stdout = io.LimitReader(zeros{}, size), &back
+	if err := sess.Run("cat"); err != nil || back != size {
+		t.Errorf("%d bytes came back, error %v, counted %v", back, err, counts.Counts())
+	}
+}
+
+// written counts what is written to it.
+type written int64
+
+func (w *written) Write(p []byte) (int, error) { *w += written(len(p)); return len(p), nil }
+
+// A session that reads nothing is sent no more than its window, and by whoever sends more nothing more at all.
+func TestBudgetsOfNoReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
+		w := newWire(t, srv)
+		c := &rawClient{w.enter(t), w}
+		if err := c.openShell(); err != nil {
+			t.Fatal(err)
+		}
+		data := func(size int) []byte {
+			return gossh.Marshal(struct {
+				Channel uint32 `sshtype:"94"`
+				Data    []byte
+			}{0, make([]byte, size)})
+		}
+		for range 2 << 20 / (32 << 10) {
+			mustWrite(t, c.Raw, data(32<<10))
+		}
+		if w.over() {
+			t.Fatal("hung up on within the window")
+		}
+		_ = c.Write(data(1))
+		if !w.over() || len(counts.Counts()) != 0 {
+			t.Errorf("beyond the window hung up on: %t, counted %v", w.over(), counts.Counts())
+		}
+	})
+}
+
+// A host key that counts signs as it did, for each algorithm that clients ask for.
+func TestBudgetsHostKeys(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey := func(srv *ssh.Server) error { srv.AddHostKey(key); return nil }
+	for set, algorithms := range map[string][]string{
+		"":       {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA},
+		"modern": {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256},
+	} {
+		layers := []middleware.Layer{middleware.Budgets(nil), middleware.Open()}
+		if set != "" {
+			layers = slices.Insert(layers, 1, middleware.Algorithms(set))
+		}
+		srv := sshtest.Start(t, rsaKey, middleware.Stack(whoami, layers...))
+		for _, algorithm := range algorithms {
+			client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
+				User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), HostKeyAlgorithms: []string{algorithm},
+			})
+			if err != nil {
+				t.Errorf("algorithms %q, %s: %v", set, algorithm, err)
+				continue
+			}
+			_ = client.Close()
+		}
+	}
+}
+
+// A key that cannot be counted is no host key.
+func TestBudgetsStrangeHostKey(t *testing.T) {
+	srv := &ssh.Server{}
+	srv.AddHostKey(struct{ gossh.Signer }{sshtest.HostKey(t)})
+	err := middleware.Stack(whoami, middleware.Open(), middleware.Budgets(nil))(srv)
+	if got := fmt.Sprint(err); got != "layer budgets: host key ssh-ed25519 does not say with which algorithms it signs" {
+		t.Errorf("the error is %q", got)
+	}
+}
+
+// What each layer at the door costs of a connection that says nothing, from its arrival to its end, and of one with a
+// handshake.
+func BenchmarkDoor(b *testing.B) {
+	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	limits, deadlines := middleware.Limits(connections.NewTable(roomy)), middleware.Deadlines(hasty)
+	for _, bench := range []struct {
+		name   string
+		layers []middleware.Layer
+	}{
+		{"none", nil},
+		{"limits", []middleware.Layer{limits}},
+		{"deadlines", []middleware.Layer{deadlines}},
+		{"budgets", []middleware.Layer{middleware.Budgets(counts)}},
+		{"all", []middleware.Layer{limits, deadlines, middleware.Budgets(counts)}},
+	} {
+		srv := door(b, whoami, append(bench.layers, middleware.Open())...)
+		if srv.ConnCallback == nil {
+			srv.ConnCallback = func(_ ssh.Context, conn net.Conn) net.Conn { return conn }
+			srv.ConnectionCloseCallback = func(net.Conn) {}
+		}
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				passBy(srv)
+			}
+		})
+		b.Run(bench.name+"/handshake", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				w := newWire(silentTB{b}, srv)
+				_ = w.client(b).Close()
+				<-w.hungUp
+			}
+		})
+	}
+}
+
+// silentTB has no cleanups, of which a benchmark would have too many.
+type silentTB struct{ testing.TB }
+
+func (silentTB) Cleanup(func()) {}
+
+// passBy is a connection that is let in, is authenticated, and leaves.
+func passBy(srv *ssh.Server) {
+	ctx := &passerBy{values: map[any]any{}}
+	conn := srv.ConnCallback(ctx, &end{peer: &net.TCPAddr{}})
+	cfg := srv.ServerConfigCallback(ctx)
+	if cfg.AuthLogCallback != nil {
+		cfg.AuthLogCallback(nil, "none", nil)
+	}
+	srv.ConnectionCloseCallback(conn)
+}
+
+// passerBy is the context of a connection of which nobody knows anything.
+type passerBy struct {
+	ssh.Context
+	values map[any]any
+}
+
+func (p *passerBy) Value(key any) any       { return p.values[key] }
+func (p *passerBy) SetValue(key, value any) { p.values[key] = value }
