@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,29 +18,34 @@ import (
 	"github.com/spf13/pflag"
 
 	"foyer/middleware"
+	"foyer/middleware/bounded"
 	"foyer/middleware/passwords"
 )
 
 // Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
 // and a flag wins over it; Validate has the last word. Paths are relative to the working directory.
 type Config struct {
-	Listen    string        // TCP address
-	HostKeys  string        // directory
-	Passwords string        // file
-	Plaintext bool          // secrets in Passwords may be plain text
-	Remember  time.Duration // how long a verified password is remembered
-	Keys      string        // directory
-	UserCA    string        // file, or ""
-	Revoked   string        // file, or ""
-	Auth      []string      // the ways in
-	Penalties bool          // sources that keep failing are refused
-	Exempt    []string      // networks that never are
-	Sources   string        // how many bits of an address make a source, for IPv4 and IPv6
-	FailLog   string        // file, "-" for stderr, or ""
-	Open      bool          // everybody is let in
-	Message   string        // file, or "" for the simple message
-	Greeting  string        // file, or "" for the default greeting
-	PTY       string        // "refuse" or "accept"
+	Listen     string        // TCP address
+	HostKeys   string        // directory
+	Passwords  string        // file
+	Plaintext  bool          // secrets in Passwords may be plain text
+	Remember   time.Duration // how long a verified password is remembered
+	Keys       string        // directory
+	UserCA     string        // file, or ""
+	Revoked    string        // file, or ""
+	Auth       []string      // the ways in
+	Penalties  bool          // sources that keep failing are refused
+	Exempt     []string      // networks that never are
+	SourceBits string        // how many bits of an address make a source, for IPv4 and IPv6
+	FailLog    string        // file, "-" for stderr, or ""
+	Open       bool          // everybody is let in
+	Algorithms string        // "modern" or "compat"
+	Limits
+	Deadlines
+	Message   string // file, or "" for the simple message
+	Greeting  string // file, or "" for the default greeting
+	PTY       string // "refuse" or "accept"
+	LogRate   int    // lines a second
 	LogLevel  string
 	LogFormat string
 }
@@ -56,14 +62,19 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Revoked, "revoked", "", "file with the certificates and keys that authorities want back")
 	fs.StringSliceVar(&c.Auth, "auth", []string{"publickey", "password"}, "the ways in: publickey, password, or publickey+password for both")
 	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
-	fs.StringVar(&c.Sources, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, as sshd's PerSourceNetBlockSize")
-	fs.StringSliceVar(&c.Exempt, "penalty-exempt", nil, "networks that are never refused, such as 192.0.2.0/24")
+	fs.StringVar(&c.SourceBits, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
+	fs.StringSliceVar(&c.Exempt, "penalty-exempt", nil, "networks that are no source and never refused, such as 192.0.2.0/24, or a proxy's")
 	fs.StringVar(&c.FailLog, "fail-log", "", "file to which failed logins are written in sshd's words, for fail2ban; - for stderr")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
+	c.Algorithms = "modern"
+	fs.Var(&choice{&c.Algorithms, []string{"modern", "compat"}}, "algorithms", "modern, or compat for old clients too")
+	c.Limits.addFlags(fs)
+	c.Deadlines.addFlags(fs)
 	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
 	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
 	c.PTY = "refuse"
 	fs.Var(&choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
+	fs.IntVar(&c.LogRate, "log-rate", bounded.Rate, "lines a second that strangers, and that those who are in, may write to the log; -1 for no bound")
 	c.LogLevel = "info"
 	fs.Var(&choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "debug, info, warn or error")
 	c.LogFormat = "text"
@@ -115,7 +126,10 @@ func (c *Config) Validate() error {
 		return usageError{hinted{fmt.Errorf("penalty-exempt: %w", err), "say networks like 192.0.2.0/24,2001:db8::/32"}}
 	}
 	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return usageError{hinted{fmt.Errorf("penalty-sources: %q", c.Sources), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"}}
+		return usageError{hinted{fmt.Errorf("penalty-sources: %q", c.SourceBits), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"}}
+	}
+	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
+		return err
 	}
 	if c.UserCA == "" && c.Revoked != "" {
 		return usageError{hinted{errors.New("a revocation list without authorities"), "add --user-ca FILE"}}
@@ -125,7 +139,7 @@ func (c *Config) Validate() error {
 
 // sources returns how many bits of an address make a source, and 0 where that cannot be read.
 func (c *Config) sources() (bits4, bits6 int) {
-	four, six, _ := strings.Cut(c.Sources, ":")
+	four, six, _ := strings.Cut(c.SourceBits, ":")
 	bits4, _ = strconv.Atoi(four)
 	bits6, _ = strconv.Atoi(six)
 	return bits4, bits6

@@ -4,14 +4,19 @@ import (
 	"charm.land/log/v2"
 
 	"foyer/middleware"
+	"foyer/middleware/bounded"
 )
 
 // layers is THE LIST: what a visitor passes through, outermost first. Where a line stands is the security decision.
-func layers(cfg *Config, logger *log.Logger, who *users, greeting string) []middleware.Layer {
+func layers(cfg *Config, logger *log.Logger, who *users, at *gate, greeting string) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
-		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, logger))),
-		middleware.Logging(logger),
+		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, logger, at.counts))),
+		middleware.Limits(at.table),
+		middleware.Deadlines(at.deadlines(cfg)),
+		middleware.Budgets(at.counts),
+		middleware.Algorithms(cfg.Algorithms),
+		middleware.Logging(bounded.New(bounded.Config{Sink: logger, Rate: cfg.LogRate, Tally: at.counts})),
 		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
 		when(!cfg.Open, middleware.PublicKey(who.keys...)),
 		when(!cfg.Open, middleware.Password(who.passwords)),

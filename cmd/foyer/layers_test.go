@@ -75,12 +75,12 @@ func TestOrder(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{PTY: "refuse"}, "recover logging publickey password methods ptynotice greeting"},
-		{Config{PTY: "accept", Penalties: true}, "recover penalties logging publickey password methods greeting"},
-		{Config{PTY: "refuse", Open: true}, "recover logging open ptynotice greeting"},
+		{Config{PTY: "refuse"}, "recover limits deadlines budgets algorithms logging publickey password methods ptynotice greeting"},
+		{Config{PTY: "accept", Penalties: true}, "recover penalties limits deadlines budgets algorithms logging publickey password methods greeting"},
+		{Config{PTY: "refuse", Open: true}, "recover limits deadlines budgets algorithms logging open ptynotice greeting"},
 	} {
 		var names []string
-		for _, layer := range layers(&tt.cfg, log.Default(), &users{}, "") {
+		for _, layer := range layers(&tt.cfg, log.Default(), &users{}, &gate{}, "") {
 			if layer.Name != "" {
 				names = append(names, layer.Name)
 			}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,19 +16,15 @@ import (
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 	"github.com/spf13/cobra"
+	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/hostkeys"
 	"foyer/middleware"
 	"foyer/middleware/session"
 )
 
-const (
-	// handshakeTimeout is how long a client may take until it is authenticated. The person types a password in it.
-	handshakeTimeout = 30 * time.Second
-	// drainTimeout is how long running sessions may take to finish once foyer was told to stop: less than the ten
-	// seconds after which container runtimes kill.
-	drainTimeout = 8 * time.Second
-)
+// lastWords is how much of the time that sessions have to finish is left for telling those that do not.
+const lastWords = time.Second
 
 func serveCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
@@ -54,7 +50,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	slog.SetDefault(slog.New(logger)) // what the libraries say
 
 	// The address comes first: it is what fails most, and then nothing has been made yet.
-	listener, err := listen(cfg.Listen)
+	listener, err := listen(ctx, cfg.Listen, cfg.Deadlines)
 	if err != nil {
 		return err
 	}
@@ -66,27 +62,13 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	if err := door.announce(stdout, listener.Addr()); err != nil {
 		return err
 	}
-	logger.Info("listening", "addr", listener.Addr())
+	logger.Info("listening", "addr", listener.Addr(), "connections", cfg.Connections)
 	if err := door.accept(ctx, listener); err != nil {
 		return err
 	}
 	stop() // a second signal ends the process at once
 	door.drain(logger)
 	return nil
-}
-
-func listen(address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	switch {
-	case err == nil:
-		return listener, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, hinted{fmt.Errorf("listen on %s: the port is in use", address), "try another one: foyer --listen :2222"}
-	case errors.Is(err, syscall.EACCES):
-		return nil, hinted{fmt.Errorf("listen on %s: this user may not", address),
-			"ports below 1024 need a capability: setcap cap_net_bind_service=+ep on the foyer binary"}
-	}
-	return nil, fmt.Errorf("listen on %s: %w", address, err)
 }
 
 // door is a server that is ready to serve.
@@ -96,6 +78,7 @@ type door struct {
 	keys     []hostkeys.Key
 	layers   []middleware.Layer
 	users    *users
+	gate     *gate
 	limit    time.Duration // how long running sessions may take to finish at the end
 }
 
@@ -120,8 +103,9 @@ func build(cfg *Config, logger *log.Logger, stderr io.Writer) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &door{sessions: &session.Channels{}, keys: keys, users: users, limit: drainTimeout}
-	d.layers = layers(cfg, logger, users, greeting)
+	d := &door{keys: keys, users: users, gate: newGate(cfg, logger), limit: cfg.Drain}
+	d.sessions = &session.Channels{WriteTimeout: cfg.Unread, Lifetime: cfg.Session, Tally: d.gate.counts}
+	d.layers = layers(cfg, logger, users, d.gate, greeting)
 	d.srv, err = wish.NewServer(
 		wish.WithVersion("foyer"),
 		withHostKeys(keys),
@@ -131,8 +115,24 @@ func build(cfg *Config, logger *log.Logger, stderr io.Writer) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.srv.HandshakeTimeout = handshakeTimeout
+	d.keys = shown(d.srv, keys, logger)
+	old := func(key hostkeys.Key) bool { return key.Type() == gossh.KeyAlgoRSA }
+	if cfg.Algorithms == "compat" && !slices.ContainsFunc(d.keys, old) {
+		logger.Warn("old clients need an rsa host key", "hint", "foyer hostkey add rsa")
+	}
 	return d, nil
+}
+
+// shown returns the host keys that srv shows to visitors, and tells of those that its algorithms leave out.
+func shown(srv *ssh.Server, keys []hostkeys.Key, logger *log.Logger) []hostkeys.Key {
+	return slices.DeleteFunc(slices.Clone(keys), func(key hostkeys.Key) bool {
+		is := func(signer ssh.Signer) bool { return signer.PublicKey().Type() == key.Type() }
+		if slices.ContainsFunc(srv.HostSigners, is) {
+			return false
+		}
+		logger.Warn("host key not shown: visitors would need --algorithms compat", "key", key.Type(), "path", key.Path)
+		return true
+	})
 }
 
 func withHostKeys(keys []hostkeys.Key) ssh.Option {
@@ -158,14 +158,21 @@ func (d *door) accept(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// drain takes no more sessions, lets those that run finish until the limit has passed, and closes all that is left.
+// drain lets nobody in any more, and closes the connections that have no session. Sessions may finish; those that have
+// not when the limit is near are told so, and all that is left is closed.
 func (d *door) drain(logger *log.Logger) {
 	logger.Info("closing", "limit", d.limit)
-	ctx, cancel := context.WithTimeout(context.Background(), d.limit)
+	d.gate.table.Drain()
+	limit, cancel := context.WithTimeout(context.Background(), d.limit)
 	defer cancel()
-	if err := d.sessions.Drain(ctx); err != nil {
+	finish, cancel := context.WithTimeout(limit, d.limit-min(lastWords, d.limit/2))
+	defer cancel()
+	if err := d.sessions.Drain(finish); err != nil {
 		logger.Warn("sessions cut off", "err", err)
+		_ = d.sessions.End(limit, "This server is closing. Please come back later.")
 	}
+	d.gate.table.Close()
+	d.gate.counts.Flush()
 	_ = d.srv.Close()
 	logger.Info("closed")
 }

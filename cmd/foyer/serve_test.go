@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 	gossh "golang.org/x/crypto/ssh"
@@ -30,12 +33,14 @@ type drained struct {
 
 func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *drained {
 	t.Helper()
-	door := &door{sessions: &session.Channels{}, users: &users{}, limit: limit}
+	cfg := &Config{SourceBits: "32:64", Limits: Limits{Sessions: 10, SessionsEver: 10}}
+	cfg.derive(1000)
+	door := &door{sessions: &session.Channels{}, users: &users{}, gate: newGate(cfg, log.Default()), limit: limit}
 	var err error
 	door.srv, err = wish.NewServer(
 		func(srv *ssh.Server) error { srv.AddHostKey(sshtest.HostKey(t)); return nil },
 		door.sessions.Register,
-		middleware.Stack(handler, middleware.Open()),
+		middleware.Stack(handler, middleware.Limits(door.gate.table), middleware.Open()),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -98,10 +103,10 @@ func TestDrainLetsSessionsFinish(t *testing.T) {
 	}
 }
 
-// A session that does not end is cut off when its time is up, and foyer exits as it should all the same.
+// A session that does not end is told so when its time is up, and foyer exits as it should all the same.
 func TestDrainIsBounded(t *testing.T) {
 	running := make(chan bool)
-	d := serveUntilStopped(t, 50*time.Millisecond, func(sess ssh.Session) {
+	d := serveUntilStopped(t, 2*time.Second, func(sess ssh.Session) {
 		close(running)
 		<-sess.Context().Done()
 	})
@@ -116,10 +121,32 @@ func TestDrainIsBounded(t *testing.T) {
 	if err := <-d.served; err != nil {
 		t.Error(err)
 	}
-	if got := <-result; got.Status != -1 {
-		t.Errorf("the session that was cut off has exit status %d", got.Status)
+	if got := <-result; got.Status != 1 || got.Stderr != "This server is closing. Please come back later.\n" || got.Stdout != "" {
+		t.Errorf("the session that was cut off got %+v", got)
 	}
 	d.log.Line(t, "sessions cut off")
+}
+
+// Whoever is not in yet when foyer is told to stop is not let in any more, and keeps nobody waiting.
+func TestDrainRefusesHandshakes(t *testing.T) {
+	d := serveUntilStopped(t, time.Hour, func(ssh.Session) {})
+	conn, err := net.Dial("tcp", d.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	lines := bufio.NewReader(conn)
+	if _, err := lines.ReadString('\n'); err != nil { // the handshake has begun
+		t.Fatal(err)
+	}
+	d.stop()
+	if err := <-d.served; err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, lines); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the handshake goes on")
+	}
 }
 
 // An idle connection keeps nobody waiting.

@@ -13,6 +13,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
+	"foyer/middleware/tally"
 	"foyer/middleware/userca"
 )
 
@@ -142,10 +143,13 @@ func (u *users) known(name string) bool {
 
 // penalties are sshd's, and the same for users who exist and users who do not, so that nobody learns which is which
 // from when a block begins.
-func (u *users) penalties(cfg *Config, logger *log.Logger) middleware.PenaltiesConfig {
+func (u *users) penalties(cfg *Config, logger *log.Logger, counts *tally.Tally) middleware.PenaltiesConfig {
 	exempt, _ := cfg.exempt() // validated
 	bits4, bits6 := cfg.sources()
-	return middleware.PenaltiesConfig{Prefix4: bits4, Prefix6: bits6, Exempt: exempt, KnownUser: u.known, Logger: logger}
+	return middleware.PenaltiesConfig{
+		Prefix4: bits4, Prefix6: bits6, Exempt: exempt, KnownUser: u.known,
+		Logger: logger, Refused: counts.CountPenalty,
+	}
 }
 
 // example returns a user to try the door with.

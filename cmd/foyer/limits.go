@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"charm.land/log/v2"
+	"github.com/spf13/pflag"
+
+	"foyer/middleware"
+	"foyer/middleware/connections"
+	"foyer/middleware/session"
+	"foyer/middleware/tally"
+)
+
+// Limits is how many may come. Numbers of connections that are 0 are derived from the number of descriptors that the
+// process may have.
+type Limits struct {
+	Connections, PerSource                    int
+	Unauthenticated, UnauthenticatedPerSource int
+	Sessions, SessionsEver                    int
+}
+
+// Deadlines is how long they may stay.
+type Deadlines struct {
+	Handshake, Idle, Session, Unread, Keepalive, Drain time.Duration
+}
+
+func (l *Limits) addFlags(fs *pflag.FlagSet) {
+	fs.IntVar(&l.Connections, "max-connections", 0, "connections at once (default: the descriptor limit less 64, and 4096 at most)")
+	fs.IntVar(&l.PerSource, "max-connections-per-source", 0, "connections at once of one source (default: half of them)")
+	fs.IntVar(&l.Unauthenticated, "max-unauthenticated", 0, "connections at once without authentication; over it the oldest goes (default: half, and 1024 at most)")
+	fs.IntVar(&l.UnauthenticatedPerSource, "max-unauthenticated-per-source", 0, "connections at once without authentication of one source (default: half of those)")
+	fs.IntVar(&l.Sessions, "max-sessions", 10, "sessions at once on a connection, as sshd's MaxSessions")
+	fs.IntVar(&l.SessionsEver, "max-sessions-ever", 1000, "sessions in all on a connection")
+}
+
+func (d *Deadlines) addFlags(fs *pflag.FlagSet) {
+	fs.DurationVar(&d.Handshake, "handshake-timeout", 30*time.Second, "how long a client may take until it is authenticated, as sshd's LoginGraceTime")
+	fs.DurationVar(&d.Idle, "idle-timeout", 30*time.Second, "how long a connection may be without a session")
+	fs.DurationVar(&d.Session, "session-timeout", session.DefaultLifetime, "how long a session may last")
+	fs.DurationVar(&d.Unread, "unread-timeout", session.DefaultWriteTimeout, "how long a client may leave output unread")
+	fs.DurationVar(&d.Keepalive, "keepalive", 15*time.Second, "how often a client is asked whether it is there; three times without an answer, and it is gone")
+	// The default is less than the ten seconds after which container runtimes kill.
+	fs.DurationVar(&d.Drain, "drain-timeout", 8*time.Second, "how long sessions may go on once foyer was told to stop")
+}
+
+// validate reports the first number that cannot be, and fills in those that are derived.
+func (l *Limits) validate() error {
+	for _, number := range []struct {
+		flag  string
+		value int
+		least int
+	}{
+		{"max-connections", l.Connections, 0},
+		{"max-connections-per-source", l.PerSource, 0},
+		{"max-unauthenticated", l.Unauthenticated, 0},
+		{"max-unauthenticated-per-source", l.UnauthenticatedPerSource, 0},
+		{"max-sessions", l.Sessions, 1},
+		{"max-sessions-ever", l.SessionsEver, 1},
+	} {
+		if number.value < number.least {
+			return usageError{fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least)}
+		}
+	}
+	l.derive(descriptors())
+	if spare := descriptors() - l.Connections; spare < 0 {
+		return usageError{hinted{fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, descriptors()),
+			"raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit"}}
+	}
+	return nil
+}
+
+const (
+	// spareDescriptors are for what is no connection, and for connections that are being turned away.
+	spareDescriptors = 64
+	// defaultConnections and defaultUnauthenticated keep the memory in bounds: a held connection takes about 50 kB, and
+	// one that has announced the longest packet, before anybody knows who it is, a quarter of a megabyte.
+	defaultConnections     = 4096
+	defaultUnauthenticated = 1024
+)
+
+// derive fills in the numbers that are 0.
+func (l *Limits) derive(descriptors int) {
+	l.Connections = cmp.Or(l.Connections, min(max(descriptors-spareDescriptors, descriptors/2, 1), defaultConnections))
+	half := func(n int) int { return max(n/2, 1) }
+	l.PerSource = cmp.Or(l.PerSource, half(l.Connections))
+	l.Unauthenticated = cmp.Or(l.Unauthenticated, min(half(l.Connections), defaultUnauthenticated))
+	l.UnauthenticatedPerSource = cmp.Or(l.UnauthenticatedPerSource, half(l.Unauthenticated))
+}
+
+// descriptors returns how many the process may have: the hard limit, which the Go runtime has raised it to.
+func descriptors() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 256 // the least that systems of our days have
+	}
+	return int(min(limit.Cur, 1<<30))
+}
+
+func (d *Deadlines) validate() error {
+	for _, deadline := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"handshake-timeout", d.Handshake},
+		{"idle-timeout", d.Idle},
+		{"session-timeout", d.Session},
+		{"unread-timeout", d.Unread},
+		{"keepalive", d.Keepalive},
+		{"drain-timeout", d.Drain},
+	} {
+		if deadline.value <= 0 {
+			return usageError{fmt.Errorf("%s: %s is not more than 0", deadline.flag, deadline.value)}
+		}
+	}
+	if d.Keepalive < time.Second {
+		return usageError{errors.New("keepalive: less than a second")}
+	}
+	return nil
+}
+
+// gate is what is known of who comes and goes.
+type gate struct {
+	counts *tally.Tally
+	table  *connections.Table
+}
+
+func newGate(cfg *Config, logger *log.Logger) *gate {
+	bits4, bits6 := cfg.sources()
+	counts := tally.New(tally.Config{Logger: logger, Prefix4: bits4, Prefix6: bits6})
+	exempt, _ := cfg.exempt() // validated
+	return &gate{counts, connections.NewTable(connections.Config{
+		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
+		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
+		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver,
+		Prefix4: bits4, Prefix6: bits6, Exempt: exempt,
+		Tally: counts,
+	})}
+}
+
+// deadlines returns what the layer of that name takes.
+func (g *gate) deadlines(cfg *Config) middleware.DeadlinesConfig {
+	return middleware.DeadlinesConfig{Handshake: cfg.Handshake, Idle: cfg.Idle, Keepalive: cfg.Keepalive, Tally: g.counts}
+}
