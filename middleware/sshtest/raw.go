@@ -1,0 +1,356 @@
+package sshtest
+
+import (
+	"bufio"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/mlkem"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// The messages that a [Raw] client and its users speak of by number (RFC 4250 section 4.1.2).
+const (
+	MsgDisconnect       = 1
+	MsgIgnore           = 2
+	MsgUnimplemented    = 3
+	MsgDebug            = 4
+	MsgServiceRequest   = 5
+	MsgServiceAccept    = 6
+	MsgExtInfo          = 7
+	MsgKexInit          = 20
+	MsgNewKeys          = 21
+	MsgKexECDHInit      = 30
+	MsgKexECDHReply     = 31
+	MsgUserauthRequest  = 50
+	MsgUserauthFailure  = 51
+	MsgUserauthSuccess  = 52
+	MsgUserauthPKOK     = 60
+	MsgGlobalRequest    = 80
+	MsgChannelOpen      = 90
+	MsgChannelConfirmed = 91
+	MsgChannelRefused   = 92
+	MsgWindowAdjust     = 93
+	MsgChannelData      = 94
+	MsgExtendedData     = 95
+	MsgChannelEOF       = 96
+	MsgChannelClose     = 97
+	MsgChannelRequest   = 98
+	MsgChannelSuccess   = 99
+	MsgChannelFailure   = 100
+)
+
+// The key exchanges that a [Raw] client can carry out.
+const (
+	Curve25519 = "curve25519-sha256"     // RFC 8731
+	MLKEM      = "mlkem768x25519-sha256" // draft-ietf-sshm-mlkem-hybrid-kex
+)
+
+// Raw is a client that says what x/crypto's would not: any version line, any bytes before the keys and any packet after
+// them, another user with each attempt. It speaks ssh-ed25519 and aes128-gcm (RFC 5647) and believes the host.
+//
+// It is for one goroutine that reads and one that writes. While keys are exchanged it is for one.
+type Raw struct {
+	Conn    net.Conn
+	Session []byte // the session identifier, once there are keys
+	Strict  bool   // ask for the strict key exchange (OpenSSH's PROTOCOL, section 1.10)
+
+	in             *bufio.Reader
+	client, server string      // the version lines
+	sealing        cipher.AEAD // nil until the keys are in use
+	opening        cipher.AEAD
+	sealIV, openIV []byte
+}
+
+// NewRaw returns a client that has said nothing yet.
+func NewRaw(conn net.Conn) *Raw {
+	return &Raw{Conn: conn, in: bufio.NewReader(conn)}
+}
+
+// Greet sends a version line, which lacks its line end, and reads the server's.
+func (c *Raw) Greet(version string) error {
+	if _, err := io.WriteString(c.Conn, version+"\r\n"); err != nil {
+		return err
+	}
+	line, err := c.in.ReadString('\n')
+	c.client, c.server = version, strings.TrimRight(line, "\r\n")
+	return err
+}
+
+// Init returns a KEXINIT with what this client speaks, and kex as its key exchanges.
+func Init(kex string) []byte {
+	const aead = "aes128-gcm@openssh.com"
+	return InitOf(kex, gossh.KeyAlgoED25519, aead, aead, "", "", "none", "none", "", "")
+}
+
+// InitOf returns a KEXINIT with these ten lists (RFC 4253 section 7.1).
+func InitOf(lists ...string) []byte {
+	packet := append([]byte{MsgKexInit}, make([]byte, 16)...)
+	for _, list := range lists {
+		packet = append(packet, gossh.Marshal(struct{ List string }{list})...)
+	}
+	return append(packet, make([]byte, 5)...)
+}
+
+// Keys agrees on keys by the method kex: the first ones, or new ones.
+func (c *Raw) Keys(kex string) error {
+	ours := Init(kex)
+	if c.Strict {
+		ours = Init(kex + ",kex-strict-c-v00@openssh.com")
+	}
+	if err := c.Write(ours); err != nil {
+		return err
+	}
+	theirs, err := c.Await(MsgKexInit)
+	if err != nil {
+		return err
+	}
+	share, err := newShare(kex)
+	if err != nil {
+		return err
+	}
+	if err := c.Write(gossh.Marshal(struct {
+		Public []byte `sshtype:"30"`
+	}{share.public})); err != nil {
+		return err
+	}
+	return c.finish(ours, theirs, share)
+}
+
+// finish takes the server's share, proves nothing, and uses the keys that follow from it.
+func (c *Raw) finish(ours, theirs []byte, share *share) error {
+	answer, err := c.Await(MsgKexECDHReply)
+	if err != nil {
+		return err
+	}
+	var reply struct {
+		HostKey, Public, Signature []byte `sshtype:"31"`
+	}
+	if err := gossh.Unmarshal(answer, &reply); err != nil {
+		return err
+	}
+	secret, err := share.secret(reply.Public)
+	if err != nil {
+		return err
+	}
+	if err := c.Write([]byte{MsgNewKeys}); err != nil {
+		return err
+	}
+	if _, err := c.Await(MsgNewKeys); err != nil {
+		return err
+	}
+	hash := sha256.Sum256(append(gossh.Marshal(struct {
+		VersionC, VersionS        string
+		InitC, InitS              []byte
+		HostKey, PublicC, PublicS []byte
+	}{c.client, c.server, ours, theirs, reply.HostKey, share.public, reply.Public}), secret...))
+	if c.Session == nil {
+		c.Session = hash[:]
+	}
+	return c.useKeys(append(secret, hash[:]...))
+}
+
+// useKeys derives the keys of RFC 4253 section 7.2.
+func (c *Raw) useKeys(secret []byte) (err error) {
+	derive := func(letter byte) []byte {
+		key := sha256.Sum256(slices.Concat(secret, []byte{letter}, c.Session))
+		return key[:]
+	}
+	c.sealIV, c.openIV = derive('A')[:12], derive('B')[:12]
+	if c.sealing, err = gcm(derive('C')[:16]); err != nil {
+		return err
+	}
+	c.opening, err = gcm(derive('D')[:16])
+	return err
+}
+
+func gcm(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// Service asks for a service, and returns when it is granted.
+func (c *Raw) Service(name string) error {
+	if err := c.Write(append([]byte{MsgServiceRequest}, gossh.Marshal(struct{ Name string }{name})...)); err != nil {
+		return err
+	}
+	_, err := c.Await(MsgServiceAccept)
+	return err
+}
+
+// Attempt makes one attempt to authenticate, and reports whether it succeeded. What follows the names is the method's.
+func (c *Raw) Attempt(user, service, method string, rest []byte) (bool, error) {
+	if err := c.Write(append(append([]byte{MsgUserauthRequest},
+		gossh.Marshal(struct{ User, Service, Method string }{user, service, method})...), rest...)); err != nil {
+		return false, err
+	}
+	answer, err := c.Await(MsgUserauthSuccess, MsgUserauthFailure)
+	return err == nil && answer[0] == MsgUserauthSuccess, err
+}
+
+// Password attempts to authenticate with a password.
+func (c *Raw) Password(user, password string) (bool, error) {
+	return c.Attempt(user, "ssh-connection", "password", gossh.Marshal(struct {
+		Change   bool
+		Password string
+	}{false, password}))
+}
+
+// PublicKey shows a key with its proof, without asking first whether it would do.
+func (c *Raw) PublicKey(user string, key gossh.Signer) (bool, error) {
+	shown := gossh.Marshal(struct {
+		Proven         bool
+		Algorithm, Key string
+	}{true, key.PublicKey().Type(), string(key.PublicKey().Marshal())})
+	signature, err := key.Sign(rand.Reader, gossh.Marshal(struct {
+		Session               []byte
+		Request               byte
+		User, Service, Method string
+		Shown                 []byte `ssh:"rest"`
+	}{c.Session, MsgUserauthRequest, user, "ssh-connection", "publickey", shown}))
+	if err != nil {
+		return false, err
+	}
+	proof := gossh.Marshal(struct{ Signature []byte }{gossh.Marshal(signature)})
+	return c.Attempt(user, "ssh-connection", "publickey", append(shown, proof...))
+}
+
+// Write sends a packet (RFC 4253 section 6).
+func (c *Raw) Write(payload []byte) error {
+	block, counted := 8, 5
+	if c.sealing != nil {
+		block, counted = 16, 1
+	}
+	padding := 4 + block - (counted+len(payload)+4)%block
+	body := slices.Concat([]byte{byte(padding)}, payload, make([]byte, padding))
+	packet := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	if c.sealing == nil {
+		packet = append(packet, body...)
+	} else {
+		packet = c.sealing.Seal(packet, c.sealIV, body, packet[:4])
+		countUp(c.sealIV)
+	}
+	_, err := c.Conn.Write(packet)
+	return err
+}
+
+// Read returns the next packet's payload.
+func (c *Raw) Read() ([]byte, error) {
+	length := make([]byte, 4)
+	if _, err := io.ReadFull(c.in, length); err != nil {
+		return nil, err
+	}
+	size := int(binary.BigEndian.Uint32(length))
+	if size > 1<<20 {
+		return nil, fmt.Errorf("a packet of %d bytes", size)
+	}
+	if c.opening != nil {
+		size += c.opening.Overhead()
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(c.in, body); err != nil {
+		return nil, err
+	}
+	if c.opening != nil {
+		var err error
+		if body, err = c.opening.Open(nil, c.openIV, body, length); err != nil {
+			return nil, err
+		}
+		countUp(c.openIV)
+	}
+	if len(body) < 2 || int(body[0]) >= len(body)-1 {
+		return nil, errors.New("a packet without a message")
+	}
+	return body[1 : len(body)-int(body[0])], nil
+}
+
+// Disconnected is what [Raw.Await] returns when the server has said goodbye.
+type Disconnected struct {
+	Reason  uint32 // RFC 4253 section 11.1
+	Message string
+}
+
+func (d *Disconnected) Error() string {
+	return fmt.Sprintf("disconnected: %s (%d)", d.Message, d.Reason)
+}
+
+// Await reads until a message of one of these types comes, and passes over the others.
+func (c *Raw) Await(types ...byte) ([]byte, error) {
+	for {
+		packet, err := c.Read()
+		switch {
+		case err != nil:
+			return nil, err
+		case slices.Contains(types, packet[0]):
+			return packet, nil
+		case packet[0] == MsgDisconnect:
+			var msg struct {
+				Reason            uint32 `sshtype:"1"`
+				Message, Language string
+			}
+			_ = gossh.Unmarshal(packet, &msg)
+			return nil, &Disconnected{msg.Reason, msg.Message}
+		}
+	}
+}
+
+// countUp increments the invocation counter of RFC 5647 section 7.1.
+func countUp(iv []byte) {
+	binary.BigEndian.PutUint64(iv[4:], binary.BigEndian.Uint64(iv[4:])+1)
+}
+
+// share is this side's half of a key exchange.
+type share struct {
+	public  []byte
+	lattice *mlkem.DecapsulationKey768 // nil without MLKEM
+	curve   *ecdh.PrivateKey
+}
+
+func newShare(kex string) (*share, error) {
+	curve, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	s := &share{public: curve.PublicKey().Bytes(), curve: curve}
+	if kex != MLKEM {
+		return s, nil
+	}
+	if s.lattice, err = mlkem.GenerateKey768(); err != nil {
+		return nil, err
+	}
+	s.public = append(s.lattice.EncapsulationKey().Bytes(), s.public...)
+	return s, nil
+}
+
+// secret returns the shared secret as it is hashed: a number with a curve, a string with MLKEM.
+func (s *share) secret(theirs []byte) ([]byte, error) {
+	ciphertext := theirs[:max(0, len(theirs)-32)]
+	peer, err := ecdh.X25519().NewPublicKey(theirs[len(ciphertext):])
+	if err != nil {
+		return nil, err
+	}
+	shared, err := s.curve.ECDH(peer)
+	if err != nil || s.lattice == nil {
+		return gossh.Marshal(struct{ K *big.Int }{new(big.Int).SetBytes(shared)}), err
+	}
+	lattice, err := s.lattice.Decapsulate(ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	both := sha256.Sum256(append(lattice, shared...))
+	return gossh.Marshal(struct{ K []byte }{both[:]}), nil
+}
