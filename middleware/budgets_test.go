@@ -211,7 +211,7 @@ func TestBudgetsReceived(t *testing.T) {
 	}
 }
 
-// unwantedBytes sends a client's packets until it is hung up on, which has to be when it has sent about as many as most.
+// unwantedBytes sends a client's packets until it is hung up on, which has to be when it has sent about most bytes.
 func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter func(*wire, testing.TB) *sshtest.Raw) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })

@@ -57,7 +57,7 @@ func hostkeyAdd(cfg *Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s in %s; foyer shows it from its next start\n", key.Type(), key.Fingerprint(), key.Path)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s in %s; foyer uses it from its next start\n", key.Type(), key.Fingerprint(), key.Path)
 			return nil
 		},
 	}

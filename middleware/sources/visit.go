@@ -2,6 +2,7 @@ package sources
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -30,8 +31,9 @@ func (v *Visit) Attempt(user, method string, err error) {
 }
 
 // Close has the source pay for the connection, unless somebody was authenticated on it. The error is why nobody was.
+// A connection that this side closed before anything was tried, to make room for another, costs nothing.
 func (v *Visit) Close(err error) {
-	if v == nil || v.authenticated {
+	if v == nil || v.authenticated || !v.attempted && errors.Is(err, net.ErrClosed) {
 		return
 	}
 	l, reason := v.ledger, v.reason(err)
