@@ -20,6 +20,7 @@ import (
 
 	"foyer/hostkeys"
 	"foyer/middleware"
+	"foyer/middleware/bounded"
 	"foyer/middleware/session"
 )
 
@@ -47,7 +48,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	logger := cfg.logger(stderr)
-	slog.SetDefault(slog.New(logger)) // what the libraries say
+	slog.SetDefault(slog.New(bounded.Library(logger, nil))) // what the libraries say
 
 	// The address comes first: it is what fails most, and then nothing has been made yet.
 	listener, err := listen(ctx, cfg.Listen, cfg.Deadlines)
