@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"syscall"
 )
@@ -20,7 +21,7 @@ func listen(ctx context.Context, address string, d Deadlines) (net.Listener, err
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case err == nil:
-		return listener, nil
+		return steady{listener}, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, hinted{fmt.Errorf("listen on %s: the port is in use", address), "try another one: foyer --listen :2222"}
 	case errors.Is(err, syscall.EACCES):
@@ -29,3 +30,23 @@ func listen(ctx context.Context, address string, d Deadlines) (net.Listener, err
 	}
 	return nil, fmt.Errorf("listen on %s: %w", address, err)
 }
+
+// steady is a listener whose Accept fails for good only when it is closed. "For reliable operation the application
+// should detect the network errors defined for the protocol after accept() and treat them like EAGAIN by retrying"
+// (accept(2)), or a visitor's lost connection, or memory that is short for a moment, would close the door.
+type steady struct{ net.Listener }
+
+// Accept implements [net.Listener]. The server waits a while, up to a second, after an error that is temporary.
+func (l steady) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return conn, err
+	}
+	slog.Warn("connection not accepted", "err", err)
+	return nil, temporary{err}
+}
+
+type temporary struct{ error }
+
+func (temporary) Timeout() bool   { return false }
+func (temporary) Temporary() bool { return true }
