@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"charm.land/log/v2"
+	"github.com/charmbracelet/x/term"
 	"github.com/spf13/pflag"
 
 	"foyer/middleware"
@@ -77,8 +78,8 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.LogRate, "log-rate", bounded.Rate, "lines a second that strangers, and that those who are in, may write to the log; -1 for no bound")
 	c.LogLevel = "info"
 	fs.Var(&choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "debug, info, warn or error")
-	c.LogFormat = "text"
-	fs.Var(&choice{&c.LogFormat, []string{"text", "logfmt", "json"}}, "log-format", "text, logfmt or json")
+	c.LogFormat = "auto"
+	fs.Var(&choice{&c.LogFormat, []string{"auto", "text", "logfmt", "json"}}, "log-format", "text, logfmt or json; auto is text at a terminal, and logfmt elsewhere")
 }
 
 func (c *Config) addHostKeys(fs *pflag.FlagSet) {
@@ -166,14 +167,22 @@ func bare(err error) error {
 	return err
 }
 
+// logger returns the log that w takes. Text is for people: it costs ten times what logfmt does.
 func (c *Config) logger(w io.Writer) *log.Logger {
 	level, _ := log.ParseLevel(c.LogLevel) // choice lets no other one in
-	formatter, layout := log.TextFormatter, "15:04:05"
-	switch c.LogFormat {
-	case "logfmt":
-		formatter, layout = log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
+	format := c.LogFormat
+	if format == "auto" {
+		format = "logfmt"
+		if file, ok := w.(*os.File); ok && term.IsTerminal(file.Fd()) {
+			format = "text"
+		}
+	}
+	formatter, layout := log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
+	switch format {
+	case "text":
+		formatter, layout = log.TextFormatter, "15:04:05"
 	case "json":
-		formatter, layout = log.JSONFormatter, "2006-01-02T15:04:05.000Z07:00"
+		formatter = log.JSONFormatter
 	}
 	return log.NewWithOptions(w, log.Options{Level: level, Formatter: formatter, ReportTimestamp: true, TimeFormat: layout})
 }
