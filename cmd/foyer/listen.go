@@ -12,12 +12,7 @@ import (
 // listen opens the address. TCP itself notices clients that have vanished, within a few keepalives, and on Linux those
 // that leave output unread.
 func listen(ctx context.Context, address string, d Deadlines) (net.Listener, error) {
-	config := net.ListenConfig{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: d.Keepalive, Interval: d.Keepalive, Count: 3},
-		Control: func(_, _ string, conn syscall.RawConn) error {
-			return endUnread(conn, d.Unread)
-		},
-	}
+	config := listenConfig(d)
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case err == nil:

@@ -1,21 +1,34 @@
 package main
 
 import (
+	"cmp"
+	"net"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// endUnread has the kernel end connections whose client leaves what it was sent unacknowledged, or its window shut, for
-// longer than limit. Those that the listener accepts inherit it.
-func endUnread(conn syscall.RawConn, limit time.Duration) error {
-	var failed error
-	err := conn.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
-	})
-	if err != nil {
-		return err
-	}
-	return failed
+// keepalives is how many the kernel sends before it gives a client up.
+const keepalives = 3
+
+// listenConfig has the kernel end connections whose client does not answer its keepalives, or leaves what it was sent
+// unacknowledged or its window shut for longer than d.Unread. It is said to the listener, whose connections inherit it:
+// that saves four calls for each.
+func listenConfig(d Deadlines) net.ListenConfig {
+	seconds := max(1, int(d.Keepalive/time.Second))
+	return net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, conn syscall.RawConn) error {
+		var failed error
+		err := conn.Control(func(fd uintptr) {
+			set := func(level, option, value int) error { return unix.SetsockoptInt(int(fd), level, option, value) }
+			failed = cmp.Or(
+				set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds),
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds),
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepalives),
+				set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Unread.Milliseconds())),
+			)
+		})
+		return cmp.Or(err, failed)
+	}}
 }

@@ -2,10 +2,10 @@
 
 package main
 
-import (
-	"syscall"
-	"time"
-)
+import "net"
 
-// endUnread does nothing where the kernel has no such timeout: the session channel has its own, which takes twice as long.
-func endUnread(syscall.RawConn, time.Duration) error { return nil }
+// listenConfig has the kernel end connections whose client does not answer its keepalives. For a client that reads
+// nothing the session channel has a deadline, which takes twice as long as Linux's.
+func listenConfig(d Deadlines) net.ListenConfig {
+	return net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: d.Keepalive, Interval: d.Keepalive, Count: 3}}
+}
