@@ -10,7 +10,7 @@ import (
 
 // The connections that a listener accepts inherit how their clients' silence ends.
 func TestConnectionsInherit(t *testing.T) {
-	listener, err := listen(t.Context(), "127.0.0.1:0", Deadlines{Unread: 3 * time.Second, Keepalive: 7 * time.Second})
+	listener, err := listen(t.Context(), "127.0.0.1:0", 2, Deadlines{Unread: 3 * time.Second, Keepalive: 7 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestConnectionsInherit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+	raw, err := conn.(*placed).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

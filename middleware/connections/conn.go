@@ -3,6 +3,7 @@ package connections
 import (
 	"container/list"
 	"net"
+	"time"
 
 	"foyer/middleware/tally"
 )
@@ -15,6 +16,8 @@ type Conn struct {
 
 	// Guarded by the table.
 	stage          stage
+	arrived        time.Time
+	silent         *list.Element // in the table's list of those
 	place          *list.Element // among its source's, while it is not authenticated
 	sessions, ever int
 }

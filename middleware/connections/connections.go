@@ -1,11 +1,11 @@
 // Package connections knows who is connected to a server and how far each has come, and decides who has to go when there
 // are too many.
 //
-// Where there is no room for one more, the connection goes that has waited longest for its own key exchange, among those
-// of the source that has most of them; where none waits for that, the same among those that wait for authentication.
-// Whoever sits there in silence makes room for whoever comes to log in, and a person at the password prompt is never
-// pushed out by silence, however much of it there is. Nor are visitors pushed out by sources that have more, however
-// quickly those come. Only where everybody is authenticated is the newcomer refused.
+// Where there is no room for one more, the connection goes that has waited longest for its own key exchange, if that is
+// more than a second. Else it is the oldest of the source that has most of those that wait for it, and where there are
+// none, of those that wait for authentication. Whoever sits there in silence makes room for whoever comes to log in; a
+// person at the password prompt is never pushed out by silence, however much of it there is; and those who come quickly
+// push out one another. Only where everybody is authenticated is the newcomer refused.
 //
 // sshd's random early drop (MaxStartups start:rate:full) was measured against it (BenchmarkNewcomers, package middleware).
 // Of fifty visitors who log in at once, among two thousand silent connections that come again when they are dropped, it

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"foyer/middleware/connections"
 	"foyer/middleware/tally"
@@ -36,7 +38,7 @@ func newCrowd(t *testing.T, cfg connections.Config) *crowd {
 }
 
 // do reads a script: "+a1" comes and is let in, "-a1" comes and is refused, "k:a1" exchanges keys, "a:a1" is
-// authenticated, "x:a1" is over, "!a1" has to be gone by now, and all else still there.
+// authenticated, "x:a1" is over, "~" is two seconds, "!a1" has to be gone by now, and all else still there.
 func (c *crowd) do(script string) {
 	c.t.Helper()
 	gone := map[string]bool{}
@@ -46,6 +48,8 @@ func (c *crowd) do(script string) {
 			c.come(name, step[0] == '+')
 		case step[0] == '!':
 			gone[name] = true
+		case step == "~":
+			time.Sleep(2 * time.Second) // the bubble's
 		case step[:2] == "k:":
 			c.admits[step[2:]].KeyExchanged()
 		case step[:2] == "a:":
@@ -105,12 +109,16 @@ func TestWhoMakesRoom(t *testing.T) {
 			"+a1 k:a1 +a2 k:a2 +a3 +b1 +c1 !a3"},
 		{"most of those at the prompt", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 k:b1 +b2 k:b2 +c1 !b1"},
+		{"who has been silent for long, before an office", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 5 },
+			"+a1 +b1 ~ +c1 +c2 +c3 +c4 +c5 !a1 !b1"},
+		{"who has been silent for long, and not who has spoken", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
+			"+a1 k:a1 +b1 ~ +c1 +c2 +c3 !b1 !c1"},
 		{"nobody once somebody has left", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 2 }, "+a1 +b1 x:a1 x:a1 +c1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := wide
 			tt.cfg(&cfg)
-			newCrowd(t, cfg).do(tt.script)
+			synctest.Test(t, func(t *testing.T) { newCrowd(t, cfg).do(tt.script) })
 		})
 	}
 }

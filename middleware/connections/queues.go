@@ -3,6 +3,7 @@ package connections
 import (
 	"container/list"
 	"net/netip"
+	"time"
 )
 
 // stage is how far a connection has come.
@@ -38,13 +39,20 @@ func (s *source) unauthenticated() int { return s.waiting[arrived].Len() + s.wai
 
 // queues hold the sources that have connections without authentication, by stage and by how many they have there.
 type queues struct {
-	n       int // connections
+	n       int       // connections
+	silent  list.List // those that have only arrived, oldest first
 	byCount [authenticated][]*list.List
 }
 
-// first returns who makes room for whoever comes, or nil: the oldest of the source that has most, and of those that
-// have as many, the one that has had them longest.
+// soon is how long an honest client may take for its key exchange, which takes it milliseconds and some round trips.
+const soon = time.Second
+
+// first returns who makes room for whoever comes, or nil: who has been silent for longest, and where nobody has been for
+// long, the oldest of the source that has most; of those that have as many, the one that has had them longest.
 func (q *queues) first() *Conn {
+	if e := q.silent.Front(); e != nil && time.Since(e.Value.(*Conn).arrived) > soon {
+		return e.Value.(*Conn)
+	}
 	for stage, lists := range q.byCount {
 		for i := len(lists) - 1; i > 0; i-- {
 			if e := lists[i].Front(); e != nil {
@@ -59,6 +67,9 @@ func (q *queues) first() *Conn {
 // push puts c at the end of the queue of its stage, and pull takes it out.
 func (q *queues) push(c *Conn) {
 	s := c.source
+	if c.stage == arrived {
+		c.arrived, c.silent = time.Now(), q.silent.PushBack(c)
+	}
 	q.unrank(s, c.stage)
 	c.place = s.waiting[c.stage].PushBack(c)
 	q.rank(s, c.stage)
@@ -67,6 +78,9 @@ func (q *queues) push(c *Conn) {
 
 func (q *queues) pull(c *Conn) {
 	s := c.source
+	if c.stage == arrived {
+		q.silent.Remove(c.silent)
+	}
 	q.unrank(s, c.stage)
 	s.waiting[c.stage].Remove(c.place)
 	q.rank(s, c.stage)
