@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// contest is a comparison of doors: each is measured in a short window, in turn, and again in every round. What
+// disturbs the machine for longer than a window disturbs them alike, and so the ratio within a round is to be trusted
+// where the figures themselves are not.
+type contest struct {
+	doors    []*door
+	visitors int
+	window   time.Duration
+	rounds   int
+	started  time.Time
+	records  []*record  // one for each door, of all its windows
+	results  [][]window // by round, then by door
+}
+
+// window is what one door did in one round.
+type window struct {
+	Round     int      `json:"round"` // from 1
+	Place     int      `json:"place"` // when its turn was in the round, from 1
+	Seconds   float64  `json:"seconds"`
+	Logins    int64    `json:"logins"`
+	Failed    int64    `json:"failed"`
+	PerSecond float64  `json:"logins_per_s"`
+	PerLogin  *float64 `json:"cpu_ms_per_login"` // of the server; null where it was not measured
+}
+
+// run measures all rounds, after one that does not count, in which caches fill and programs warm up. It ends early,
+// with the rounds that are complete, when ctx is done.
+func (c *contest) run(ctx context.Context, shuffle func(n int) []int, tell func(round int, door string)) error {
+	c.started = time.Now()
+	for range c.doors {
+		c.records = append(c.records, newRecord())
+	}
+	for round := range c.rounds + 1 {
+		results := make([]window, len(c.doors))
+		for place, i := range shuffle(len(c.doors)) {
+			tell(round, c.doors[i].name)
+			into := c.records[i]
+			if round == 0 {
+				into = newRecord()
+			}
+			w, err := c.measure(ctx, i, into)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("door %s: %w", c.doors[i].name, err)
+			}
+			w.Round, w.Place = round, place+1
+			results[i] = w
+		}
+		if round > 0 {
+			c.results = append(c.results, results)
+		}
+	}
+	return nil
+}
+
+// shuffled is the order of a round.
+func shuffled(n int) []int { return rand.Perm(n) }
+
+// measure is one window. The logins that failed before it are not its own.
+func (c *contest) measure(ctx context.Context, i int, r *record) (w window, err error) {
+	logins, failures := r.counts()
+	m, err := measure(ctx, c.doors[i], pace{visitors: c.visitors, duration: c.window}, r)
+	if err != nil {
+		return w, err
+	}
+	w.Seconds = m.elapsed.Seconds()
+	w.Logins, w.Failed = r.logins-logins, r.failures-failures
+	if w.Logins == 0 {
+		return w, fmt.Errorf("no login succeeded: %s", r.reasons)
+	}
+	w.PerSecond = float64(w.Logins) / w.Seconds
+	if m.usage != nil {
+		w.PerLogin = perLogin(m.usage.cpu, w.Logins)
+	}
+	return w, nil
+}
+
+// quartiles are what the rounds are told by.
+type quartiles struct {
+	Q1     float64 `json:"q1"`
+	Median float64 `json:"median"`
+	Q3     float64 `json:"q3"`
+}
+
+// quartilesOf interpolates between ranks, as R and NumPy do unless they are told otherwise. Of nothing it is nil.
+func quartilesOf(values []float64) *quartiles {
+	if len(values) == 0 {
+		return nil
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(q float64) float64 {
+		rank := q * float64(len(sorted)-1)
+		below := int(rank)
+		above := min(below+1, len(sorted)-1)
+		return sorted[below] + (rank-float64(below))*(sorted[above]-sorted[below])
+	}
+	return &quartiles{at(0.25), at(0.5), at(0.75)}
+}
+
+// figure is one of a window's figures, and whether it was measured.
+type figure func(window) (float64, bool)
+
+func cpuPerLogin(w window) (float64, bool) {
+	if w.PerLogin == nil {
+		return 0, false
+	}
+	return *w.PerLogin, true
+}
+
+func loginsPerSecond(w window) (float64, bool) { return w.PerSecond, true }
+
+// values returns a door's figure in all rounds.
+func (c *contest) values(door int, of figure) (values []float64) {
+	for _, round := range c.results {
+		if value, known := of(round[door]); known {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// ratios returns a door's figure relative to the first door's, in each round.
+func (c *contest) ratios(door int, of figure) (ratios []float64) {
+	for _, round := range c.results {
+		first, known := of(round[0])
+		value, alsoKnown := of(round[door])
+		if known && alsoKnown && first > 0 {
+			ratios = append(ratios, value/first)
+		}
+	}
+	return ratios
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// holding is a number of connections that are kept open, and what they cost.
+type holding struct {
+	door    *door
+	record  *record
+	asked   int64
+	wait    waiter
+	over    sync.WaitGroup
+	open    atomic.Int64 // are open now
+	opened  int64
+	dropped int64 // by the server
+	opening time.Duration
+	held    time.Duration
+	cpu     time.Duration // of the server, while they were opened
+	memory  *heldMemory   // of the server, or nil where it was not measured
+
+	interrupted bool
+}
+
+// heldMemory is what a server held, in bytes.
+type heldMemory struct {
+	Before int64    `json:"before_bytes"`         // with no connection
+	Held   int64    `json:"held_bytes"`           // once all of them were open
+	End    int64    `json:"end_bytes"`            // before they were closed
+	Each   *float64 `json:"per_connection_bytes"` // Held without Before, for each one; null where there was none
+}
+
+// waiter opens a connection, calls opened, and returns when the connection is over.
+type waiter func(ctx context.Context, v *visit, opened func()) error
+
+// authenticated waits with a connection that is authenticated and idle.
+func authenticated(ctx context.Context, v *visit, opened func()) error {
+	return v.enter(ctx, func(client gossh.Conn, conn *wire) error {
+		_ = conn.SetDeadline(time.Time{})
+		opened()
+		return client.Wait()
+	})
+}
+
+// silent waits with a connection that says nothing. It counts as open once the server has begun to speak, since the
+// kernel takes connections that a server never gets to see.
+func silent(ctx context.Context, v *visit, opened func()) error {
+	deadline := v.intended.Add(v.door.timeout)
+	conn, err := v.dial(ctx, deadline)
+	if err != nil {
+		return failure(connect, err)
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	_ = conn.SetDeadline(deadline)
+	if err := version(conn); err != nil {
+		return v.refused(conn, err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	opened()
+	return drain(conn)
+}
+
+// drain reads to the end. Its buffer is small, for there are many who drain.
+func drain(conn io.Reader) error {
+	var buffer [64]byte
+	for {
+		if _, err := conn.Read(buffer[:]); err != nil {
+			return err
+		}
+	}
+}
+
+// errNoVersion is what a server is refused for that begins in other words than SSH does.
+var errNoVersion = errors.New("no version of SSH")
+
+// version reads the first line.
+func version(conn *wire) error {
+	one := make([]byte, 1)
+	for !conn.hasLine {
+		if _, err := conn.Read(one); err != nil {
+			return err
+		}
+	}
+	if conn.words() != "" {
+		return errNoVersion
+	}
+	return nil
+}
+
+// hold opens the connections, some at a time, keeps them for a while, and closes them.
+func (h *holding) hold(ctx context.Context, openers int, keep time.Duration) error {
+	ctx, release := context.WithCancel(ctx)
+	defer h.over.Wait()
+	defer release()
+	before, err := h.look(ctx)
+	if err != nil {
+		return err
+	}
+	h.record.began = time.Now()
+	pace{visitors: openers, count: h.asked}.knock(ctx, func(intended time.Time) bool { return h.add(ctx, intended) })
+	h.opening = time.Since(h.record.began)
+	h.opened, _ = h.record.counts()
+	full, err := h.look(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	from := time.Now()
+	sleep(ctx, keep)
+	h.held, h.interrupted = time.Since(from), ctx.Err() != nil
+	h.dropped = h.opened - h.open.Load()
+	h.compare(before, full)
+	return nil
+}
+
+// add opens one connection and leaves it to itself.
+func (h *holding) add(ctx context.Context, intended time.Time) bool {
+	v := h.door.visit(intended)
+	opened := make(chan bool, 2)
+	h.over.Go(func() {
+		isOpen := false
+		err := h.wait(ctx, v, func() {
+			isOpen = true
+			h.open.Add(1)
+			h.record.add(v.result)
+			opened <- true
+		})
+		switch {
+		case isOpen:
+			if ctx.Err() == nil {
+				h.open.Add(-1)
+			}
+		case ctx.Err() == nil:
+			v.err = err
+			h.record.add(v.result)
+		}
+		opened <- false
+	})
+	return <-opened
+}
+
+// state is how a server is at one moment.
+type state struct {
+	cpu    time.Duration
+	memory int64
+}
+
+// look waits until the server has settled. Without a meter there is nothing to see.
+func (h *holding) look(ctx context.Context) (s state, err error) {
+	if h.door.meter == nil {
+		return s, nil
+	}
+	if s.cpu, err = settledCPU(ctx, h.door.meter); err != nil {
+		return s, err
+	}
+	s.memory, err = h.door.meter.memory()
+	return s, err
+}
+
+// compare takes down what the connections cost.
+func (h *holding) compare(before, full state) {
+	h.cpu = full.cpu - before.cpu
+	if h.door.meter == nil || before.memory < 0 {
+		return
+	}
+	h.memory = &heldMemory{Before: before.memory, Held: full.memory}
+	if h.opened > 0 {
+		each := float64(full.memory-before.memory) / float64(h.opened)
+		h.memory.Each = &each
+	}
+	h.memory.End, _ = h.door.meter.memory()
+}
+
+// successful reports whether all were opened and the server kept all of them.
+func (h *holding) successful() bool { return h.opened == h.asked && h.dropped == 0 }

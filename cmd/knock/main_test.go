@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// patience is beyond what anything takes on a busy machine.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakless{m}, map[string]func(){"knock": main})
+}
+
+// leakless fails a run of tests that leaves a goroutine behind.
+type leakless struct{ *testing.M }
+
+func (m leakless) Run() int {
+	status := m.M.Run()
+	if err := goleak.Find(); err != nil && status == 0 {
+		_, _ = os.Stderr.WriteString(err.Error())
+		return 1
+	}
+	return status
+}
+
+// knocked is what became of a command line.
+type knocked struct {
+	stdout, stderr string
+	status         int
+}
+
+// knock runs a command line in this process.
+func knock(t *testing.T, args ...string) knocked {
+	t.Helper()
+	return knockUntil(t.Context(), args...)
+}
+
+func knockUntil(ctx context.Context, args ...string) knocked {
+	var stdout, stderr bytes.Buffer
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	status := run(ctx, root)
+	return knocked{stdout.String(), stderr.String(), status}
+}
+
+// write makes a file for the test.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMisuse(t *testing.T) {
+	t.Setenv(passwordVariable, "")
+	missing := filepath.Join(t.TempDir(), "missing")
+	locked := write(t, "locked", lockedKey(t))
+	for _, tt := range []struct {
+		name, args    string
+		problem, hint string
+	}{
+		{"no target", "", "knock was given 0 arguments", "knock --help"},
+		{"two targets", "a@localhost b@localhost", "given 2 arguments", "knock --help"},
+		{"no user", "localhost:22", `target "localhost:22" names no user`, "guest@localhost:2022"},
+		{"an unknown flag", "--what a@localhost", "unknown flag: --what", "knock --help"},
+		{"no password on the command line", "--password x a@localhost", "unknown flag: --password", "knock --help"},
+		{"elsewhere", "guest@192.0.2.1", "192.0.2.1, which is not loopback", "--i-own-this-host"},
+		{"elsewhere, held", "hold 5 guest@192.0.2.1", "not loopback", "--i-own-this-host"},
+		{"elsewhere, silent", "preauth 5 guest@192.0.2.1", "not loopback", "--i-own-this-host"},
+		{"elsewhere, compared", "compare a=g@127.0.0.1 b=g@192.0.2.1 --open", "door b: 192.0.2.1 is at 192.0.2.1, which is not loopback", "--i-own-this-host"},
+		{"nothing to log in with", "guest@127.0.0.1", "no key and no password", "KNOCK_PASSWORD"},
+		{"a missing key", "guest@127.0.0.1 --key " + missing, "read the key: open", "knock --help"},
+		{"a locked key", "guest@127.0.0.1 --key " + locked, "has a passphrase", "ssh-keygen"},
+		{"no key", "guest@127.0.0.1 --key " + write(t, "id.pub", "ssh-ed25519 AAAA"), "read the key", ".pub"},
+		{"a missing password", "guest@127.0.0.1 --password-file " + missing, "read the password", "knock --help"},
+		{"an empty password", "guest@127.0.0.1 --password-file " + write(t, "empty", "\n"), "is empty", "knock --help"},
+		{"missing bytes", "guest@127.0.0.1 --open --expect " + missing, "read what to expect", "knock --help"},
+		{"an unknown kex", "guest@127.0.0.1 --kex rot13", `--kex: there is no "rot13"`, "curve25519-sha256"},
+		{"an unknown cipher", "guest@127.0.0.1 --cipher rot13", `--cipher: there is no "rot13"`, "chacha20-poly1305@openssh.com"},
+		{"an unknown host key", "guest@127.0.0.1 --hostkey-algorithm rot13", `there is no "rot13"`, "ssh-ed25519"},
+		{"no such process", "guest@127.0.0.1 --open --pid 999999999", "there is no process 999999999", "knock --help"},
+		{"no such cgroup", "guest@127.0.0.1 --open --cgroup " + missing, "cgroup's CPU time", "/sys/fs/cgroup"},
+		{"two meters", "guest@127.0.0.1 --open --pid 1 --cgroup /x", "the same thing", "leave out"},
+		{"a negative rate", "guest@127.0.0.1 --open --rate -1", "rate -1", "--rate 200"},
+		{"a negative count", "guest@127.0.0.1 --open -n -1", "count -1", "more than 0"},
+		{"no time", "guest@127.0.0.1 --open --timeout 0", "timeout 0s", "--timeout 30s"},
+		{"no number", "hold many guest@127.0.0.1", `"many" connections`, "knock hold 1000"},
+		{"nothing to hold", "hold 0 guest@127.0.0.1", `"0" connections`, "knock hold 1000"},
+		{"a picture nowhere", "guest@127.0.0.1 --open --plot " + missing + "/a.svg", "no such file", "knock --help"},
+		{"one door", "compare a=guest@127.0.0.1", "given 1 arguments", "knock compare --help"},
+		{"a door without a name", "compare guest@127.0.0.1 b=guest@127.0.0.1", "has no name", "NAME=USER@HOST:PORT"},
+		{"two doors of a name", "compare a=guest@127.0.0.1 a=guest@127.0.0.1 --open", "two doors are called a", "something else"},
+		{"what no door has", "compare a=guest@127.0.0.1,color=red b=guest@127.0.0.1", `door a: there is no "color"`, "NAME="},
+		{"what says nothing", "compare a=guest@127.0.0.1,pid b=guest@127.0.0.1", `"pid" is not name=value`, "NAME="},
+		{"a process without a number", "compare a=guest@127.0.0.1,pid=x b=guest@127.0.0.1", `pid is not "x"`, "NAME="},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := knock(t, strings.Fields(tt.args)...)
+			if got.status != 2 || got.stdout != "" {
+				t.Errorf("status %d, stdout %q", got.status, got.stdout)
+			}
+			if !strings.Contains(got.stderr, "error: ") || !strings.Contains(got.stderr, tt.problem) {
+				t.Errorf("no error with %q:\n%s", tt.problem, got.stderr)
+			}
+			if _, hint, _ := strings.Cut(got.stderr, "hint: "); !strings.Contains(hint, tt.hint) {
+				t.Errorf("no hint with %q:\n%s", tt.hint, got.stderr)
+			}
+		})
+	}
+}
+
+// lockedKey returns a private key with a passphrase.
+func lockedKey(t *testing.T) string {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKeyWithPassphrase(private, "", []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(block))
+}
+
+func TestHelpSaysWhatIsChecked(t *testing.T) {
+	got := knock(t, "--help")
+	for _, want := range []string{"not checked", "--i-own-this-host", "KNOCK_PASSWORD", "hold", "preauth", "compare", "--plot"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("the help has no %q:\n%s", want, got.stdout)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	f := new(fake).open(t)
+	got := knock(t, f.target(), "--open", "-n", "20", "--expect", write(t, "expected", message))
+	if got.status != 0 || got.stderr != "" {
+		t.Fatalf("status %d, stderr %q", got.status, got.stderr)
+	}
+	for _, want := range []string{
+		"door     " + f.target() + " at " + f.address, "SSH-2.0-fake", "ssh-ed25519", "20 logins in ", "none failed",
+		"p50       p90       p99       max", "connect", "key exchange", "authentication", "first byte", "whole login", "knock's CPU",
+	} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("the table has no %q:\n%s", want, got.stdout)
+		}
+	}
+	if f.visitors() != 20 {
+		t.Errorf("%d visitors came", f.visitors())
+	}
+}
+
+// TestJSON fixes the names that programs go by.
+func TestJSON(t *testing.T) {
+	f := new(fake).open(t)
+	pid := "--pid=" + strconv.Itoa(os.Getpid())
+	doors := []string{"a=" + f.target() + ",open=true,pid=" + strconv.Itoa(os.Getpid()), "b=" + f.target() + ",open=true"}
+	for _, tt := range []struct {
+		name string
+		args []string
+	}{
+		{"login", []string{f.target(), "--open", "-n", "20", pid}},
+		{"open", []string{f.target(), "--open", "-n", "20", "--rate", "200"}},
+		{"hold", []string{"hold", "5", f.target(), "--open", "--for", "0s", pid}},
+		{"preauth", []string{"preauth", "5", f.target(), "--for", "0s", pid}},
+		{"compare", append([]string{"compare", "--rounds", "1", "--window", "50ms"}, doors...)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := knock(t, append(tt.args, "--json")...)
+			if got.status != 0 {
+				t.Fatalf("status %d, stderr %q", got.status, got.stderr)
+			}
+			var document any
+			if err := json.Unmarshal([]byte(got.stdout), &document); err != nil {
+				t.Fatalf("%v:\n%s", err, got.stdout)
+			}
+			names := strings.Join(fieldNames("", document), "\n") + "\n"
+			golden := filepath.Join("testdata", "json", tt.name+".txt")
+			if os.Getenv("KNOCK_UPDATE") == "1" {
+				if err := os.WriteFile(golden, []byte(names), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want, err := os.ReadFile(golden); err != nil || string(want) != names {
+				t.Errorf("%v; the names are\n%s", err, names)
+			}
+		})
+	}
+}
+
+// fieldNames are the paths of all fields, in order; a list stands for its first element.
+func fieldNames(path string, value any) (names []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, inner := range value {
+			names = append(names, fieldNames(strings.TrimPrefix(path+"."+name, "."), inner)...)
+		}
+		slices.Sort(names)
+		return names
+	case []any:
+		if len(value) > 0 {
+			return fieldNames(path+"[]", value[0])
+		}
+	}
+	return []string{path}
+}

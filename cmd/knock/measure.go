@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// measurement is a series of logins at one door, and what they cost.
+type measurement struct {
+	record      *record
+	usage       *usage        // of the server, or nil where it was not measured
+	own         time.Duration // the CPU time of knock itself
+	elapsed     time.Duration
+	waited      int64 // how many found all visitors busy
+	gaveUp      bool
+	interrupted bool
+}
+
+// hopeless is how many logins have to fail, and none succeed, for a measurement to be given up; or as many as there
+// are visitors, if they are more.
+const hopeless = 10
+
+// measure lets visitors log in. With ctx the measurement ends early, and those who are not done are not counted.
+func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, error) {
+	m := &measurement{record: r}
+	var err error
+	if m.usage, err = startUsage(ctx, d.meter); err != nil {
+		return nil, err
+	}
+	coming, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	limit := int64(max(hopeless, p.visitors))
+	var gaveUp atomic.Bool
+	own := ownCPU()
+	r.began = time.Now()
+	m.waited = p.knock(coming, func(intended time.Time) bool {
+		login := d.login(ctx, intended)
+		if login.err != nil && ctx.Err() != nil {
+			return false
+		}
+		r.add(login)
+		if logins, failures := r.counts(); logins == 0 && failures >= limit && (p.count == 0 || failures < p.count) {
+			gaveUp.Store(true)
+			giveUp()
+		}
+		return login.err == nil
+	})
+	m.elapsed, m.own = time.Since(r.began), ownCPU()-own
+	m.gaveUp, m.interrupted = gaveUp.Load(), ctx.Err() != nil
+	return m, m.usage.stop(context.WithoutCancel(ctx), d.meter)
+}
+
+// successful reports whether logins were made and all of them succeeded.
+func (m *measurement) successful() bool {
+	logins, failures := m.record.counts()
+	return logins > 0 && failures == 0
+}
+
+// ownCPU returns the CPU time of this process.
+func ownCPU() time.Duration {
+	var used syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// untilInterrupted returns a context that is done at the first Ctrl-C, which ends the measurement; a second one ends
+// knock as ever.
+func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stat is a /proc/PID/stat with times of its own: utime, stime, cutime and cstime in ticks.
+func stat(pid, parent int, name string, times [4]int) string {
+	return fmt.Sprintf("%d (%s) S %d 1 1 0 -1 4194560 2503 61 0 0 %d %d %d %d 20 0 9 0 13 1268826112 4213 18446744073709551615\n",
+		pid, name, parent, times[0], times[1], times[2], times[3])
+}
+
+// rollup is a /proc/PID/smaps_rollup.
+func rollup(kib int) string {
+	return fmt.Sprintf("00400000-7ffd3c5f2000 ---p 00000000 00:00 0          [rollup]\nRss:            %8d kB\n"+
+		"Pss:            %8d kB\nPss_Dirty:          1000 kB\nPss_Anon:           2000 kB\n", 2*kib, kib)
+}
+
+// proc is a directory like /proc, of files by their path.
+func proc(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestProcessTree(t *testing.T) {
+	dir := proc(t, map[string]string{
+		"1/stat":          stat(1, 0, "init", [4]int{1000, 1000, 1000, 1000}),
+		"1/smaps_rollup":  rollup(100_000),
+		"20/stat":         stat(20, 1, "sshd", [4]int{1, 2, 30, 40}),
+		"20/smaps_rollup": rollup(1000),
+		// Its name looks like the rest of the line of another process.
+		"30/stat":         stat(30, 20, "evil) S 1 (", [4]int{100, 200, 0, 0}),
+		"30/smaps_rollup": rollup(200),
+		"10/stat":         stat(10, 30, "a (b) c", [4]int{5000, 0, 0, 0}), // a younger one with a lower number
+		"10/smaps_rollup": "",                                             // it has ended, and nobody waited for it yet
+		"40/stat":         stat(40, 1, "stranger", [4]int{9, 9, 9, 9}),
+		"40/smaps_rollup": rollup(9),
+		"50/comm":         "its files are gone already",
+		"self/stat":       "no process",
+	})
+	tree := processTree{root: 20, proc: dir}
+	if cpu, err := tree.cpu(); err != nil || cpu != (1+2+30+40+100+200+5000)*10*time.Millisecond {
+		t.Errorf("CPU %s, %v", cpu, err)
+	}
+	if memory, err := tree.memory(); err != nil || memory != 1200<<10 {
+		t.Errorf("memory %d, %v", memory, err)
+	}
+	if _, err := (processTree{root: 99, proc: dir}).cpu(); err == nil || err.Error() != "there is no process 99" {
+		t.Error(err)
+	}
+}
+
+func TestParseStatRefuses(t *testing.T) {
+	for _, text := range []string{"", "1", "1 (a)", "1 (a) S 1 2 3", stat(1, 1, "a", [4]int{})[:40],
+		strings.Replace(stat(1, 2, "a", [4]int{77, 0, 0, 0}), " 77 ", " x ", 1)} {
+		if p, err := parseStat([]byte(text)); err == nil {
+			t.Errorf("parseStat(%q) = %+v", text, p)
+		}
+	}
+}
+
+// TestLiveProcessTree: a child that has ended stays in the count.
+func TestLiveProcessTree(t *testing.T) {
+	tree := processTree{root: os.Getpid(), proc: "/proc"}
+	before, err := tree.cpu()
+	need(t, "/proc", "run on Linux", err == nil)
+	child := exec.Command("sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; read x")
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := tree.cpu()
+	if err != nil || alive-before < 50*time.Millisecond {
+		t.Errorf("a child that worked cost %s, %v", alive-before, err)
+	}
+	if held, err := tree.memory(); err != nil || held < 1<<20 {
+		t.Errorf("memory %d, %v", held, err)
+	}
+	_ = in.Close()
+	_ = child.Wait()
+	if ended, err := tree.cpu(); err != nil || ended < alive {
+		t.Errorf("%s, and %s after it has ended: %v", alive, ended, err)
+	}
+}
+
+func TestCgroup(t *testing.T) {
+	dir := proc(t, map[string]string{
+		"cpu.stat":       "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n",
+		"memory.current": "7340032\n",
+		"v1/cpu.stat":    "nr_periods 0\n",
+	})
+	if cpu, err := (cgroup{dir}).cpu(); err != nil || cpu != 1234567*time.Microsecond {
+		t.Errorf("CPU %s, %v", cpu, err)
+	}
+	if memory, err := (cgroup{dir}).memory(); err != nil || memory != 7<<20 {
+		t.Errorf("memory %d, %v", memory, err)
+	}
+	if _, err := (cgroup{filepath.Join(dir, "v1")}).cpu(); err == nil || !contains(err.Error(), "version 2") {
+		t.Error(err)
+	}
+	if memory, err := (cgroup{filepath.Join(dir, "v1")}).memory(); err != nil || memory != -1 {
+		t.Errorf("memory %d, %v", memory, err)
+	}
+}
+
+// TestUnknownMemory: what nobody counts is in no report.
+func TestUnknownMemory(t *testing.T) {
+	f := new(fake).open(t)
+	dir := proc(t, map[string]string{"cpu.stat": "usage_usec 5\n"})
+	for _, args := range [][]string{{f.target(), "-n", "1"}, {"hold", "1", f.target(), "--for", "0s"}} {
+		got := knock(t, append(args, "--open", "--cgroup", dir)...)
+		if got.status != 0 || contains(got.stdout, "server memory") || !contains(got.stdout, "server CPU") {
+			t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+		}
+	}
+}
+
+// script is a meter that says what it is told.
+type script struct{ times []time.Duration }
+
+func (s *script) cpu() (time.Duration, error) {
+	now := s.times[0]
+	if len(s.times) > 1 {
+		s.times = s.times[1:]
+	}
+	return now, nil
+}
+
+func (s *script) memory() (int64, error) { return 0, nil }
+
+// TestSettle: what a server still does when its visitors are gone is in the count.
+func TestSettle(t *testing.T) {
+	if got, _ := settledCPU(t.Context(), &script{[]time.Duration{5, 6, 7, 7, 100}}); got != 7 {
+		t.Errorf("%d", got)
+	}
+	restless := &script{}
+	for i := range 1000 {
+		restless.times = append(restless.times, time.Duration(i))
+	}
+	if got, _ := settledCPU(t.Context(), restless); got < 2 || got > 500 {
+		t.Errorf("%d", got)
+	}
+}
+
+// TestServerThatEnds: a measurement of a server that is no more says so.
+func TestServerThatEnds(t *testing.T) {
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f := (&fake{session: simple}).open(t)
+	f.accept = nil
+	m := processTree{root: child.Process.Pid, proc: "/proc"}
+	u, err := startUsage(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait()
+	if err := u.stop(t.Context(), m); err == nil || err.Error() != "there is no process "+strconv.Itoa(m.root) {
+		t.Error(err)
+	}
+}

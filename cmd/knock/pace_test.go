@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestClosedLoop: so many visitors at a time, and so many logins.
+func TestClosedLoop(t *testing.T) {
+	var came, present, most atomic.Int64
+	all := make(chan struct{})
+	pace{visitors: 4, count: 101}.knock(t.Context(), func(time.Time) bool {
+		if now := present.Add(1); now > most.Load() {
+			most.Store(now)
+		}
+		if came.Add(1) == 4 {
+			close(all) // all four were here at the same time
+		}
+		<-all
+		present.Add(-1)
+		return true
+	})
+	if came.Load() != 101 || most.Load() > 4 {
+		t.Errorf("%d came, %d at a time", came.Load(), most.Load())
+	}
+}
+
+func TestClosedLoopEnds(t *testing.T) {
+	for name, p := range map[string]pace{
+		"after its duration": {visitors: 2, duration: 50 * time.Millisecond},
+		"when interrupted":   {visitors: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var came atomic.Int64
+			p.knock(ctx, func(time.Time) bool {
+				if came.Add(1) == 10 && p.duration == 0 {
+					cancel()
+				}
+				return false
+			})
+			if came.Load() == 0 {
+				t.Error("nobody came")
+			}
+		})
+	}
+}
+
+// TestOpenLoop: visitors are due at even distances, whenever they get their turn, and nobody is left out.
+func TestOpenLoop(t *testing.T) {
+	var mu sync.Mutex
+	var due []time.Time
+	p := pace{visitors: 1, rate: 1000, duration: 100 * time.Millisecond}
+	waited := p.knock(t.Context(), func(intended time.Time) bool {
+		time.Sleep(2 * time.Millisecond) // longer than the distance: a queue
+		mu.Lock()
+		defer mu.Unlock()
+		due = append(due, intended)
+		return true
+	})
+	slices.SortFunc(due, time.Time.Compare)
+	if len(due) != 100 || waited < 50 {
+		t.Fatalf("%d came, %d waited", len(due), waited)
+	}
+	for i := range due {
+		if got := due[i].Sub(due[0]); got != time.Duration(i)*time.Millisecond {
+			t.Errorf("visitor %d was due after %s", i, got)
+		}
+	}
+}
+
+func TestOpenLoopCount(t *testing.T) {
+	var came atomic.Int64
+	p := pace{visitors: 10, rate: 10_000, count: 25}
+	if waited := p.knock(t.Context(), func(time.Time) bool { came.Add(1); return true }); came.Load() != 25 || waited > 25 {
+		t.Errorf("%d came, %d waited", came.Load(), waited)
+	}
+}
+
+// TestOpenLoopInterrupted: who waits for a turn leaves.
+func TestOpenLoopInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var came atomic.Int64
+	pace{visitors: 1, rate: 1000}.knock(ctx, func(time.Time) bool {
+		came.Add(1)
+		time.AfterFunc(20*time.Millisecond, cancel)
+		<-ctx.Done()
+		return true
+	})
+	if came.Load() != 1 {
+		t.Errorf("%d came", came.Load())
+	}
+}
+
+func TestPaceDefaults(t *testing.T) {
+	for _, tt := range []struct{ in, want pace }{
+		{pace{}, pace{visitors: 8, duration: 10 * time.Second}},
+		{pace{count: 5}, pace{visitors: 8, count: 5}},
+		{pace{rate: 5}, pace{visitors: 1000, duration: 10 * time.Second, rate: 5}},
+		{pace{rate: 5, visitors: 3, duration: 1, count: 2}, pace{rate: 5, visitors: 3, duration: 1, count: 2}},
+	} {
+		if err := tt.in.complete(); err != nil || tt.in != tt.want {
+			t.Errorf("%+v, %v", tt.in, err)
+		}
+	}
+}
+
+// TestStall is what an open loop is for: a server that stands still for 300 ms once keeps all waiting who come in that
+// time, and the figures have to show it, though a single visitor sees it but once.
+func TestStall(t *testing.T) {
+	const stall = 300 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		pace pace
+		sees bool
+	}{
+		{"open, one visitor at a time", pace{visitors: 1, rate: 100, count: 120}, true},
+		{"open, many at a time", pace{visitors: 1000, rate: 100, count: 120}, true},
+		{"closed", pace{visitors: 1, count: 120}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var door sync.Mutex
+			var came atomic.Int64
+			f := (&fake{accept: func(net.Conn) bool {
+				door.Lock()
+				defer door.Unlock()
+				if came.Add(1) == 20 {
+					time.Sleep(stall)
+				}
+				return true
+			}}).open(t)
+			m, err := measure(t.Context(), f.door(t), tt.pace, newRecord())
+			if err != nil || !m.successful() {
+				t.Fatalf("%v, %v", err, m.record.reasons)
+			}
+			whole := percentilesOf(m.record.histograms[wholeLogin])
+			if whole.Max < 280 {
+				t.Errorf("max is %g ms", whole.Max)
+			}
+			if sees := whole.P99 > 200; sees != tt.sees {
+				t.Errorf("p99 is %g ms", whole.P99)
+			}
+		})
+	}
+}
+
+// TestBehind: knock says when it could not keep the pace, and what to do.
+func TestBehind(t *testing.T) {
+	f := (&fake{accept: func(net.Conn) bool { time.Sleep(30 * time.Millisecond); return true }}).open(t)
+	got := knock(t, f.target(), "--open", "--rate", "200", "-c", "1", "-n", "10")
+	if got.status != 0 || !contains(got.stdout, "note: knock did not keep the pace", "found all visitors busy", "-c too low") {
+		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+	}
+	if kept := knock(t, f.target(), "--open", "--rate", "5", "-n", "3"); contains(kept.stdout, "did not keep") {
+		t.Errorf("it did:\n%s", kept.stdout)
+	}
+}

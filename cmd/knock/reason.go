@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/clean"
+)
+
+// maxReason bounds what is kept of the words of a server.
+const maxReason = 160
+
+// failed is why a login did not succeed, in words that do not differ from one such login to the next: no ports, no
+// times. The server's own words are cleaned.
+type failed struct{ reason string }
+
+func (f failed) Error() string { return f.reason }
+
+// failure names the phase in which a login failed, and why.
+func failure(p phase, err error) error {
+	var known failed
+	if errors.As(err, &known) {
+		return known
+	}
+	if p == wholeLogin {
+		return failed{reason(err)}
+	}
+	return failed{p.String() + ": " + reason(err)}
+}
+
+// reason is the core of an error, without the addresses that package net puts around it.
+func reason(err error) string {
+	var (
+		errno    syscall.Errno
+		refused  *gossh.OpenChannelError
+		unsuited *gossh.AlgorithmNegotiationError
+	)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), timedOut(err):
+		return "timed out"
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &unsuited):
+		has := clean.String(strings.Join(unsuited.RequestedAlgorithms, ", "), maxReason)
+		return fmt.Sprintf("no common algorithm for %s: the server has %s", unsuited.What, has)
+	case errors.As(err, &refused):
+		return "the session was refused: " + clean.String(refused.Message, maxReason)
+	case errors.Is(err, net.ErrClosed):
+		return "closed"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server hung up"
+	}
+	text := err.Error()
+	for _, prefix := range []string{"ssh: handshake failed: ", "ssh: ", "knownhosts: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return clean.String(text, maxReason)
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// tally counts failures by their reason.
+type tally map[string]int64
+
+// maxReasons bounds how many reasons are told apart: a server can find new words for every login.
+const maxReasons = 50
+
+const otherReasons = "other reasons"
+
+func (t tally) add(err error) {
+	reason := err.Error()
+	if _, known := t[reason]; !known && len(t) >= maxReasons {
+		reason = otherReasons
+	}
+	t[reason]++
+}
+
+// String is for errors that end a measurement.
+func (t tally) String() string {
+	var parts []string
+	for _, f := range t.sorted() {
+		parts = append(parts, fmt.Sprintf("%s (%s)", f.Reason, count(f.Count)))
+	}
+	return strings.Join(parts, ", ")
+}
