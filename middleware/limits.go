@@ -54,7 +54,7 @@ func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn
 		switch {
 		case c != nil:
 			ctx.SetValue(limitsKey{}, c)
-			return conn
+			return &listened{Conn: conn, to: c}
 		case reached == "":
 			goodbye.Closing(conn, srv.Version)
 		default:
@@ -62,6 +62,23 @@ func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn
 		}
 		return nil
 	}
+}
+
+// listened is a connection that tells the table when its client begins to speak.
+type listened struct {
+	net.Conn
+	to    *connections.Conn
+	heard bool // the reader's
+}
+
+// Read implements [net.Conn].
+func (l *listened) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 && !l.heard {
+		l.heard = true
+		l.to.Heard()
+	}
+	return n, err
 }
 
 // noteStages tells the table how far the connection has come.

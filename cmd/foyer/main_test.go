@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	// A program built with -race sleeps for a second before it exits, and stories run many.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){
-		"foyer": main,
+		"foyer": underTest,
 		// ssh asks this for the password (SSH_ASKPASS).
 		"askpass": func() { fmt.Println(os.Getenv("PASSWORD")) },
 	})

@@ -16,7 +16,7 @@ type Conn struct {
 
 	// Guarded by the table.
 	stage          stage
-	arrived        time.Time
+	heard          time.Time     // when the client was last heard of, while it has only arrived
 	silent         *list.Element // in the table's list of those
 	place          *list.Element // among its source's, while it is not authenticated
 	sessions, ever int
@@ -53,6 +53,16 @@ func (c *Conn) move(to stage) {
 	c.stage = to
 	if c.stage < authenticated {
 		c.table.waiting.push(c)
+	}
+}
+
+// Heard notes that the client has begun to speak.
+func (c *Conn) Heard() {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	if c.stage == arrived {
+		c.heard = time.Now()
+		c.table.waiting.silent.MoveToBack(c.silent)
 	}
 }
 

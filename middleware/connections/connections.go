@@ -2,7 +2,7 @@
 // are too many.
 //
 // Where there is no room for one more, the connection goes that has waited longest for its own key exchange, if that is
-// more than a second. Else it is the oldest of the source that has most of those that wait for it, and where there are
+// more than two seconds. Else it is the oldest of the source that has most of those that wait for it, and where there are
 // none, of those that wait for authentication. Whoever sits there in silence makes room for whoever comes to log in; a
 // person at the password prompt is never pushed out by silence, however much of it there is; and those who come quickly
 // push out one another. Only where everybody is authenticated is the newcomer refused.

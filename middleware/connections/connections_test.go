@@ -37,8 +37,8 @@ func newCrowd(t *testing.T, cfg connections.Config) *crowd {
 	return &crowd{connections.NewTable(cfg), t, map[string]*conn{}, map[string]*connections.Conn{}}
 }
 
-// do reads a script: "+a1" comes and is let in, "-a1" comes and is refused, "k:a1" exchanges keys, "a:a1" is
-// authenticated, "x:a1" is over, "~" is two seconds, "!a1" has to be gone by now, and all else still there.
+// do reads a script: "+a1" comes and is let in, "-a1" comes and is refused, "h:a1" is heard of, "k:a1" exchanges keys, "a:a1" is
+// authenticated, "x:a1" is over, "~" is three seconds, "!a1" has to be gone by now, and all else still there.
 func (c *crowd) do(script string) {
 	c.t.Helper()
 	gone := map[string]bool{}
@@ -49,7 +49,9 @@ func (c *crowd) do(script string) {
 		case step[0] == '!':
 			gone[name] = true
 		case step == "~":
-			time.Sleep(2 * time.Second) // the bubble's
+			time.Sleep(3 * time.Second) // the bubble's
+		case step[:2] == "h:":
+			c.admits[step[2:]].Heard()
 		case step[:2] == "k:":
 			c.admits[step[2:]].KeyExchanged()
 		case step[:2] == "a:":
@@ -111,6 +113,8 @@ func TestWhoMakesRoom(t *testing.T) {
 			"+a1 k:a1 +b1 k:b1 +b2 k:b2 +c1 !b1"},
 		{"who has been silent for long, before an office", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 5 },
 			"+a1 +b1 ~ +c1 +c2 +c3 +c4 +c5 !a1 !b1"},
+		{"who has been silent for long, and not who has begun to speak", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
+			"+a1 +b1 ~ h:a1 +c1 +c2 +d1 !b1 !c1"},
 		{"who has been silent for long, and not who has spoken", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 ~ +c1 +c2 +c3 !b1 !c1"},
 		{"nobody once somebody has left", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 2 }, "+a1 +b1 x:a1 x:a1 +c1"},

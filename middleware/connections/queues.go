@@ -40,17 +40,18 @@ func (s *source) unauthenticated() int { return s.waiting[arrived].Len() + s.wai
 // queues hold the sources that have connections without authentication, by stage and by how many they have there.
 type queues struct {
 	n       int       // connections
-	silent  list.List // those that have only arrived, oldest first
+	silent  list.List // those that have only arrived, in the order in which they were last heard of
 	byCount [authenticated][]*list.List
 }
 
-// soon is how long an honest client may take for its key exchange, which takes it milliseconds and some round trips.
-const soon = time.Second
+// soon is how long an honest client may take for its version line, and from then for its key exchange, which take it
+// milliseconds and some round trips, and a server that is short of processors a second.
+const soon = 2 * time.Second
 
 // first returns who makes room for whoever comes, or nil: who has been silent for longest, and where nobody has been for
 // long, the oldest of the source that has most; of those that have as many, the one that has had them longest.
 func (q *queues) first() *Conn {
-	if e := q.silent.Front(); e != nil && time.Since(e.Value.(*Conn).arrived) > soon {
+	if e := q.silent.Front(); e != nil && time.Since(e.Value.(*Conn).heard) > soon {
 		return e.Value.(*Conn)
 	}
 	for stage, lists := range q.byCount {
@@ -68,7 +69,7 @@ func (q *queues) first() *Conn {
 func (q *queues) push(c *Conn) {
 	s := c.source
 	if c.stage == arrived {
-		c.arrived, c.silent = time.Now(), q.silent.PushBack(c)
+		c.heard, c.silent = time.Now(), q.silent.PushBack(c)
 	}
 	q.unrank(s, c.stage)
 	c.place = s.waiting[c.stage].PushBack(c)

@@ -49,6 +49,7 @@ const (
 	MsgChannelRequest   = 98
 	MsgChannelSuccess   = 99
 	MsgChannelFailure   = 100
+	MsgPing             = 192 // OpenSSH's PROTOCOL, section 1.9
 )
 
 // The key exchanges that a [Raw] client can carry out.

@@ -1,0 +1,390 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/hostkeys"
+	"foyer/middleware"
+	"foyer/middleware/passwords"
+	"foyer/middleware/sshtest"
+)
+
+// The faults are the machine's: the process is killed, the disk is full, the clock jumps.
+
+// program prepares a command line of foyer in dir.
+func program(dir, stdin string, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	cmd = exec.Command(os.Args[0], args...)
+	cmd.Args[0] = "foyer" // TestMain sees by this name which program it is
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+// holdings returns what lies in dir, by name, except for what others keep there.
+func holdings(t testing.TB, dir string, except ...string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || slices.Contains(except, entry.Name()) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir+"/")] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// notKept are the files of a door's directory that are the test's own.
+var notKept = []string{"door.log", "ssh_config", "watch", "watch.new"}
+
+// A door that is killed in the middle of 200 logins opens again at once, on the same port, and is the same.
+func TestFaultKilled(t *testing.T) {
+	dir := privateDir(t)
+	door, err := start(dir, nil, []string{"--penalties=false"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, password := door.authorize(t, "guest"), gossh.Password(door.password)
+	before := holdings(t, dir, notKept...)
+	for range 3 {
+		crowd := rush(door, 200, key)
+		poll(t, "nobody comes in", func() bool { return crowd.in.Load() > 20 })
+		if err := door.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-door.exited
+		door, err = start(dir, nil, []string{"--listen", "127.0.0.1:" + door.port, "--penalties=false"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(door.kill)
+		crowd.stop()
+		for name, auth := range map[string]gossh.AuthMethod{"key": key, "password": password} {
+			if text, err := door.enter("127.0.0.1", "guest", auth); err != nil || text != middleware.SimpleMessage {
+				t.Errorf("with the %s: %q, %v", name, text, err)
+			}
+		}
+		if after := holdings(t, dir, notKept...); !maps.Equal(before, after) {
+			t.Errorf("before: %q, after: %q", before, after)
+		}
+	}
+	if err := door.stop(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+}
+
+// crowd is many visitors who come again and again.
+type crowd struct {
+	in   atomic.Int64 // how often somebody came in
+	stop func()
+}
+
+func rush(door *process, n int, auth gossh.AuthMethod) *crowd {
+	c := &crowd{}
+	var enough atomic.Bool
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			for !enough.Load() {
+				if _, err := door.enter("127.0.0.1", "guest", auth); err != nil {
+					return // nobody is there any more
+				}
+				c.in.Add(1)
+			}
+		})
+	}
+	c.stop = func() { enough.Store(true); all.Wait() }
+	return c
+}
+
+// A signal at any moment of a first start ends foyer, soon, with all that was made whole: the host key, and the password
+// with a file that knows it. What comes after a kill finds its way too.
+func TestFaultStopped(t *testing.T) {
+	const most = 300 * time.Millisecond * slowness
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	moments := rand.New(rand.NewPCG(seed, 0))
+	for i := range 20 {
+		part := moments.Float64()
+		signal, moment := syscall.SIGTERM, time.Duration(part*part*float64(most)) // most happens at the beginning
+		if i%4 == 3 {
+			signal = syscall.SIGKILL
+		}
+		t.Run(fmt.Sprintf("%v after %v", signal, moment), func(t *testing.T) { stopAfter(t, moment, signal) })
+	}
+}
+
+func stopAfter(t *testing.T, moment time.Duration, signal syscall.Signal) {
+	dir := privateDir(t)
+	cmd, stdout, stderr := program(dir, "", "--listen", "127.0.0.1:0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	<-time.After(moment)
+	if err := cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-exited:
+		if status := new(exec.ExitError); err != nil && (!errors.As(err, &status) || status.ExitCode() != -1) {
+			t.Errorf("foyer exited with %v\n%s", err, stderr)
+		}
+	case <-time.After(patient):
+		_ = cmd.Process.Kill()
+		t.Fatalf("foyer goes on\n%s", stderr)
+	}
+	left := holdings(t, dir)
+	if signal == syscall.SIGTERM {
+		checkWhole(t, dir, stdout.String(), left)
+	}
+	door, err := start(dir, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.kill()
+	for name, text := range left {
+		if now := holdings(t, dir)[name]; now != text {
+			t.Errorf("%s was %q and is %q", name, text, now)
+		}
+	}
+}
+
+// checkWhole checks what a start that was stopped has left.
+func checkWhole(t *testing.T, dir, card string, left map[string]string) {
+	t.Helper()
+	for name := range left {
+		if name != "ssh-passwords" && name != "hostkeys/ssh_host_ed25519_key" {
+			t.Errorf("%s is left", name)
+		}
+	}
+	if _, made := left["hostkeys/ssh_host_ed25519_key"]; made {
+		if _, err := hostkeys.Load(filepath.Join(dir, "hostkeys")); err != nil {
+			t.Error(err)
+		}
+	}
+	shown := passwordLine.FindStringSubmatch(card)
+	_, made := left["ssh-passwords"]
+	if made != (shown != nil) {
+		t.Errorf("the password file was made: %v; the card: %q", made, card)
+	}
+	if !made || shown == nil {
+		return
+	}
+	file, err := passwords.Open(filepath.Join(dir, "ssh-passwords"), passwords.Options{})
+	if err == nil {
+		err = file.VerifyFrom(t.Context(), netip.IPv6Loopback(), "guest", shown[1])
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// smallDisk returns a directory on a disk of its own, of so many pages of 4 KiB. Where this user may not mount, the test
+// runs once more as the root of a user namespace, and ok is false.
+func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
+	t.Helper()
+	dir = privateDir(t)
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk,mode=0700", 4*pages))
+	if err == nil {
+		t.Cleanup(func() {
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		return dir, true
+	}
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run", "^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "TEST_UNSHARED=1")
+	can := os.Getenv("TEST_UNSHARED") == "" && exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").Run() == nil
+	need(t, "a disk of one's own", "run as root, or allow user namespaces", can)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	return "", false
+}
+
+// fill leaves so many pages of a disk free.
+func fill(t *testing.T, dir string, pages int) (release func()) {
+	t.Helper()
+	path := filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	page, size := make([]byte, 4096), int64(0)
+	for ; err == nil; size += int64(len(page)) {
+		_, err = f.Write(page)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(max(0, size-int64((pages+1)*len(page)))); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = os.Remove(path) }
+}
+
+// noSpace reports whether a command has failed as it should on a full disk.
+func noSpace(err error, stderr *bytes.Buffer) bool {
+	exit := new(exec.ExitError)
+	return errors.As(err, &exit) && exit.ExitCode() == 1 && strings.Contains(stderr.String(), "no space left on device")
+}
+
+// On a full disk what is there stays whole, what is asked for is refused with the reason, and nothing half-written stays.
+func TestFaultDiskFull(t *testing.T) {
+	dir, ok := smallDisk(t, 64)
+	if !ok {
+		return
+	}
+	for i := range 60 { // more than one page
+		if err := passwords.Add(filepath.Join(dir, "ssh-passwords"), fmt.Sprint("user", i), "secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := hostkeys.Create(filepath.Join(dir, "hostkeys"), "ed25519"); err != nil {
+		t.Fatal(err)
+	}
+	for _, pages := range []int{0, 1} {
+		release := fill(t, dir, pages)
+		before := holdings(t, dir, "ballast")
+		commands := [][]string{{"user", "add", "bob", "--password-stdin"}, {"user", "remove", "user7"}}
+		if pages == 0 { // a page is enough for a key
+			commands = append(commands, []string{"hostkey", "add", "rsa"}, []string{"hostkey", "add", "ecdsa"})
+		}
+		for _, args := range commands {
+			cmd, _, stderr := program(dir, "secret\n", args...)
+			if err := cmd.Run(); !noSpace(err, stderr) {
+				t.Errorf("with %d pages free, foyer %q: %v\n%s", pages, args, err, stderr)
+			}
+			if after := holdings(t, dir, "ballast"); !maps.Equal(before, after) {
+				t.Errorf("with %d pages free, foyer %q has changed %q to %q",
+					pages, args, slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
+			}
+		}
+		release()
+	}
+	for _, args := range [][]string{{"user", "add", "bob", "--password-stdin"}, {"hostkey", "add", "ecdsa"}} {
+		cmd, _, stderr := program(dir, "secret\n", args...)
+		if err := cmd.Run(); err != nil {
+			t.Errorf("with room again, foyer %q: %v\n%s", args, err, stderr)
+		}
+	}
+}
+
+// A first start on a full disk says so and leaves nothing, however far it comes; with room again it is a first start.
+func TestFaultFirstStartOnFullDisk(t *testing.T) {
+	dir, ok := smallDisk(t, 16)
+	if !ok {
+		return
+	}
+	for _, pages := range []int{0, 1} { // none, and enough for the host key but not for the password
+		release := fill(t, dir, pages)
+		cmd, stdout, stderr := program(dir, "", "--listen", "127.0.0.1:0")
+		if err := cmd.Run(); !noSpace(err, stderr) {
+			t.Errorf("with %d pages free: %v\n%s", pages, err, stderr)
+		}
+		if stdout.Len() > 0 {
+			t.Errorf("with %d pages free it is announced: %s", pages, stdout)
+		}
+		for name := range holdings(t, dir, "ballast") {
+			if pages == 0 || name != "hostkeys/ssh_host_ed25519_key" {
+				t.Errorf("with %d pages free %s is left", pages, name)
+			}
+		}
+		release()
+	}
+	door, err := start(dir, nil, []string{"--fail-log", "fail.log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(door.kill)
+	defer fill(t, dir, 0)() // and a door that is open stays open
+	for _, password := range []string{"wrong", door.password} {
+		if _, err := door.enter("127.0.0.1", "guest", gossh.Password(password)); (err == nil) != (password == door.password) {
+			t.Errorf("on a full disk with the password %q: %v", password, err)
+		}
+	}
+}
+
+// The clock jumps between two versions of a file: whatever its times say, the newest content counts.
+func TestFaultClockOfFiles(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	door := startDoor(t, "--penalties=false")
+	file := filepath.Join(door.dir, "ssh-passwords")
+	for i, jump := range []time.Duration{0, time.Hour, -time.Hour, 0, -10 * year, 10 * year, -time.Second, 0} {
+		mine, last := fmt.Sprint("secret", i), fmt.Sprint("secret", i-1)
+		if err := passwords.Add(file, "alice", mine); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(jump)
+		if err := os.Chtimes(file, then, then); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := door.enter("127.0.0.1", "alice", gossh.Password(mine)); err != nil {
+			t.Errorf("after a jump of %v the new password: %v", jump, err)
+		}
+		if _, err := door.enter("127.0.0.1", "alice", gossh.Password(last)); err == nil {
+			t.Errorf("after a jump of %v the old password lets in", jump)
+		}
+		key := door.authorize(t, "bob")
+		keys := filepath.Join(door.dir, "authorized_keys.d", "bob")
+		if err := os.Chtimes(keys, then, then); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := door.enter("127.0.0.1", "bob", key); err != nil {
+			t.Errorf("after a jump of %v the new key: %v", jump, err)
+		}
+	}
+}
+
+// What ends by the wall clock is asked of the wall clock at each login: nothing that let in a moment ago is remembered.
+func TestFaultClockOfKeys(t *testing.T) {
+	door := startDoor(t, "--penalties=false")
+	signer := sshtest.HostKey(t)
+	file := filepath.Join(door.dir, "authorized_keys.d", "carol")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := gossh.PublicKeys(signer)
+	end := time.Now().Add(2 * time.Second * slowness).Truncate(time.Second)
+	line := fmt.Sprintf("expiry-time=%q %s", end.UTC().Format("20060102150405Z"), gossh.MarshalAuthorizedKey(signer.PublicKey()))
+	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := door.enter("127.0.0.1", "carol", key); err != nil {
+		t.Errorf("before the key expires: %v", err)
+	}
+	poll(t, "an expired key lets in", func() bool {
+		_, err := door.enter("127.0.0.1", "carol", key)
+		return err != nil
+	})
+	if now := time.Now(); now.Before(end) {
+		t.Errorf("the key was refused at %v, and expires at %v", now, end)
+	}
+}

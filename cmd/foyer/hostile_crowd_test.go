@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Crowds: what no single connection can do.
+
+// TestHostileCrowds lets many come to one door that has the default limits.
+func TestHostileCrowds(t *testing.T) {
+	h := openHall(t, "--penalties=false", "--log-format", "logfmt")
+	for _, attack := range []attack{
+		{"500 resets", func(a *attacker) { a.resets(500) }},
+		{"20,000 connections", func(a *attacker) { a.churn(20_000 / slowness) }},
+		{"2,000 silent connections of one source", func(a *attacker) {
+			a.crowd(2000, func(int) string { return a.from })
+			a.honestCrowd(50, office)
+		}},
+		{"2,000 silent connections of 200 sources", func(a *attacker) {
+			a.crowd(2000, func(i int) string { return fmt.Sprintf("%s%d.1", a.network, i%200) })
+			a.honestCrowd(50, everywhere)
+		}},
+		{"2,000 silent connections of 200 sources, and an office", func(a *attacker) {
+			a.crowd(2000, func(i int) string { return fmt.Sprintf("%s%d.1", a.network, i%200) })
+			a.honestCrowd(50, office)
+		}},
+		{"50 honest visitors at once", func(a *attacker) { a.honestCrowd(50, office) }},
+	} {
+		t.Run(attack.name, func(t *testing.T) { h.withstand(t, attack.run) })
+	}
+}
+
+// crowd fills the door with n silent connections, and comes back for each that is closed, but not at once.
+func (a *attacker) crowd(n int, from func(i int) string) {
+	var here sync.WaitGroup
+	here.Add(n)
+	back := time.NewTicker(5 * time.Millisecond)
+	a.Cleanup(back.Stop)
+	for i := range n {
+		go func() {
+			arrived := sync.OnceFunc(here.Done)
+			defer arrived()
+			for !a.gone.Load() {
+				conn, err := a.dialFrom(from(i))
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 1)) // the door has taken note of it
+				arrived()
+				_, _ = io.Copy(io.Discard, conn)
+				select {
+				case <-back.C:
+				case <-a.left:
+				}
+			}
+		}()
+	}
+	here.Wait()
+	<-time.After(sitting)
+}
+
+// sitting is how long a crowd sits there before honest visitors come: longer than the door's own visitors ever do.
+const sitting = 3 * time.Second
+
+// honestCrowd is n honest visitors at once.
+func (a *attacker) honestCrowd(n int, from func(i int) string) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { a.hall.visitFrom(a, from(i)) })
+	}
+	all.Wait()
+}
+
+// Honest visitors share an address, or have one each.
+func office(int) string       { return "127.0.0.1" }
+func everywhere(i int) string { return fmt.Sprintf("127.0.%d.1", i) }
+
+// churn connects n times and hangs up, with a reset or not, with a version line or without.
+func (a *attacker) churn(n int) {
+	const workers = 2 // or the attacker takes the processors that the visitors need
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < n; i += workers {
+				conn, err := a.dialFrom(fmt.Sprintf("%s%d.%d", a.network, w, 1+i%200))
+				if err != nil {
+					a.Error(err)
+					return
+				}
+				if i%2 == 0 {
+					_ = conn.SetLinger(0)
+				}
+				if i%3 == 0 {
+					_, _ = io.WriteString(conn, "SSH-2.0-churn\r\n")
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// resets makes n good logins that are reset at random points, each at its own.
+func (a *attacker) resets(n int) {
+	seed := rand.Uint64()
+	a.Logf("seed %d", seed)
+	points := rand.New(rand.NewPCG(seed, 0))
+	a.must(a.login(a.dial())) // the whole way
+	length := a.sent.Load()
+	var all sync.WaitGroup
+	turns := make(chan int64)
+	for range 4 {
+		all.Go(func() {
+			for left := range turns {
+				conn, err := a.dialFrom(a.from)
+				if err != nil {
+					a.Error(err)
+					continue
+				}
+				_ = a.login(&resetting{counted: conn, left: left})
+			}
+		})
+	}
+	for range n {
+		turns <- points.Int64N(length + 1)
+	}
+	close(turns)
+	all.Wait()
+}
+
+// login is a good login of an attacker.
+func (a *attacker) login(conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	c, channels, requests, err := gossh.NewClientConn(conn, "", &gossh.ClientConfig{
+		Config: gossh.Config{KeyExchanges: []string{"curve25519-sha256"}},
+		User:   "guest", Auth: []gossh.AuthMethod{gossh.PublicKeys(a.hall.key)}, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		return err
+	}
+	sess, err := gossh.NewClient(c, channels, requests).NewSession()
+	if err != nil {
+		return err
+	}
+	if err := sess.Shell(); err != nil {
+		return err
+	}
+	return sess.Wait()
+}
+
+// resetting is a connection that is reset when so many bytes were sent.
+type resetting struct {
+	counted
+	left int64
+}
+
+func (r *resetting) Write(p []byte) (int, error) {
+	if int64(len(p)) < r.left {
+		r.left -= int64(len(p))
+		return r.counted.Write(p)
+	}
+	n, _ := r.counted.Write(p[:r.left])
+	_ = r.SetLinger(0)
+	return n, r.Close()
+}
+
+// TestHostileWithoutDescriptors fills a door that may have 400 descriptors. Its limits keep some back, so that nobody
+// notices; and even where it comes to an end of them nobody waits longer than the handshake takes.
+func TestHostileWithoutDescriptors(t *testing.T) {
+	dir := privateDir(t)
+	h := openHallIn(t, dir, []string{nofileVar + "=400"}, append(shortDeadlines, "--penalties=false")...)
+	h.withstand(t, func(a *attacker) {
+		before, began := h.cpu(t), time.Now()
+		a.crowd(420, func(i int) string { return fmt.Sprintf("%s%d.1", a.network, i%100) })
+		again := time.NewTicker(200 * time.Millisecond)
+		defer again.Stop()
+		for time.Since(began) < handshakeTime+idleTime {
+			<-again.C
+			h.visit(a)
+		}
+		if used, passed := h.cpu(t)-before, time.Since(began); used > passed/2*slowness {
+			t.Errorf("the door computed for %v of %v", used, passed)
+		}
+	})
+}
