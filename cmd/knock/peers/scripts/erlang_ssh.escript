@@ -1,0 +1,15 @@
+#!/usr/bin/env escript
+%% Erlang's ssh. Arguments: PORT DIRECTORY.
+
+main([Port, House]) ->
+    {ok, _} = application:ensure_all_started(ssh),
+    {ok, Message} = file:read_file(House ++ "/message"),
+    {ok, Password} = file:read_file(House ++ "/password"),
+    {ok, _} = ssh:daemon({127, 0, 0, 1}, list_to_integer(Port), [
+        {system_dir, House},
+        {user_dir, House},
+        {user_passwords, [{"guest", string:trim(binary_to_list(Password))}]},
+        {shell, fun(_User) -> spawn(fun() -> io:put_chars(Message) end) end},
+        {parallel_login, true}
+    ]),
+    receive after infinity -> ok end.
