@@ -63,6 +63,8 @@ type Dir struct {
 	warn func(error)
 
 	mu      sync.Mutex
+	root    *os.Root        // the directory at the last look, or nil
+	info    fs.FileInfo     // what it was
 	files   map[string]file // by user
 	trouble string          // what was last told of the directory as a whole
 }
@@ -119,11 +121,10 @@ func (d *Dir) lines(user string) []line {
 func (d *Dir) current(user string) ([]line, []error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	root, err := openDir(d.path)
+	root, err := d.open()
 	if root == nil {
 		return nil, d.news(err)
 	}
-	defer func() { _ = root.Close() }()
 	d.trouble = ""
 
 	known := d.files[user]
@@ -142,6 +143,22 @@ func (d *Dir) current(user string) ([]line, []error) {
 	known.seen = seen
 	d.remember(user, known)
 	return known.lines, problems
+}
+
+// open returns the directory as it is now. To open it anew for each look would cost more than all the rest of the look.
+func (d *Dir) open() (*os.Root, error) {
+	if d.root != nil {
+		info, err := os.Stat(d.path)
+		if err == nil && os.SameFile(info, d.info) && info.Mode() == d.info.Mode() {
+			return d.root, nil
+		}
+		_ = d.root.Close()
+	}
+	var err error
+	if d.root, err = openDir(d.path); d.root != nil {
+		d.info, err = d.root.Stat(".")
+	}
+	return d.root, err
 }
 
 // meaning returns what was read from a file, unless err says that nothing was.

@@ -284,6 +284,26 @@ func TestMissingDirectory(t *testing.T) {
 	w.check(key, true)
 }
 
+// The directory counts that is there now, and by the mode that it has now, however often it was looked at before.
+func TestDirectoryChanges(t *testing.T) {
+	before, after := newKey(t), newKey(t)
+	w := watch(t, map[string]string{"ada": text(before)})
+	w.check(before, true)
+	must(t, os.Chmod(w.dir, 0o720))
+	w.check(before, false, "others can write it")
+	must(t, os.Chmod(w.dir, 0o700))
+	w.check(before, true)
+
+	must(t, os.Rename(w.dir, w.dir+".old"))
+	must(t, os.Rename(newDir(t, map[string]string{"ada": text(after)}), w.dir))
+	w.check(before, false)
+	w.check(after, true)
+	must(t, os.RemoveAll(w.dir))
+	w.check(after, false)
+	must(t, os.Rename(w.dir+".old", w.dir))
+	w.check(before, true)
+}
+
 // Strangers with random names leave nothing behind, and users no more than there is room for.
 func TestBounded(t *testing.T) {
 	key := newKey(t)
