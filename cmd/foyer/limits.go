@@ -77,7 +77,7 @@ func (l *Limits) validate() error {
 const (
 	// spareDescriptors are for what is no connection, and for connections that are being turned away.
 	spareDescriptors = 64
-	// defaultConnections and defaultUnauthenticated keep the memory in bounds: a held connection takes about 50 kB, and
+	// defaultConnections and defaultUnauthenticated keep the memory in bounds: a held connection takes about 60 kB, and
 	// one that has announced the longest packet, before anybody knows who it is, a quarter of a megabyte.
 	defaultConnections     = 4096
 	defaultUnauthenticated = 1024
