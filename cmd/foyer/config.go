@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"charm.land/log/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/pflag"
 
@@ -184,7 +185,13 @@ func (c *Config) logger(w io.Writer) *log.Logger {
 	case "json":
 		formatter = log.JSONFormatter
 	}
-	return log.NewWithOptions(w, log.Options{Level: level, Formatter: formatter, ReportTimestamp: true, TimeFormat: layout})
+	logger := log.NewWithOptions(w, log.Options{Level: level, Formatter: formatter, ReportTimestamp: true, TimeFormat: layout})
+	if formatter != log.TextFormatter {
+		// These formats have no colours. To look for some in order to take them out costs a fifth of each line, and
+		// nobody else's can be there: both escape control characters, after package clean has taken them out.
+		logger.SetColorProfile(colorprofile.TrueColor)
+	}
+	return logger
 }
 
 // message returns what a shell is answered with.
