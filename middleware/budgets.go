@@ -57,23 +57,16 @@ func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
 		return // at start
 	}
 	cfg.Rand = conn.Rand(cmp.Or[io.Reader](cfg.Rand, rand.Reader))
-	keyed, before := cfg.PreAuthConnCallback, cfg.AuthLogCallback
-	cfg.PreAuthConnCallback = func(meta gossh.ServerPreAuthConn) {
-		if keyed != nil {
-			keyed(meta)
-		}
+	afterKeyExchange(cfg, func(meta gossh.ServerPreAuthConn) {
 		if err := conn.PreAuth(meta); err != nil {
 			Logger(ctx).Error("connection refused", "err", err)
 		}
-	}
-	cfg.AuthLogCallback = func(meta gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(meta, method, err)
-		}
+	})
+	afterAttempts(cfg, func(meta gossh.ConnMetadata, method string, err error) {
 		if err == nil {
 			conn.Authenticated()
 		}
-	}
+	})
 }
 
 func countRequests(srv *ssh.Server) {

@@ -86,15 +86,11 @@ func watchLogins(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	if p == nil {
 		return // at start
 	}
-	before := cfg.AuthLogCallback
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(conn, method, err)
-		}
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if err == nil {
 			p.begin()
 		}
-	}
+	})
 }
 
 func watchSessions(next ssh.ChannelHandler) ssh.ChannelHandler {

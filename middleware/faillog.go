@@ -76,11 +76,7 @@ func (l *failLog) attach(srv *ssh.Server) error {
 func (l *failLog) configure(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	g := &guest{}
 	ctx.SetValue(guestKey{}, g)
-	before := cfg.AuthLogCallback
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(conn, method, err)
-		}
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if g.number == 0 {
 			g.number = (l.connections.Add(1)-1)%pids + 1
 		}
@@ -100,7 +96,7 @@ func (l *failLog) configure(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			}
 			l.tell(ctx, g, "Failed %s for %s%s from %s ssh2", method, invalid, g.user, g.peer)
 		}
-	}
+	})
 }
 
 func (l *failLog) closed(ctx ssh.Context, err error) {

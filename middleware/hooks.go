@@ -126,6 +126,28 @@ func (v *visited) end() error {
 	return v.err
 }
 
+// afterAttempts has tell hear of each attempt to authenticate, after the layers that were added before.
+func afterAttempts(cfg *gossh.ServerConfig, tell func(conn gossh.ConnMetadata, method string, err error)) {
+	before := cfg.AuthLogCallback
+	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
+		if before != nil {
+			before(conn, method, err)
+		}
+		tell(conn, method, err)
+	}
+}
+
+// afterKeyExchange has tell hear that the first key exchange is over, after the layers that were added before.
+func afterKeyExchange(cfg *gossh.ServerConfig, tell func(conn gossh.ServerPreAuthConn)) {
+	before := cfg.PreAuthConnCallback
+	cfg.PreAuthConnCallback = func(conn gossh.ServerPreAuthConn) {
+		if before != nil {
+			before(conn)
+		}
+		tell(conn)
+	}
+}
+
 // aroundSessions puts wrap around what serves the server's session channels, within what was put there before: layers
 // that were added later meet a session first. That Stack has made the channel is certain.
 func aroundSessions(srv *ssh.Server, wrap func(ssh.ChannelHandler) ssh.ChannelHandler) {

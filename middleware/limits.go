@@ -87,21 +87,14 @@ func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	if c == nil {
 		return // at start
 	}
-	keyed, tried := cfg.PreAuthConnCallback, cfg.AuthLogCallback
-	cfg.PreAuthConnCallback = func(conn gossh.ServerPreAuthConn) {
-		if keyed != nil {
-			keyed(conn)
-		}
+	afterKeyExchange(cfg, func(conn gossh.ServerPreAuthConn) {
 		c.KeyExchanged()
-	}
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if tried != nil {
-			tried(conn, method, err)
-		}
+	})
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if err == nil {
 			c.Authenticated()
 		}
-	}
+	})
 }
 
 func limitSessions(next ssh.ChannelHandler, table *connections.Table) ssh.ChannelHandler {

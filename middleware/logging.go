@@ -95,11 +95,7 @@ func connectionOf(ctx context.Context) connection {
 }
 
 func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	before := cfg.AuthLogCallback
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(conn, method, err)
-		}
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		level, event := log.InfoLevel, "authentication succeeded"
 		facts := []any{
 			"user", clean.String(conn.User(), shownName),
@@ -120,7 +116,7 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			level = log.DebugLevel
 		}
 		Logger(ctx).Log(level, event, facts...)
-	}
+	})
 }
 
 func logSession(next ssh.Handler) ssh.Handler {

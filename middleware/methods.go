@@ -175,11 +175,7 @@ func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	if !ok {
 		return // at start
 	}
-	before := cfg.AuthLogCallback
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(conn, method, err)
-		}
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		var partial *gossh.PartialSuccessError
 		switch {
 		case err == nil, errors.As(err, &partial), errors.Is(err, passwords.ErrBusy):
@@ -194,5 +190,5 @@ func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			Logger(ctx).Warn("too many failures", "failures", a.failures, "keys", a.refusedKeys)
 			_ = a.conn.Close()
 		}
-	}
+	})
 }

@@ -79,13 +79,9 @@ func noteAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 		return // at start
 	}
 	p.begun = true
-	before := cfg.AuthLogCallback
-	cfg.AuthLogCallback = func(conn gossh.ConnMetadata, method string, err error) {
-		if before != nil {
-			before(conn, method, err)
-		}
+	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if !errors.Is(err, passwords.ErrBusy) { // no fault of the visitor's
 			p.visit.Attempt(conn.User(), method, err)
 		}
-	}
+	})
 }

@@ -66,9 +66,10 @@ func (l *Limits) validate() error {
 			return usageError{fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least)}
 		}
 	}
-	l.derive(descriptors())
-	if spare := descriptors() - l.Connections; spare < 0 {
-		return usageError{hinted{fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, descriptors()),
+	available := descriptors()
+	l.derive(available)
+	if l.Connections > available {
+		return usageError{hinted{fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, available),
 			"raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit"}}
 	}
 	return nil
