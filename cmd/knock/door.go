@@ -130,7 +130,7 @@ func (s *settings) measure(d *door) error {
 	case s.pid < 0:
 		return misuse("say --pid and the server's process id", "process id %d", s.pid)
 	case s.pid != 0:
-		d.meter = processTree{root: s.pid, proc: "/proc"}
+		d.meter = processTree{root: s.pid, proc: "/proc", clock: cpuClock}
 	case s.cgroup != "":
 		d.meter = cgroup{dir: s.cgroup}
 	default:

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -62,6 +64,15 @@ func TestProcessTree(t *testing.T) {
 	if memory, err := tree.memory(); err != nil || memory != 1200<<10 {
 		t.Errorf("memory %d, %v", memory, err)
 	}
+	tree.clock = func(pid int) (time.Duration, error) {
+		if pid == 10 {
+			return 0, errors.New("it has no clock any more")
+		}
+		return time.Duration(pid), nil
+	}
+	if cpu, err := tree.cpu(); err != nil || cpu != 20+30+(30+40+5000)*10*time.Millisecond {
+		t.Errorf("CPU by the clock %s, %v", cpu, err)
+	}
 	if _, err := (processTree{root: 99, proc: dir}).cpu(); err == nil || err.Error() != "there is no process 99" {
 		t.Error(err)
 	}
@@ -76,9 +87,30 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
+// TestCPUClock: the clock shows what the kernel tells the process itself.
+func TestCPUClock(t *testing.T) {
+	spent := func() time.Duration {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	least := spent()
+	got, err := cpuClock(os.Getpid())
+	need(t, "a CPU clock", "run on Linux", !errors.Is(err, errors.ErrUnsupported))
+	const rounding = 2 * time.Microsecond // user and system time have one each
+	if most := spent(); err != nil || got < least-rounding || got > most+rounding {
+		t.Errorf("%s, %v; want %s to %s", got, err, least, most)
+	}
+	if got, err := cpuClock(1 << 22); err == nil {
+		t.Errorf("a process that is not there has used %s", got)
+	}
+}
+
 // TestLiveProcessTree: a child that has ended stays in the count.
 func TestLiveProcessTree(t *testing.T) {
-	tree := processTree{root: os.Getpid(), proc: "/proc"}
+	tree := processTree{root: os.Getpid(), proc: "/proc", clock: cpuClock}
 	before, err := tree.cpu()
 	need(t, "/proc", "run on Linux", err == nil)
 	child := exec.Command("sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; read x")
@@ -105,7 +137,7 @@ func TestLiveProcessTree(t *testing.T) {
 	}
 	_ = in.Close()
 	_ = child.Wait()
-	if ended, err := tree.cpu(); err != nil || ended < alive {
+	if ended, err := tree.cpu(); err != nil || ended < alive-2*tick { // those that are gone are told in ticks
 		t.Errorf("%s, and %s after it has ended: %v", alive, ended, err)
 	}
 }
@@ -157,15 +189,16 @@ func (s *script) memory() (int64, error) { return 0, nil }
 
 // TestSettle: what a server still does when its visitors are gone is in the count.
 func TestSettle(t *testing.T) {
-	if got, _ := settledCPU(t.Context(), &script{[]time.Duration{5, 6, 7, 7, 100}}); got != 7 {
-		t.Errorf("%d", got)
+	const ms = time.Millisecond
+	if got, _ := settledCPU(t.Context(), &script{[]time.Duration{5 * ms, 6 * ms, 7 * ms, 7*ms + idle, 100 * ms}}); got != 7*ms+idle {
+		t.Errorf("%s", got)
 	}
 	restless := &script{}
 	for i := range 1000 {
-		restless.times = append(restless.times, time.Duration(i))
+		restless.times = append(restless.times, time.Duration(i)*ms)
 	}
-	if got, _ := settledCPU(t.Context(), restless); got < 2 || got > 500 {
-		t.Errorf("%d", got)
+	if got, _ := settledCPU(t.Context(), restless); got < 2*ms || got > 500*ms {
+		t.Errorf("%s", got)
 	}
 }
 
@@ -177,7 +210,7 @@ func TestServerThatEnds(t *testing.T) {
 	}
 	f := (&fake{session: simple}).open(t)
 	f.accept = nil
-	m := processTree{root: child.Process.Pid, proc: "/proc"}
+	m := processTree{root: child.Process.Pid, proc: "/proc", clock: cpuClock}
 	u, err := startUsage(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,9 @@ import (
 type processTree struct {
 	root int
 	proc string // /proc, but in tests
+
+	// clock returns the CPU time of a process, its own alone, to the nanosecond; nil where there are but ticks.
+	clock func(pid int) (time.Duration, error)
 }
 
 // tick is the unit of times in /proc/PID/stat: Linux shows every program hundredths of a second, however it counts
@@ -26,7 +29,8 @@ const tick = 10 * time.Millisecond
 // process is what counts here of a process.
 type process struct {
 	pid, parent int
-	cpu         time.Duration // its own, and of its children that are gone and were waited for
+	own         time.Duration // its CPU time
+	waited      time.Duration // that of its children that are gone and were waited for
 }
 
 // cpu adds up the tree. A child that its parent has waited for is in the parent's count, with all of its own.
@@ -34,7 +38,7 @@ func (t processTree) cpu() (time.Duration, error) {
 	tree, err := t.processes()
 	var sum time.Duration
 	for _, p := range tree {
-		sum += p.cpu
+		sum += p.own + p.waited
 	}
 	return sum, err
 }
@@ -106,6 +110,11 @@ func (t processTree) stat(pid int) (process, error) {
 		return process{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	p.pid = pid
+	if t.clock != nil {
+		if own, err := t.clock(pid); err == nil {
+			p.own = own
+		} // else it is gone, and its last ticks are what is known of it
+	}
 	return p, nil
 }
 
@@ -117,21 +126,29 @@ func (t processTree) file(pid int, name string) string {
 // which may hold spaces and parentheses; after it no field does.
 func parseStat(text []byte) (p process, err error) {
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	const parent, utime, cstime = 4 - 3, 14 - 3, 17 - 3 // as proc_pid_stat(5) counts them, without the first two
+	const parent, utime, cutime, cstime = 4 - 3, 14 - 3, 16 - 3, 17 - 3 // as proc_pid_stat(5) counts them, without the first two
 	if len(fields) <= cstime {
 		return p, errors.New("stat has too few fields")
 	}
 	if p.parent, err = strconv.Atoi(fields[parent]); err != nil {
 		return p, err
 	}
-	for _, field := range fields[utime : cstime+1] { // utime, stime, cutime, cstime
+	if p.own, err = sumTicks(fields[utime:cutime]); err != nil { // and stime
+		return p, err
+	}
+	p.waited, err = sumTicks(fields[cutime : cstime+1])
+	return p, err
+}
+
+func sumTicks(fields []string) (sum time.Duration, err error) {
+	for _, field := range fields {
 		ticks, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return p, err
+			return 0, err
 		}
-		p.cpu += time.Duration(ticks) * tick
+		sum += time.Duration(ticks) * tick
 	}
-	return p, nil
+	return sum, nil
 }
 
 func (t processTree) pss(pid int) (int64, error) {
