@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-crypt/crypt/algorithm"
 	"github.com/go-crypt/crypt/algorithm/argon2"
@@ -76,7 +77,7 @@ func plainSecret(password string) secret {
 type scheme struct {
 	name   string
 	prefix string
-	form   *regexp.Regexp
+	form   func() *regexp.Regexp
 	within func(param []string) bool // whether the form's submatches keep the bounds
 	bounds string                    // the same, for the operator
 	decode algorithm.DecodeFunc
@@ -94,19 +95,19 @@ const (
 var schemes = []scheme{
 	{
 		name: "argon2id", prefix: "$argon2id$", decode: argon2.Decode,
-		form:   regexp.MustCompile(`^\$argon2id\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
+		form:   pattern(`^\$argon2id\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
 		within: argon2Within,
 		bounds: "m at most 262144 (256 MiB), m times t at most 1048576, p at most 16, m at least 8p",
 	},
 	{
 		name: "bcrypt", prefix: "$2", decode: decodeBcrypt,
-		form:   regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`),
+		form:   pattern(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`),
 		within: func(param []string) bool { return minCost <= num(param[0]) && num(param[0]) <= maxCost },
 		bounds: "a cost of 4 to 14",
 	},
 	{
 		name: "scrypt", prefix: "$scrypt$", decode: scrypt.Decode,
-		form:   regexp.MustCompile(`^\$scrypt\$ln=` + number + `,r=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
+		form:   pattern(`^\$scrypt\$ln=` + number + `,r=` + number + `,p=` + number + `\$` + salt64 + `\$` + key64 + `$`),
 		within: func(param []string) bool { return scryptWithin(num(param[0]), num(param[1]), num(param[2])) },
 		bounds: "128 * r * 2^ln at most 256 MiB, times p at most 512 MiB",
 	},
@@ -115,17 +116,23 @@ var schemes = []scheme{
 		// N is 2^10 to 2^18 and r 1 to 32, for which one character each is the whole encoding; a longer
 		// setting (p, t, g or a ROM) is not computed either. crypt(5): up to 86 characters of salt.
 		name: "yescrypt", prefix: "$y$", decode: decodeYescrypt,
-		form:   regexp.MustCompile(`^\$y\$j([7-9A-F])([./0-9A-T])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$`),
+		form:   pattern(`^\$y\$j([7-9A-F])([./0-9A-T])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$`),
 		within: func(param []string) bool { return scryptWithin(digit(param[0])+1, digit(param[1])+1, 1) },
 		bounds: "at most 256 MiB, which is mkpasswd's cost 9",
 	},
 	{
 		// The salt is what crypt(5) allows, without "=": "rounds=…" must not pass for one.
 		name: "sha512-crypt", prefix: "$6$", decode: shacrypt.Decode,
-		form:   regexp.MustCompile(`^\$6\$(?:rounds=` + number + `\$)?[!-#%-9;<>-~]{1,16}\$[./0-9A-Za-z]{86}$`),
+		form:   pattern(`^\$6\$(?:rounds=` + number + `\$)?[!-#%-9;<>-~]{1,16}\$[./0-9A-Za-z]{86}$`),
 		within: sha512Within,
 		bounds: "1000 to 1000000 rounds",
 	},
+}
+
+// pattern returns what compiles expr when it is asked for first: a start reads hashes of one or two schemes, and to compile
+// the forms of all takes a millisecond.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
 // num reads a number that has matched a form; the empty string, of an optional one, is 0.
@@ -186,7 +193,7 @@ func parseHash(text string) (secret, error) {
 }
 
 func (s scheme) parse(text string) (matcher, error) {
-	param := s.form.FindStringSubmatch(text)
+	param := s.form().FindStringSubmatch(text)
 	if param == nil {
 		return nil, fmt.Errorf("malformed %s hash", s.name)
 	}
