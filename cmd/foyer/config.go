@@ -168,9 +168,11 @@ func bare(err error) error {
 	return err
 }
 
-// logger returns the log that w takes. Text is for people: it costs ten times what logfmt does.
-func (c *Config) logger(w io.Writer) *log.Logger {
+// logger returns the log that w takes, and the page that its lines can wait on, if it is not for people. Text is: it
+// costs ten times what logfmt does.
+func (c *Config) logger(w io.Writer) (*log.Logger, *bounded.Page) {
 	level, _ := log.ParseLevel(c.LogLevel) // choice lets no other one in
+	options := log.Options{Level: level, ReportTimestamp: true}
 	format := c.LogFormat
 	if format == "auto" {
 		format = "logfmt"
@@ -178,20 +180,20 @@ func (c *Config) logger(w io.Writer) *log.Logger {
 			format = "text"
 		}
 	}
-	formatter, layout := log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
-	switch format {
-	case "text":
-		formatter, layout = log.TextFormatter, "15:04:05"
-	case "json":
-		formatter = log.JSONFormatter
+	if format == "text" {
+		options.TimeFormat = "15:04:05"
+		return log.NewWithOptions(w, options), nil
 	}
-	logger := log.NewWithOptions(w, log.Options{Level: level, Formatter: formatter, ReportTimestamp: true, TimeFormat: layout})
-	if formatter != log.TextFormatter {
-		// These formats have no colours. To look for some in order to take them out costs a fifth of each line, and
-		// nobody else's can be there: both escape control characters, after package clean has taken them out.
-		logger.SetColorProfile(colorprofile.TrueColor)
+	options.Formatter, options.TimeFormat = log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
+	if format == "json" {
+		options.Formatter = log.JSONFormatter
 	}
-	return logger
+	page := bounded.NewPage(w)
+	logger := log.NewWithOptions(page, options)
+	// These formats have no colours. To look for some in order to take them out costs a fifth of each line, and nobody
+	// else's can be there: both escape control characters, after package clean has taken them out.
+	logger.SetColorProfile(colorprofile.TrueColor)
+	return logger, page
 }
 
 // message returns what a shell is answered with.

@@ -29,14 +29,16 @@ func TestLogFormat(t *testing.T) {
 		{"auto", terminal, false}, {"auto", file, true}, {"text", file, false}, {"logfmt", terminal, true},
 	} {
 		cfg := &Config{LogFormat: tt.format, LogLevel: "info"}
-		cfg.logger(tt.file).Info("hello")
+		logger, _ := cfg.logger(tt.file)
+		logger.Info("hello")
 		line := firstLine(t, tt.file, person)
 		if got := strings.Contains(line, "level=info msg=hello"); got != tt.logfmt {
 			t.Errorf("%s to %s: %q", tt.format, tt.file.Name(), line)
 		}
 	}
 	var out bytes.Buffer
-	if (&Config{LogFormat: "auto", LogLevel: "info"}).logger(&out).Info("hello"); !strings.Contains(out.String(), "msg=hello") {
+	logger, _ := (&Config{LogFormat: "auto", LogLevel: "info"}).logger(&out)
+	if logger.Info("hello"); !strings.Contains(out.String(), "msg=hello") {
 		t.Errorf("to a buffer: %q", &out)
 	}
 }

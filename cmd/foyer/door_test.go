@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,6 +22,7 @@ type process struct {
 	port, password string
 	cmd            *exec.Cmd
 	exited         chan error
+	knocked        atomic.Int64 // connections that came to be accepted
 }
 
 // sshConfig makes "ssh -F ssh_config door" come to the door. None of the machine's own files are read.

@@ -50,6 +50,7 @@ func (p *process) knock(ctx context.Context, from, user string, auth ...gossh.Au
 	if err != nil {
 		return nil, err
 	}
+	p.knocked.Add(1)
 	_ = conn.SetDeadline(time.Now().Add(visitorPatience))
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -77,10 +78,16 @@ func (p *process) authorize(t *testing.T, user string) gossh.AuthMethod {
 	return gossh.PublicKeys(key)
 }
 
-// lines returns the lines of the log that have all of the parts.
+// lines returns the lines of the log that have all of the parts, once every connection that has knocked has its last one.
 func (p *process) lines(t *testing.T, parts ...string) (found []string) {
 	t.Helper()
-	for line := range strings.Lines(p.log(t)) {
+	log := p.log(t)
+	deadline := time.Now().Add(10 * time.Second)
+	for strings.Count(log, "connection closed") < int(p.knocked.Load()) && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+		log = p.log(t)
+	}
+	for line := range strings.Lines(log) {
 		all := true
 		for _, part := range parts {
 			all = all && strings.Contains(line, part)

@@ -4,7 +4,6 @@ import (
 	"charm.land/log/v2"
 
 	"foyer/middleware"
-	"foyer/middleware/bounded"
 )
 
 // layers is THE LIST: what a visitor passes through, outermost first. Where a line stands is the security decision.
@@ -16,7 +15,7 @@ func layers(cfg *Config, logger *log.Logger, who *users, at *gate, greeting stri
 		middleware.Deadlines(at.deadlines(cfg)),
 		middleware.Budgets(at.counts),
 		middleware.Algorithms(cfg.Algorithms),
-		middleware.Logging(bounded.New(bounded.Config{Sink: logger, Rate: cfg.LogRate, Tally: at.counts})),
+		middleware.Logging(at.lines),
 		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
 		when(!cfg.Open, middleware.PublicKey(who.keys...)),
 		when(!cfg.Open, middleware.Password(who.passwords)),

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"foyer/middleware"
+	"foyer/middleware/bounded"
 	"foyer/middleware/connections"
 	"foyer/middleware/session"
 	"foyer/middleware/tally"
@@ -127,14 +128,16 @@ func (d *Deadlines) validate() error {
 // gate is what is known of who comes and goes.
 type gate struct {
 	counts *tally.Tally
+	lines  *bounded.Log
 	table  *connections.Table
 }
 
-func newGate(cfg *Config, logger *log.Logger) *gate {
+func newGate(cfg *Config, logger *log.Logger, page *bounded.Page) *gate {
 	bits4, bits6 := cfg.sources()
 	counts := tally.New(tally.Config{Logger: logger, Prefix4: bits4, Prefix6: bits6})
 	exempt, _ := cfg.exempt() // validated
-	return &gate{counts, connections.NewTable(connections.Config{
+	lines := bounded.New(bounded.Config{Sink: logger, Rate: cfg.LogRate, Tally: counts, Page: page})
+	return &gate{counts, lines, connections.NewTable(connections.Config{
 		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
 		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
 		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver,

@@ -47,7 +47,7 @@ func serveCommand(cfg *Config) *cobra.Command {
 func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logger := cfg.logger(stderr)
+	logger, page := cfg.logger(stderr)
 	slog.SetDefault(slog.New(bounded.Library(logger, nil))) // what the libraries say
 
 	// The address comes first: it is what fails most, and then nothing has been made yet.
@@ -56,10 +56,11 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	door, err := build(cfg, logger, stderr)
+	door, err := build(cfg, logger, page, stderr)
 	if err != nil {
 		return err
 	}
+	defer door.gate.lines.Flush()
 	if err := door.announce(stdout, listener.Addr()); err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ type door struct {
 }
 
 // build makes the server that cfg asks for. A first start makes its files here, the password last.
-func build(cfg *Config, logger *log.Logger, stderr io.Writer) (*door, error) {
+func build(cfg *Config, logger *log.Logger, page *bounded.Page, stderr io.Writer) (*door, error) {
 	message, err := cfg.message()
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func build(cfg *Config, logger *log.Logger, stderr io.Writer) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &door{keys: keys, users: users, gate: newGate(cfg, logger), limit: cfg.Drain}
+	d := &door{keys: keys, users: users, gate: newGate(cfg, logger, page), limit: cfg.Drain}
 	d.sessions = &session.Channels{WriteTimeout: cfg.Unread, Lifetime: cfg.Session, Tally: d.gate.counts}
 	d.layers = layers(cfg, logger, users, d.gate, greeting)
 	d.srv, err = wish.NewServer(
@@ -162,6 +163,7 @@ func (d *door) accept(ctx context.Context, listener net.Listener) error {
 // drain lets nobody in any more, and closes the connections that have no session. Sessions may finish; those that have
 // not when the limit is near are told so, and all that is left is closed.
 func (d *door) drain(logger *log.Logger) {
+	d.gate.lines.Flush() // in their order
 	logger.Info("closing", "limit", d.limit)
 	d.gate.table.Drain()
 	limit, cancel := context.WithTimeout(context.Background(), d.limit)
@@ -175,5 +177,6 @@ func (d *door) drain(logger *log.Logger) {
 	d.gate.table.Close()
 	d.gate.counts.Flush()
 	_ = d.srv.Close()
+	d.gate.lines.Flush()
 	logger.Info("closed")
 }

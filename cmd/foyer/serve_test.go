@@ -35,7 +35,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *
 	t.Helper()
 	cfg := &Config{SourceBits: "32:64", Limits: Limits{Sessions: 10, SessionsEver: 10}}
 	cfg.derive(1000)
-	door := &door{sessions: &session.Channels{}, users: &users{}, gate: newGate(cfg, log.Default()), limit: limit}
+	door := &door{sessions: &session.Channels{}, users: &users{}, gate: newGate(cfg, log.Default(), nil), limit: limit}
 	var err error
 	door.srv, err = wish.NewServer(
 		func(srv *ssh.Server) error { srv.AddHostKey(sshtest.HostKey(t)); return nil },

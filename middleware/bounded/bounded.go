@@ -11,7 +11,6 @@ package bounded
 import (
 	"cmp"
 	"net"
-	"sync"
 	"time"
 
 	"charm.land/log/v2"
@@ -57,6 +56,10 @@ type Config struct {
 	Rate int
 	// Tally counts the lines that are left out, and tells of them. Where it is nil the log has one of its own.
 	Tally *tally.Tally
+	// Page is what Sink writes to. With it, lines of connections wait for others, 20 ms at most: a process that is killed
+	// takes those of its last moment with it, errors aside. Without, each is written at once. Facts must not change
+	// after they were written.
+	Page *Page
 	// Now is for tests; [time.Now] where it is nil.
 	Now func() time.Time
 }
@@ -67,7 +70,7 @@ type Log struct {
 	tally                    *tally.Tally
 	now                      func() time.Time
 	each                     time.Duration // what a line costs of a budget
-	pens                     sync.Pool     // of loggers: one alone would format one line at a time
+	lines                    *lines
 	strangers, known, errors budget
 }
 
@@ -83,9 +86,7 @@ func New(cfg Config) *Log {
 		cfg.Now = time.Now
 	}
 	each := max(0, time.Second/time.Duration(cmp.Or(cfg.Rate, Rate)))
-	l := &Log{Sink: cfg.Sink, tally: cfg.Tally, now: cfg.Now, each: each}
-	l.pens.New = func() any { return cfg.Sink.With() }
-	return l
+	return &Log{Sink: cfg.Sink, tally: cfg.Tally, now: cfg.Now, each: each, lines: newLines(cfg.Sink, cfg.Page)}
 }
 
 // Of returns sink if it is a Log, and else one with the default bounds.
@@ -95,6 +96,9 @@ func Of(sink Sink) *Log {
 	}
 	return New(Config{Sink: sink})
 }
+
+// Flush writes the lines that wait.
+func (l *Log) Flush() { l.lines.write() }
 
 // Connection returns what writes the lines of a connection from peer, each with the facts.
 func (l *Log) Connection(peer net.Addr, facts ...any) *Connection {

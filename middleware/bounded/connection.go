@@ -90,9 +90,7 @@ func (c *Connection) Take(level log.Level, n int) bool {
 
 // Write writes a line that was taken.
 func (c *Connection) Write(level log.Level, event any, facts ...any) {
-	pen := c.log.pens.Get().(*log.Logger)
-	defer c.log.pens.Put(pen)
-	pen.Log(level, event, slices.Concat(c.facts, facts)...)
+	c.log.lines.add(line{c.log.now(), level, event, c.facts, facts})
 }
 
 // take returns the bound that n lines do not fit into, if there is one.
