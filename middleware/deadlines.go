@@ -47,13 +47,14 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 			aroundSessions(srv, watchSessions)
 			return Hooks{
 				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-					ctx.SetValue(presenceKey{}, &presence{cfg: cfg, ctx: ctx, conn: conn})
-					return conn
+					p := &presence{Conn: conn, cfg: cfg, ctx: ctx, until: time.Now().Add(cfg.Handshake)}
+					ctx.SetValue(presenceKey{}, p)
+					return p
 				},
 				Configure: watchLogins,
 				Closed: func(ctx ssh.Context, err error) {
 					if errors.Is(err, os.ErrDeadlineExceeded) {
-						cfg.Tally.Count(tally.HandshakeTime, presenceIn(ctx).conn.RemoteAddr())
+						cfg.Tally.Count(tally.HandshakeTime, presenceIn(ctx).RemoteAddr())
 					}
 					presenceIn(ctx).end()
 				},
@@ -62,13 +63,14 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 	}
 }
 
-// presence watches over a connection from its authentication on.
+// presence is a connection, and watches over it from its authentication on.
 type presence struct {
-	cfg  DeadlinesConfig
-	ctx  ssh.Context
-	conn net.Conn
+	net.Conn
+	cfg DeadlinesConfig
+	ctx ssh.Context
 
 	mu          sync.Mutex
+	until       time.Time // when somebody has to be authenticated; zero once somebody is
 	sessions    int
 	ended       bool
 	idle, alive *time.Timer
@@ -102,9 +104,21 @@ func watchSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 	}
 }
 
+// SetDeadline implements [net.Conn]. Before authentication none is later than the first one, whoever sets it.
+func (p *presence) SetDeadline(t time.Time) error {
+	p.mu.Lock()
+	until := p.until
+	p.mu.Unlock()
+	if !until.IsZero() && (t.IsZero() || t.After(until)) {
+		t = until
+	}
+	return p.Conn.SetDeadline(t)
+}
+
 func (p *presence) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.until = time.Time{}
 	p.idle = time.AfterFunc(p.cfg.Idle, p.expire)
 	p.alive = time.AfterFunc(p.cfg.Keepalive, p.ask)
 }
@@ -147,8 +161,8 @@ func (p *presence) expire() {
 }
 
 func (p *presence) hangUp(reason tally.Reason) {
-	p.cfg.Tally.Count(reason, p.conn.RemoteAddr())
-	_ = p.conn.Close()
+	p.cfg.Tally.Count(reason, p.RemoteAddr())
+	_ = p.Close()
 }
 
 // ask asks the client whether it is there, as sshd does (serverloop.c, client_alive_check), and asks again later if it

@@ -77,9 +77,10 @@ func (h Hooks) addAccept(srv *ssh.Server) {
 var errHungUp = errors.New("hung up before the handshake was over")
 
 // addClosed brings together what the library tells in two callbacks, with the context that it tells in neither. The
-// address leads back to it: a connection returns the same pointer for as long as it lives, and no other one does.
+// address leads back to it: a connection returns the same pointer for as long as it lives, and no other one does. The
+// first layer that let a connection in finds it so, and tells the others.
 func (h Hooks) addClosed(srv *ssh.Server) Hooks {
-	var connections sync.Map // by the net.Addr of the peer
+	var connections visits
 	accept, closed := h.Accept, h.Closed
 	beforeFailed, beforeClosed := srv.ConnectionFailedCallback, srv.ConnectionCloseCallback
 
@@ -88,13 +89,19 @@ func (h Hooks) addClosed(srv *ssh.Server) Hooks {
 			conn = accept(ctx, conn)
 		}
 		if conn != nil {
-			connections.Store(conn.RemoteAddr(), &visited{ctx: ctx})
+			v, known := ctx.Value(visitKey{}).(*visit)
+			if !known {
+				v = &visit{ctx: ctx, closed: make([]func(ssh.Context, error), 0, 6)}
+				ctx.SetValue(visitKey{}, v)
+				connections.add(conn.RemoteAddr(), v)
+			}
+			v.closed = append(v.closed, closed)
 		}
 		return conn
 	}
 	srv.ConnectionFailedCallback = func(conn net.Conn, err error) {
-		if c, ok := connections.Load(conn.RemoteAddr()); ok {
-			c.(*visited).err = err
+		if v := connections.of(conn.RemoteAddr()); v != nil {
+			v.err = err
 		}
 		if beforeFailed != nil {
 			beforeFailed(conn, err)
@@ -102,24 +109,68 @@ func (h Hooks) addClosed(srv *ssh.Server) Hooks {
 	}
 	srv.ConnectionCloseCallback = func(conn net.Conn) {
 		if beforeClosed != nil {
-			defer beforeClosed(conn) // even where this layer panics
+			defer beforeClosed(conn) // even where a layer panics
 		}
-		if c, ok := connections.LoadAndDelete(conn.RemoteAddr()); ok {
-			closed(c.(*visited).ctx, c.(*visited).end())
+		if v := connections.remove(conn.RemoteAddr()); v != nil {
+			v.over()
 		}
 	}
 	return h
 }
 
-// visited is a connection that Accept has let in.
-type visited struct {
-	ctx ssh.Context
-	err error // what the library said of it
+// visits are the connections that a layer was the first to let in, by the address of the peer.
+type visits struct {
+	mu sync.Mutex
+	at map[net.Addr]*visit
+}
+
+func (s *visits) add(peer net.Addr, v *visit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = map[net.Addr]*visit{}
+	}
+	s.at[peer] = v
+}
+
+func (s *visits) of(peer net.Addr) *visit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at[peer]
+}
+
+func (s *visits) remove(peer net.Addr) *visit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.at[peer]
+	delete(s.at, peer)
+	return v
+}
+
+// visit is a connection that was let in.
+type visit struct {
+	ctx    ssh.Context
+	err    error // what the library said of it
+	closed []func(ctx ssh.Context, err error)
+}
+
+type visitKey struct{}
+
+// over tells the layers that have let it in, those first that were last to.
+func (v *visit) over() {
+	n := len(v.closed)
+	if n == 0 {
+		return
+	}
+	closed := v.closed[n-1]
+	v.closed = v.closed[:n-1]
+	defer v.over() // even where a layer panics
+	closed(v.ctx, v.end())
 }
 
 // end says why nobody got in. The library says nothing where a layer refused the connection or a panic ended it, and
 // sets the context's connection where somebody did.
-func (v *visited) end() error {
+func (v *visit) end() error {
 	if v.err == nil && v.ctx.Value(ssh.ContextKeyConn) == nil {
 		return errHungUp
 	}

@@ -16,6 +16,7 @@ func layers(cfg *Config, logger *log.Logger, who *users, at *gate, greeting stri
 		middleware.Budgets(at.counts),
 		middleware.Algorithms(cfg.Algorithms),
 		middleware.Logging(at.lines),
+		middleware.Vestibule(),
 		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
 		when(!cfg.Open, middleware.PublicKey(who.keys...)),
 		when(!cfg.Open, middleware.Password(who.passwords)),

@@ -60,7 +60,7 @@ func (l *steady) Accept() (net.Conn, error) {
 	}
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		return &placed{conn.(*net.TCPConn), sync.OnceFunc(func() { <-l.places })}, nil
+		return &placed{TCPConn: conn.(*net.TCPConn), places: l.places}, nil
 	}
 	<-l.places
 	if errors.Is(err, net.ErrClosed) {
@@ -73,11 +73,12 @@ func (l *steady) Accept() (net.Conn, error) {
 // placed is a connection that has a place until it is closed.
 type placed struct {
 	*net.TCPConn
-	leave func()
+	places <-chan struct{}
+	left   sync.Once
 }
 
 func (c *placed) Close() error {
-	defer c.leave()
+	defer c.left.Do(func() { <-c.places })
 	return c.TCPConn.Close()
 }
 

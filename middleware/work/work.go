@@ -36,9 +36,6 @@ const (
 	unreadPart     = 64 << 10
 )
 
-// readAhead is the longest version line with its line end (RFC 4253 section 4.2), and the beginning of what follows.
-const readAhead = 512
-
 // errTooMuch is what is read from a connection, and what its key exchange fails with, where it is over a budget.
 var errTooMuch = errors.New("more than one connection may ask of the server")
 
@@ -60,7 +57,6 @@ type Conn struct {
 	keyExchanges, requests, opened meter
 	hungUp                         bool
 	leftovers                      leftovers
-	ahead                          []byte // what was read, and not yet asked for; the reader's
 }
 
 // Conn returns conn as one that counts.
@@ -106,32 +102,14 @@ func (c *Conn) settle(most int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all.unread.Add(-c.unread)
-	c.unread, c.most = 0, most
+	c.unread = 0
+	if c.most > 0 { // what is over stays so
+		c.most = most
+	}
 }
 
-// Read counts what the client sends. x/crypto reads the version line byte by byte; what came with it is read at once, or
-// that line would cost more calls of the kernel than all the rest of a login.
+// Read counts what the client sends.
 func (c *Conn) Read(p []byte) (int, error) {
-	if len(c.ahead) == 0 && len(p) > 1 {
-		return c.read(p)
-	}
-	if len(c.ahead) == 0 {
-		buffer := make([]byte, readAhead)
-		n, err := c.read(buffer)
-		if n == 0 {
-			return 0, err
-		}
-		c.ahead = buffer[:n] // an error comes again
-	}
-	n := copy(p, c.ahead)
-	c.ahead = c.ahead[n:]
-	if len(c.ahead) == 0 {
-		c.ahead = nil // and its memory free
-	}
-	return n, nil
-}
-
-func (c *Conn) read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.receive(int64(n)) {
 		c.hangUp(tally.Received)
