@@ -34,25 +34,18 @@ func Budgets(counts *tally.Tally) Layer {
 			return Hooks{
 				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
 					counted := all.Conn(conn)
-					ctx.SetValue(workKey{}, counted)
+					keep(ctx, counted)
 					return counted
 				},
 				Configure: countHandshake,
-				Closed:    func(ctx ssh.Context, _ error) { workOf(ctx).Over() },
+				Closed:    func(ctx ssh.Context, _ error) { kept[*work.Conn](ctx).Over() },
 			}.Add(srv)
 		},
 	}
 }
 
-type workKey struct{}
-
-func workOf(ctx ssh.Context) *work.Conn {
-	conn, _ := ctx.Value(workKey{}).(*work.Conn)
-	return conn
-}
-
 func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	conn := workOf(ctx)
+	conn := kept[*work.Conn](ctx)
 	if conn == nil {
 		return // at start
 	}
@@ -75,7 +68,7 @@ func countRequests(srv *ssh.Server) {
 	}
 	for name, next := range srv.RequestHandlers {
 		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
-			if !workOf(ctx).GlobalRequest() {
+			if !kept[*work.Conn](ctx).GlobalRequest() {
 				return false, nil
 			}
 			return next(ctx, srv, req)
@@ -92,7 +85,7 @@ func countChannels(srv *ssh.Server) {
 	}
 	for name, next := range srv.ChannelHandlers {
 		srv.ChannelHandlers[name] = func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
-			w := workOf(ctx)
+			w := kept[*work.Conn](ctx)
 			if name == "session" || w.ChannelOpen() {
 				next(srv, conn, w.Channel(opened), ctx)
 			}

@@ -48,15 +48,15 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 			return Hooks{
 				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
 					p := &presence{Conn: conn, cfg: cfg, ctx: ctx, until: time.Now().Add(cfg.Handshake)}
-					ctx.SetValue(presenceKey{}, p)
+					keep(ctx, p)
 					return p
 				},
 				Configure: watchLogins,
 				Closed: func(ctx ssh.Context, err error) {
 					if errors.Is(err, os.ErrDeadlineExceeded) {
-						cfg.Tally.Count(tally.HandshakeTime, presenceIn(ctx).RemoteAddr())
+						cfg.Tally.Count(tally.HandshakeTime, kept[*presence](ctx).RemoteAddr())
 					}
-					presenceIn(ctx).end()
+					kept[*presence](ctx).end()
 				},
 			}.Add(srv)
 		},
@@ -76,15 +76,8 @@ type presence struct {
 	idle, alive *time.Timer
 }
 
-type presenceKey struct{}
-
-func presenceIn(ctx ssh.Context) *presence {
-	p, _ := ctx.Value(presenceKey{}).(*presence)
-	return p
-}
-
 func watchLogins(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	p := presenceIn(ctx)
+	p := kept[*presence](ctx)
 	if p == nil {
 		return // at start
 	}
@@ -97,7 +90,7 @@ func watchLogins(ctx ssh.Context, cfg *gossh.ServerConfig) {
 
 func watchSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 	return func(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.NewChannel, ctx ssh.Context) {
-		p := presenceIn(ctx)
+		p := kept[*presence](ctx)
 		p.open()
 		defer p.leave()
 		next(srv, conn, channel, ctx)

@@ -59,8 +59,6 @@ type guest struct {
 	valid  bool
 }
 
-type guestKey struct{}
-
 func (l *failLog) attach(srv *ssh.Server) error {
 	if l.w == nil {
 		return errors.New("nothing to write to")
@@ -75,7 +73,7 @@ func (l *failLog) attach(srv *ssh.Server) error {
 
 func (l *failLog) configure(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	g := &guest{}
-	ctx.SetValue(guestKey{}, g)
+	keep(ctx, g)
 	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if g.number == 0 {
 			g.number = (l.connections.Add(1)-1)%pids + 1
@@ -100,7 +98,7 @@ func (l *failLog) configure(ctx ssh.Context, cfg *gossh.ServerConfig) {
 }
 
 func (l *failLog) closed(ctx ssh.Context, err error) {
-	g, _ := ctx.Value(guestKey{}).(*guest)
+	g := kept[*guest](ctx)
 	if err == nil || g == nil || g.user == "" {
 		return
 	}

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -89,10 +90,8 @@ func (h Hooks) addClosed(srv *ssh.Server) Hooks {
 			conn = accept(ctx, conn)
 		}
 		if conn != nil {
-			v, known := ctx.Value(visitKey{}).(*visit)
-			if !known {
-				v = &visit{ctx: ctx, closed: make([]func(ssh.Context, error), 0, 6)}
-				ctx.SetValue(visitKey{}, v)
+			v := visitOf(ctx)
+			if len(v.closed) == 0 {
 				connections.add(conn.RemoteAddr(), v)
 			}
 			v.closed = append(v.closed, closed)
@@ -152,9 +151,39 @@ type visit struct {
 	ctx    ssh.Context
 	err    error // what the library said of it
 	closed []func(ctx ssh.Context, err error)
+	kept   []any
 }
 
 type visitKey struct{}
+
+func visitOf(ctx ssh.Context) *visit {
+	v, ok := ctx.Value(visitKey{}).(*visit)
+	if !ok {
+		const layers = 8 // that most stacks have no more of
+		v = &visit{ctx: ctx, closed: make([]func(ssh.Context, error), 0, layers), kept: make([]any, 0, layers)}
+		ctx.SetValue(visitKey{}, v)
+	}
+	return v
+}
+
+// keep keeps what a layer has to know of the connection that ctx belongs to, in a type of the layer's own, before
+// anybody asks for it: in Accept or Configure. A context's own values are a map, which costs more than all of them.
+func keep(ctx ssh.Context, state any) {
+	v := visitOf(ctx)
+	v.kept = append(v.kept, state)
+}
+
+// kept returns what was kept of that type, or the zero value: at start, and where the layer is not in the stack.
+func kept[T any](ctx context.Context) (state T) {
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
+		for _, state := range v.kept {
+			if state, ok := state.(T); ok {
+				return state
+			}
+		}
+	}
+	return state
+}
 
 // over tells the layers that have let it in, those first that were last to.
 func (v *visit) over() {

@@ -32,19 +32,11 @@ func Limits(table *connections.Table) Layer {
 				Accept:    admit(srv, table),
 				Configure: noteStages,
 				Closed: func(ctx ssh.Context, _ error) {
-					connectionIn(ctx).Closed()
+					kept[*connections.Conn](ctx).Closed()
 				},
 			}.Add(srv)
 		},
 	}
-}
-
-type limitsKey struct{}
-
-// connectionIn returns what the table knows of the connection, or nil for one that belongs to none.
-func connectionIn(ctx ssh.Context) *connections.Conn {
-	c, _ := ctx.Value(limitsKey{}).(*connections.Conn)
-	return c
 }
 
 func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn) net.Conn {
@@ -53,7 +45,7 @@ func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn
 		c, reached := table.Admit(conn)
 		switch {
 		case c != nil:
-			ctx.SetValue(limitsKey{}, c)
+			keep(ctx, c)
 			return &listened{Conn: conn, to: c}
 		case reached == "":
 			goodbye.Closing(conn, srv.Version)
@@ -83,7 +75,7 @@ func (l *listened) Read(p []byte) (int, error) {
 
 // noteStages tells the table how far the connection has come.
 func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	c := connectionIn(ctx)
+	c := kept[*connections.Conn](ctx)
 	if c == nil {
 		return // at start
 	}
@@ -99,7 +91,7 @@ func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
 
 func limitSessions(next ssh.ChannelHandler, table *connections.Table) ssh.ChannelHandler {
 	return func(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.NewChannel, ctx ssh.Context) {
-		c := connectionIn(ctx)
+		c := kept[*connections.Conn](ctx)
 		defer c.Leave()
 		switch c.Open() {
 		case tally.Sessions:

@@ -53,13 +53,13 @@ func Logging(logger bounded.Sink) Layer {
 				id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
 				peer := conn.RemoteAddr()
 				told := connection{lines.Connection(peer, "conn", id, "addr", peer.String()), time.Now()}
-				ctx.SetValue(connectionKey{}, told)
+				keep(ctx, told)
 				told.Info("connection accepted")
 				return conn
 			},
 			Configure: logAttempts,
 			Closed: func(ctx ssh.Context, err error) {
-				conn := connectionOf(ctx)
+				conn := kept[connection](ctx)
 				facts := []any{"duration", since(conn.accepted)}
 				if err != nil {
 					facts = append(facts, "err", clean.String(reason(err), shownText))
@@ -74,24 +74,16 @@ func Logging(logger bounded.Sink) Layer {
 // Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr and are bounded
 // with it, or the default logger where no Logging layer stands around.
 func Logger(ctx context.Context) bounded.Logger {
-	if conn := connectionOf(ctx); conn.Connection != nil {
+	if conn := kept[connection](ctx); conn.Connection != nil {
 		return conn
 	}
 	return log.Default()
 }
 
-// connection is what Logging keeps of a connection, in its context.
+// connection is what Logging keeps of a connection. The zero value, where there is no Logging layer, writes nothing.
 type connection struct {
 	*bounded.Connection
 	accepted time.Time
-}
-
-type connectionKey struct{}
-
-// connectionOf returns what writes nothing where there is no Logging layer.
-func connectionOf(ctx context.Context) connection {
-	conn, _ := ctx.Value(connectionKey{}).(connection)
-	return conn
 }
 
 func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
@@ -110,7 +102,7 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			level, event = log.WarnLevel, "authentication failed"
 			facts = append(facts, "err", clean.String(err.Error(), shownText))
 		default:
-			connectionOf(ctx).Authenticated()
+			kept[connection](ctx).Authenticated()
 		}
 		if method == "none" && errors.Is(err, gossh.ErrNoAuth) {
 			level = log.DebugLevel
@@ -121,7 +113,7 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 
 func logSession(next ssh.Handler) ssh.Handler {
 	return func(sess ssh.Session) {
-		conn, opened := connectionOf(sess.Context()), time.Now()
+		conn, opened := kept[connection](sess.Context()), time.Now()
 		if !conn.Take(log.InfoLevel, 2) { // opened and closed
 			next(sess)
 			return

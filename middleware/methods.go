@@ -38,7 +38,7 @@ func Methods(ways ...string) Layer {
 			}
 			return Hooks{
 				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-					ctx.SetValue(attemptsKey{}, &attempts{conn: conn})
+					keep(ctx, &attempts{conn: conn})
 					return conn
 				},
 				Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
@@ -154,14 +154,12 @@ func together(steps []*gossh.Permissions) *gossh.Permissions {
 	return all
 }
 
-// attempts is what Methods counts on a connection, in its context.
+// attempts is what Methods counts on a connection.
 type attempts struct {
 	conn                  net.Conn
 	asked                 bool
 	failures, refusedKeys int
 }
-
-type attemptsKey struct{}
 
 // errDecided is what a layer fails with that checks what Methods, which stands around it, knows nothing of.
 var errDecided = errors.New("the methods layer stands before it and would let it in unasked: put methods last of them")
@@ -171,8 +169,8 @@ func decided(cfg *gossh.ServerConfig) bool { return cfg.MaxAuthTries < 0 }
 
 func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	cfg.MaxAuthTries = -1 // x/crypto's one budget for keys and guesses
-	a, ok := ctx.Value(attemptsKey{}).(*attempts)
-	if !ok {
+	a := kept[*attempts](ctx)
+	if a == nil {
 		return // at start
 	}
 	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {

@@ -49,12 +49,12 @@ func Penalties(cfg PenaltiesConfig) Layer {
 					if !admitted {
 						return nil
 					}
-					ctx.SetValue(penaltyKey{}, &penalty{visit: visit})
+					keep(ctx, &penalty{visit: visit})
 					return conn
 				},
 				Configure: noteAttempts,
 				Closed: func(ctx ssh.Context, err error) {
-					if p, ok := ctx.Value(penaltyKey{}).(*penalty); ok && p.begun {
+					if p := kept[*penalty](ctx); p != nil && p.begun {
 						p.visit.Close(err)
 					}
 				},
@@ -63,19 +63,17 @@ func Penalties(cfg PenaltiesConfig) Layer {
 	}
 }
 
-// penalty is what Penalties keeps of a connection, in its context.
+// penalty is what Penalties keeps of a connection.
 type penalty struct {
 	visit *sources.Visit
 	begun bool // the handshake: what another layer refuses at the door is not the visitor's fault
 }
 
-type penaltyKey struct{}
-
 // noteAttempts hears of each attempt, and of each key that was only asked about if it would not do. That makes an agent
 // with many keys one failure at the end, and none if a password follows.
 func noteAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	p, ok := ctx.Value(penaltyKey{}).(*penalty)
-	if !ok {
+	p := kept[*penalty](ctx)
+	if p == nil {
 		return // at start
 	}
 	p.begun = true

@@ -26,30 +26,30 @@ func Vestibule() Layer {
 			if srv.Version == "" {
 				return errors.New("the server has no version to greet with")
 			}
+			version := []byte("SSH-2.0-" + srv.Version + "\r\n")
 			return Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
 				if srv.HandshakeTimeout > 0 {
 					_ = conn.SetDeadline(time.Now().Add(srv.HandshakeTimeout))
 				}
-				return await(conn, []byte("SSH-2.0-"+srv.Version+"\r\n"))
+				ahead, err := exchange(conn, version)
+				return &greeted{conn, version, ahead, err}
 			}}.Add(srv)
 		},
 	}
 }
 
-// await sends the version line, and returns the connection when the client has answered, or is gone.
-func await(conn net.Conn, version []byte) *greeted {
-	g := &greeted{Conn: conn, version: version}
-	var first [1]byte // all that is there while the client is silent
-	if _, g.err = conn.Write(version); g.err == nil {
-		_, g.err = conn.Read(first[:])
+// exchange sends the version line, and returns what the client has sent when it has begun to speak, or is gone.
+func exchange(conn net.Conn, version []byte) (ahead []byte, err error) {
+	if _, err := conn.Write(version); err != nil {
+		return nil, err
 	}
-	if g.err == nil {
-		g.ahead = append(make([]byte, 0, readAhead), first[0])
-		var n int
-		n, g.err = conn.Read(g.ahead[1:cap(g.ahead)])
-		g.ahead = g.ahead[:1+n]
+	var first [1]byte // all that is there for a client while it is silent
+	if _, err := conn.Read(first[:]); err != nil {
+		return nil, err
 	}
-	return g
+	ahead = append(make([]byte, 0, readAhead), first[0])
+	n, err := conn.Read(ahead[1:readAhead])
+	return ahead[:1+n], err
 }
 
 // greeted is a connection on which the library has yet to write the version line, which the client has, and to read what
