@@ -93,14 +93,18 @@ func TestDeadlinesHandshake(t *testing.T) {
 			return func() error { return c.Keys(sshtest.Curve25519) }
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv, counts := watched(t, hasty, whoami, takesKeys())
-				w := newWire(t, srv)
-				w.busy(t, func() func() error { return begin(t, w) })
-				endsAfter(t, w, hasty.Handshake, counts, tally.HandshakeTime)
+		for where, layers := range map[string][]middleware.Layer{
+			"without a vestibule": {takesKeys()}, "with a vestibule": {middleware.Vestibule(), takesKeys()},
+		} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					srv, counts := watched(t, hasty, whoami, layers...)
+					w := newWire(t, srv)
+					w.busy(t, func() func() error { return begin(t, w) })
+					endsAfter(t, w, hasty.Handshake, counts, tally.HandshakeTime)
+				})
 			})
-		})
+		}
 	}
 }
 

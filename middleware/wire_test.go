@@ -21,7 +21,7 @@ import (
 // door returns a server behind layers to which no port leads, only wires.
 func door(t testing.TB, handler ssh.Handler, layers ...middleware.Layer) *ssh.Server {
 	t.Helper()
-	srv := &ssh.Server{}
+	srv := &ssh.Server{Version: "foyer"}
 	srv.AddHostKey(sshtest.HostKey(t))
 	if err := middleware.Stack(handler, layers...)(srv); err != nil {
 		t.Fatal(err)
