@@ -42,9 +42,11 @@ func (h Hooks) Add(srv *ssh.Server) error {
 func (h Hooks) addConfigure(srv *ssh.Server) {
 	before := srv.ServerConfigCallback
 	srv.ServerConfigCallback = func(ctx ssh.Context) *gossh.ServerConfig {
-		cfg := &gossh.ServerConfig{}
+		var cfg *gossh.ServerConfig
 		if before != nil {
 			cfg = before(ctx)
+		} else {
+			cfg = &gossh.ServerConfig{}
 		}
 		h.Configure(ctx, cfg)
 		return cfg

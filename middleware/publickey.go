@@ -59,11 +59,12 @@ func PublicKey(sources ...KeySource) Layer {
 			srv.PtyCallback = func(ctx ssh.Context, pty ssh.Pty) bool {
 				return (before == nil || before(ctx, pty)) && permitsPTY(ctx.Permissions())
 			}
+			algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // SHA-1 and DSA are not among them
 			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
 				door := keyDoor{ctx, sources}
 				cfg.PublicKeyCallback = door.shown
 				cfg.VerifiedPublicKeyCallback = door.proven
-				cfg.PublicKeyAuthAlgorithms = gossh.SupportedAlgorithms().PublicKeyAuths // SHA-1 and DSA are not among them
+				cfg.PublicKeyAuthAlgorithms = algorithms
 			}}.Add(srv)
 		},
 	}
