@@ -161,7 +161,7 @@ type visitKey struct{}
 func visitOf(ctx ssh.Context) *visit {
 	v, ok := ctx.Value(visitKey{}).(*visit)
 	if !ok {
-		const layers = 8 // that most stacks have no more of
+		const layers = 6 // that the door's own stack has no more of
 		v = &visit{ctx: ctx, closed: make([]func(ssh.Context, error), 0, layers), kept: make([]any, 0, layers)}
 		ctx.SetValue(visitKey{}, v)
 	}
