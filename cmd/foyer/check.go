@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer/cmd/remedy"
 	"foyer/hostkeys"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
@@ -117,7 +118,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	}
 	for _, problem := range r.problems {
 		fmt.Fprintln(w, "problem:", problem)
-		if hint := hintOf(problem); hint != "" {
+		if hint := remedy.Hint(problem); hint != "" {
 			fmt.Fprintln(w, "   hint:", hint)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/pflag"
 
+	"foyer/cmd/remedy"
 	"foyer/middleware"
 	"foyer/middleware/bounded"
 	"foyer/middleware/passwords"
@@ -107,7 +108,7 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 			return
 		}
 		if err := fs.Set(f.Name, value); err != nil {
-			problem = usageError{fmt.Errorf("environment variable %s: %w", name, errors.Unwrap(err))}
+			problem = remedy.Usage(fmt.Errorf("environment variable %s: %w", name, errors.Unwrap(err)))
 		}
 	})
 	return problem
@@ -122,19 +123,19 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err != nil {
-		return usageError{hinted{fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"}}
+		return remedy.Usage(remedy.With(fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"))
 	}
 	if _, err := c.exempt(); err != nil {
-		return usageError{hinted{fmt.Errorf("penalty-exempt: %w", err), "say networks like 192.0.2.0/24,2001:db8::/32"}}
+		return remedy.Usage(remedy.With(fmt.Errorf("penalty-exempt: %w", err), "say networks like 192.0.2.0/24,2001:db8::/32"))
 	}
 	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return usageError{hinted{fmt.Errorf("penalty-sources: %q", c.SourceBits), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"}}
+		return remedy.Usage(remedy.With(fmt.Errorf("penalty-sources: %q", c.SourceBits), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"))
 	}
 	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
 		return err
 	}
 	if c.UserCA == "" && c.Revoked != "" {
-		return usageError{hinted{errors.New("a revocation list without authorities"), "add --user-ca FILE"}}
+		return remedy.Usage(remedy.With(errors.New("a revocation list without authorities"), "add --user-ca FILE"))
 	}
 	return nil
 }

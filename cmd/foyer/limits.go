@@ -10,6 +10,7 @@ import (
 	"charm.land/log/v2"
 	"github.com/spf13/pflag"
 
+	"foyer/cmd/remedy"
 	"foyer/middleware"
 	"foyer/middleware/bounded"
 	"foyer/middleware/connections"
@@ -64,14 +65,14 @@ func (l *Limits) validate() error {
 		{"max-sessions-ever", l.SessionsEver, 1},
 	} {
 		if number.value < number.least {
-			return usageError{fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least)}
+			return remedy.Usage(fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least))
 		}
 	}
 	available := descriptors()
 	l.derive(available)
 	if l.Connections > available {
-		return usageError{hinted{fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, available),
-			"raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit"}}
+		return remedy.Usage(remedy.With(fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, available),
+			"raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit"))
 	}
 	return nil
 }
@@ -116,11 +117,11 @@ func (d *Deadlines) validate() error {
 		{"drain-timeout", d.Drain},
 	} {
 		if deadline.value <= 0 {
-			return usageError{fmt.Errorf("%s: %s is not more than 0", deadline.flag, deadline.value)}
+			return remedy.Usage(fmt.Errorf("%s: %s is not more than 0", deadline.flag, deadline.value))
 		}
 	}
 	if d.Keepalive < time.Second {
-		return usageError{errors.New("keepalive: less than a second")}
+		return remedy.Usage(errors.New("keepalive: less than a second"))
 	}
 	return nil
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"foyer/cmd/remedy"
 
 	"github.com/spf13/pflag"
 )
@@ -50,8 +51,7 @@ func TestLimitsAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(args, "--"), "=")
-		var usage usageError
-		if err := cfg.Validate(); !errors.As(err, &usage) || !strings.Contains(err.Error(), name) {
+		if err := cfg.Validate(); !remedy.IsUsage(err) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 
+	"foyer/cmd/remedy"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
 )
@@ -85,7 +86,7 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	if !term.IsTerminal(os.Stdin.Fd()) {
-		return "", usageError{hinted{errors.New("stdin is no terminal to ask for a password on"), "add --password-stdin to read it from there"}}
+		return "", remedy.Usage(remedy.With(errors.New("stdin is no terminal to ask for a password on"), "add --password-stdin to read it from there"))
 	}
 	first, err := ask(cmd, fmt.Sprintf("Password for %s: ", user))
 	if err != nil {

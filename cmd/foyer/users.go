@@ -10,6 +10,7 @@ import (
 
 	"charm.land/log/v2"
 
+	"foyer/cmd/remedy"
 	"foyer/middleware"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
@@ -66,7 +67,7 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 }
 
 func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
-	warn := func(err error) { logger.Warn("not used", "err", err, "hint", hintOf(err)) }
+	warn := func(err error) { logger.Warn("not used", "err", err, "hint", remedy.Hint(err)) }
 	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: warn})
 	u.keys = []middleware.KeySource{u.dir}
 	if cfg.UserCA == "" {
@@ -86,7 +87,7 @@ func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
 			logger.Warn("logins refused", "err", err)
 			return
 		}
-		logger.Error("password file not used, the last good one is", "err", err, "hint", hintOf(err))
+		logger.Error("password file not used, the last good one is", "err", err, "hint", remedy.Hint(err))
 	}}
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +112,7 @@ func makeFirst(path string) (string, error) {
 
 func (u *users) warn(cfg *Config, logger *log.Logger) {
 	for _, err := range u.passwords.Warnings() {
-		logger.Warn("password file", "err", err, "hint", hintOf(err))
+		logger.Warn("password file", "err", err, "hint", remedy.Hint(err))
 	}
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"foyer/cmd/remedy"
+
 	"github.com/charmbracelet/x/term"
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -63,7 +65,7 @@ func (s *settings) password(user string) (string, error) {
 func readKey(path string) (gossh.Signer, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("read the key: %w", err)}
+		return nil, remedy.Usage(fmt.Errorf("read the key: %w", err))
 	}
 	signer, err := gossh.ParsePrivateKey(text)
 	var locked *gossh.PassphraseMissingError
@@ -80,7 +82,7 @@ func readKey(path string) (gossh.Signer, error) {
 func readPassword(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", usageError{fmt.Errorf("read the password: %w", err)}
+		return "", remedy.Usage(fmt.Errorf("read the password: %w", err))
 	}
 	defer func() { _ = f.Close() }()
 	line, err := bufio.NewReader(io.LimitReader(f, 1<<16)).ReadString('\n')
@@ -88,7 +90,7 @@ func readPassword(path string) (string, error) {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", usageError{fmt.Errorf("the first line of %s is empty: there is no password in it", path)}
+		return "", remedy.Usage(fmt.Errorf("the first line of %s is empty: there is no password in it", path))
 	}
 	return line, nil
 }

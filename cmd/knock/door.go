@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"foyer/cmd/remedy"
+
 	"github.com/spf13/pflag"
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -117,7 +119,7 @@ func (s *settings) expectation(d *door) error {
 	}
 	text, err := os.ReadFile(s.expect)
 	if err != nil {
-		return usageError{fmt.Errorf("read what to expect: %w", err)}
+		return remedy.Usage(fmt.Errorf("read what to expect: %w", err))
 	}
 	d.expected = &text
 	return nil
@@ -137,7 +139,7 @@ func (s *settings) measure(d *door) error {
 		return nil
 	}
 	if _, err := d.meter.cpu(); err != nil {
-		return usageError{err}
+		return remedy.Usage(err)
 	}
 	_, err := d.meter.memory()
 	return err

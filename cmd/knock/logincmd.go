@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"foyer/cmd/remedy"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -129,7 +131,7 @@ func create(path string) (*os.File, error) {
 	}
 	f, err := os.Create(path)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, remedy.Usage(err)
 	}
 	return f, nil
 }

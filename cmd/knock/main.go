@@ -6,12 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime/debug"
 
-	"charm.land/fang/v2"
-	"github.com/charmbracelet/x/ansi"
+	"foyer/cmd/remedy"
+
 	"github.com/spf13/cobra"
 )
 
@@ -20,21 +19,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
-	os.Exit(run(context.Background(), newRoot()))
-}
-
-// run executes a command line and returns the exit status: 0 where every login succeeded, 1 where one did not or
-// something else went wrong, 2 for what was typed wrong.
-func run(ctx context.Context, root *cobra.Command) int {
-	err := fang.Execute(ctx, root, fang.WithErrorHandler(explain))
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		return 2
-	}
-	return 1
+	os.Exit(remedy.Run(context.Background(), newRoot()))
 }
 
 const about = "knock opens real SSH logins, one after the other and many at a time, and measures them: TCP, key exchange,\n" +
@@ -55,62 +40,17 @@ func newRoot() *cobra.Command {
 		"knock guest@localhost:2022 --rate 200 --plot logins.svg\n" +
 		"knock hold 1000 guest@localhost:2022 --pid $(pgrep -x foyer)\n" +
 		"knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456"
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(loginCommand(), holdCommand(), preauthCommand(), compareCommand())
 	return root
 }
 
-// usageError is a mistake in how knock was called.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-// Hint points to the help, unless the error knows better.
-func (e usageError) Hint() string {
-	if hint := hintOf(e.error); hint != "" {
-		return hint
-	}
-	return "run: knock --help"
-}
-
-// hinted is an error that comes with something to do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-func (e hinted) Unwrap() error { return e.error }
-func (e hinted) Hint() string  { return e.hint }
-
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
-}
-
 // misuse is a usage error with something to type instead.
 func misuse(hint, format string, args ...any) error {
-	return usageError{hinted{fmt.Errorf(format, args...), hint}}
+	return remedy.Usage(remedy.With(fmt.Errorf(format, args...), hint))
 }
 
 // errUnsuccessful is the end of a measurement that is told in full by its report.
 var errUnsuccessful = errors.New("not every login succeeded")
-
-var (
-	errorLabel = ansi.NewStyle().Bold().ForegroundColor(ansi.Red).Styled("error:")
-	hintLabel  = ansi.NewStyle().Bold().ForegroundColor(ansi.Cyan).Styled("hint:")
-)
-
-// explain is how every error is printed: the problem, then what to do about it. fang takes the colours out where w
-// is not a terminal.
-func explain(w io.Writer, _ fang.Styles, err error) {
-	_, _ = fmt.Fprintln(w, errorLabel, err)
-	if hint := hintOf(err); hint != "" {
-		_, _ = fmt.Fprintln(w, hintLabel, hint)
-	}
-}
 
 // arguments checks that a command was given between least and most arguments; most of -1 sets no limit.
 func arguments(least, most int) cobra.PositionalArgs {

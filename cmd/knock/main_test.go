@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer/cmd/remedy"
+
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 	gossh "golang.org/x/crypto/ssh"
@@ -56,7 +58,7 @@ func knockUntil(ctx context.Context, args ...string) knocked {
 	root.SetArgs(args)
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)
-	status := run(ctx, root)
+	status := remedy.Run(ctx, root)
 	return knocked{stdout.String(), stderr.String(), status}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"foyer/cmd/remedy"
 )
 
 // meter reads what a server has used so far.
@@ -24,7 +26,7 @@ type cgroup struct{ dir string }
 func (c cgroup) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cpu.stat"))
 	if err != nil {
-		return 0, hinted{fmt.Errorf("read the cgroup's CPU time: %w", err), "name a directory below /sys/fs/cgroup"}
+		return 0, remedy.With(fmt.Errorf("read the cgroup's CPU time: %w", err), "name a directory below /sys/fs/cgroup")
 	}
 	for line := range strings.Lines(string(text)) {
 		if digits, found := strings.CutPrefix(line, "usage_usec "); found {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// delay is how long a line may wait for others. Nobody reads a log in less, and a thousand visitors a second, whose
-	// lines are the fifth of what they cost where each is written by itself, wait for none of it.
+	// delay is how long a line may wait for others. Nobody reads a log in less, and of a thousand logins a second a
+	// hundred lines are written together, which makes each login a twentieth cheaper.
 	delay = 20 * time.Millisecond
 	// maxWaiting is how many lines may. Where the log takes them more slowly than they come, visitors wait for it.
 	maxWaiting = 256
@@ -46,7 +46,7 @@ func newLines(sink Sink, page *Page) *lines {
 	return l
 }
 
-// add has a line written: soon, or at once where it is an error, that may be the last thing to be heard of.
+// add has a line written: soon, or at once if it is an error, which may be the last thing to be heard of the process.
 func (l *lines) add(line line) {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, line)

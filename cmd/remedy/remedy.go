@@ -1,0 +1,77 @@
+// Package remedy is how the house's commands end: every error is told with what to do about it, and the exit status says
+// whose it was.
+package remedy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"charm.land/fang/v2"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/spf13/cobra"
+)
+
+// Run executes a command line and returns the exit status: 0, 1 for what went wrong, 2 for what was typed wrong.
+func Run(ctx context.Context, root *cobra.Command) int {
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return Usage(err) })
+	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
+		explain(w, root.Name(), err)
+	}))
+	switch {
+	case err == nil:
+		return 0
+	case IsUsage(err):
+		return 2
+	}
+	return 1
+}
+
+// With returns err as one that comes with something to do about it.
+func With(err error, hint string) error { return hinted{err, hint} }
+
+// Usage returns err as a mistake in how the command was called. Its hint points to the help, unless err knows better.
+func Usage(err error) error { return usage{err} }
+
+// IsUsage reports whether err is a mistake in how the command was called.
+func IsUsage(err error) bool {
+	_, is := errors.AsType[usage](err)
+	return is
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+func (e hinted) Hint() string  { return e.hint }
+
+type usage struct{ error }
+
+func (e usage) Unwrap() error { return e.error }
+
+var (
+	errorLabel = ansi.NewStyle().Bold().ForegroundColor(ansi.Red).Styled("error:")
+	hintLabel  = ansi.NewStyle().Bold().ForegroundColor(ansi.Cyan).Styled("hint:")
+)
+
+// explain prints an error: the problem, then what to do about it. fang takes the colours out where w is not a terminal.
+func explain(w io.Writer, command string, err error) {
+	_, _ = fmt.Fprintln(w, errorLabel, err)
+	if hint := Hint(err); hint != "" {
+		_, _ = fmt.Fprintln(w, hintLabel, hint)
+	} else if IsUsage(err) {
+		_, _ = fmt.Fprintln(w, hintLabel, "run:", command, "--help")
+	}
+}
+
+// Hint returns what err says is to be done about it, be it an error of With or any other that has a Hint, or nothing.
+func Hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}

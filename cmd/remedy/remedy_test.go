@@ -1,0 +1,44 @@
+package remedy_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"foyer/cmd/remedy"
+)
+
+func TestRun(t *testing.T) {
+	odd := errors.New("it is odd")
+	for name, tt := range map[string]struct {
+		err    error
+		args   []string
+		status int
+		told   string
+	}{
+		"nothing":        {nil, nil, 0, ""},
+		"an error":       {odd, nil, 1, "error: it is odd\n"},
+		"a hint":         {remedy.With(odd, "make it even"), nil, 1, "error: it is odd\nhint: make it even\n"},
+		"a hint deep in": {fmt.Errorf("number 7: %w", remedy.With(odd, "make it even")), nil, 1, "error: number 7: it is odd\nhint: make it even\n"},
+		"usage":          {remedy.Usage(odd), nil, 2, "error: it is odd\nhint: run: door --help\n"},
+		"usage, a hint":  {remedy.Usage(remedy.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
+		"an odd flag":    {nil, []string{"--odd"}, 2, "error: unknown flag: --odd\nhint: run: door --help\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told bytes.Buffer
+			root := &cobra.Command{Use: "door", RunE: func(*cobra.Command, []string) error { return tt.err }}
+			root.SetArgs(append([]string{}, tt.args...))
+			root.SetOut(&told)
+			root.SetErr(&told)
+			if status := remedy.Run(t.Context(), root); status != tt.status || told.String() != tt.told {
+				t.Errorf("status %d, told %q; want %d, %q", status, &told, tt.status, tt.told)
+			}
+		})
+	}
+	if err := remedy.Usage(remedy.With(odd, "")); !errors.Is(err, odd) || !remedy.IsUsage(err) || remedy.IsUsage(odd) {
+		t.Error("what an error is, is lost")
+	}
+}
