@@ -72,7 +72,8 @@ func Logging(logger bounded.Sink) Layer {
 }
 
 // Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr and are bounded
-// with it, or the default logger where no Logging layer stands around.
+// with it, or the default logger where no Logging layer stands around. Lines may be written a moment later: what they are
+// given must not change any more.
 func Logger(ctx context.Context) bounded.Logger {
 	if conn := kept[connection](ctx); conn.Connection != nil {
 		return conn
