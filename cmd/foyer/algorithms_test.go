@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"foyer/hostkeys"
+	"foyer/middleware/sshtest"
 )
 
 // The server's name, and no version number that says which holes to try (RFC 4253 section 4.2).
@@ -100,7 +101,7 @@ var finding = regexp.MustCompile(`^\(\w+\) (\S+).* -- \[(?:fail|warn)\] (.*)$`)
 func audit(t *testing.T, door *process) (seen audited, findings []string) {
 	t.Helper()
 	_, err := exec.LookPath("ssh-audit")
-	need(t, "ssh-audit", "apt-get install ssh-audit", err == nil)
+	sshtest.Need(t, "ssh-audit", "apt-get install ssh-audit", err == nil)
 	run := func(flags ...string) []byte {
 		// The exit status says again what the text does, and is 1 where the audit could not connect.
 		cmd := exec.CommandContext(t.Context(), "ssh-audit", append(flags, "-p", door.port, host)...)

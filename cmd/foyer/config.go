@@ -123,19 +123,19 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err != nil {
-		return remedy.Usage(remedy.With(fmt.Errorf("listen address %q: %w", c.Listen, bare(err)), "say host:port or :port, as in --listen :2022"))
+		return remedy.Misuse("say host:port or :port, as in --listen :2022", "listen address %q: %w", c.Listen, bare(err))
 	}
 	if _, err := c.exempt(); err != nil {
-		return remedy.Usage(remedy.With(fmt.Errorf("penalty-exempt: %w", err), "say networks like 192.0.2.0/24,2001:db8::/32"))
+		return remedy.Misuse("say networks like 192.0.2.0/24,2001:db8::/32", "penalty-exempt: %w", err)
 	}
 	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return remedy.Usage(remedy.With(fmt.Errorf("penalty-sources: %q", c.SourceBits), "say bits of IPv4:IPv6, as in --penalty-sources 32:64"))
+		return remedy.Misuse("say bits of IPv4:IPv6, as in --penalty-sources 32:64", "penalty-sources: %q", c.SourceBits)
 	}
 	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
 		return err
 	}
 	if c.UserCA == "" && c.Revoked != "" {
-		return remedy.Usage(remedy.With(errors.New("a revocation list without authorities"), "add --user-ca FILE"))
+		return remedy.Misuse("add --user-ca FILE", "a revocation list without authorities")
 	}
 	return nil
 }

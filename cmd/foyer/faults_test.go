@@ -221,7 +221,7 @@ func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "TEST_UNSHARED=1")
 	can := os.Getenv("TEST_UNSHARED") == "" && exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").Run() == nil
-	need(t, "a disk of one's own", "run as root, or allow user namespaces", can)
+	sshtest.Need(t, "a disk of one's own", "run as root, or allow user namespaces", can)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}

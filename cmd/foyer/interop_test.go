@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"foyer/hostkeys"
+	"foyer/middleware/sshtest"
 )
 
 // answer is what a command is answered with, on stderr.
@@ -214,7 +215,7 @@ func clientFile(name string) string {
 func look(t *testing.T, client, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(client)
-	need(t, client, "apt-get install "+pkg, err == nil)
+	sshtest.Need(t, client, "apt-get install "+pkg, err == nil)
 	return path
 }
 
@@ -302,7 +303,7 @@ func putty(t *testing.T) visit {
 func python(module, pkg, name string) func(*testing.T) visit {
 	return func(t *testing.T) visit {
 		python := interpreterWith(module)
-		need(t, "a python3 with "+module, "apt-get install "+pkg, python != "")
+		sshtest.Need(t, "a python3 with "+module, "apt-get install "+pkg, python != "")
 		// On import, cryptography warns of ciphers that a module merely knows.
 		return script(python, "-W", "ignore", clientFile(name))
 	}
@@ -324,7 +325,7 @@ func ssh2(t *testing.T) visit {
 	const remedy = "apt-get install nodejs npm; npm install --ignore-scripts --no-audit --no-fund --prefix DIR ssh2@1.17.0;" +
 		" export NODE_PATH=DIR/node_modules"
 	err := exec.Command("node", "--eval", "require('ssh2')").Run()
-	need(t, "node with ssh2", remedy, err == nil)
+	sshtest.Need(t, "node with ssh2", remedy, err == nil)
 	return script("node", clientFile("ssh2.js"))
 }
 

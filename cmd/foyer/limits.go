@@ -71,8 +71,8 @@ func (l *Limits) validate() error {
 	available := descriptors()
 	l.derive(available)
 	if l.Connections > available {
-		return remedy.Usage(remedy.With(fmt.Errorf("max-connections: %d, and there are %d descriptors", l.Connections, available),
-			"raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit"))
+		return remedy.Misuse("raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit",
+			"max-connections: %d, and there are %d descriptors", l.Connections, available)
 	}
 	return nil
 }

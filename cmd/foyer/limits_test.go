@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"foyer/cmd/remedy"
-
 	"github.com/spf13/pflag"
+
+	"foyer/cmd/remedy"
 )
 
 func TestDerivedLimits(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"foyer/cmd/remedy"
-
 	"github.com/spf13/cobra"
+
+	"foyer/cmd/remedy"
 )
 
 func main() {
@@ -40,8 +40,7 @@ func arguments(cmd *cobra.Command, args []string) error {
 	case len(want) == 0:
 		return remedy.Usage(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()))
 	default:
-		return remedy.Usage(remedy.With(
-			fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)),
-			"run: "+cmd.CommandPath()+" --help"))
+		return remedy.Misuse("run: "+cmd.CommandPath()+" --help",
+			"%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer/middleware/sshtest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func TestStories(t *testing.T) {
 	_, err := exec.LookPath("ssh")
-	need(t, "ssh", "apt-get install openssh-client", err == nil)
+	sshtest.Need(t, "ssh", "apt-get install openssh-client", err == nil)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/hostkeys"
+	"foyer/middleware/sshtest"
 )
 
 const (
@@ -134,7 +135,7 @@ func TestMultiplexing(t *testing.T) {
 func (p *process) ssh(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("ssh")
-	need(t, "ssh", "apt-get install openssh-client", err == nil)
+	sshtest.Need(t, "ssh", "apt-get install openssh-client", err == nil)
 	keys, err := hostkeys.Load(p.hostKeys())
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	if !term.IsTerminal(os.Stdin.Fd()) {
-		return "", remedy.Usage(remedy.With(errors.New("stdin is no terminal to ask for a password on"), "add --password-stdin to read it from there"))
+		return "", remedy.Misuse("add --password-stdin to read it from there", "stdin is no terminal to ask for a password on")
 	}
 	first, err := ask(cmd, fmt.Sprintf("Password for %s: ", user))
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strings"
 
-	"foyer/cmd/remedy"
-
 	"github.com/charmbracelet/x/term"
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"foyer/cmd/remedy"
 )
 
 // passwordVariable is where a password may come from besides a file and a prompt. It never comes from the command
@@ -71,9 +71,9 @@ func readKey(path string) (gossh.Signer, error) {
 	var locked *gossh.PassphraseMissingError
 	switch {
 	case errors.As(err, &locked):
-		return nil, misuse("make one without: ssh-keygen -t ed25519 -N '' -f knock_key", "key %s has a passphrase", path)
+		return nil, remedy.Misuse("make one without: ssh-keygen -t ed25519 -N '' -f knock_key", "key %s has a passphrase", path)
 	case err != nil:
-		return nil, misuse("name the private key, not the .pub file", "read the key %s: %w", path, err)
+		return nil, remedy.Misuse("name the private key, not the .pub file", "read the key %s: %w", path, err)
 	}
 	return signer, nil
 }
@@ -98,7 +98,7 @@ func readPassword(path string) (string, error) {
 // promptForPassword asks a person, without an echo.
 func promptForPassword(user string) (string, error) {
 	if !term.IsTerminal(os.Stdin.Fd()) {
-		return "", misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
+		return "", remedy.Misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
 			"no key and no password, and stdin is no terminal to ask on")
 	}
 	_, _ = fmt.Fprintf(os.Stderr, "Password for %s: ", user)
@@ -127,11 +127,11 @@ func (s *settings) identify(d *door, loopback bool) error {
 	}
 	check, err := knownhosts.New(path)
 	if err != nil {
-		return misuse("name one with --known-hosts FILE; ssh-keyscan makes such lines", "read the known hosts: %w", err)
+		return remedy.Misuse("name one with --known-hosts FILE; ssh-keyscan makes such lines", "read the known hosts: %w", err)
 	}
 	algorithms := knownAlgorithms(check, d)
 	if len(algorithms) == 0 {
-		return misuse("add it after you have compared it: ssh-keyscan -p "+fmt.Sprint(d.target.port)+" "+d.target.host,
+		return remedy.Misuse("add it after you have compared it: ssh-keyscan -p "+fmt.Sprint(d.target.port)+" "+d.target.host,
 			"the host key of %s is not in %s", d.target.address(), path)
 	}
 	d.config.HostKeyCallback = check

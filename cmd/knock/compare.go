@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
+
+	"foyer/cmd/knock/rank"
 )
 
 // contest is a comparison of doors: each is measured in a short window, in turn, and again in every round. What
@@ -87,26 +88,9 @@ func (c *contest) measure(ctx context.Context, i int, r *record) (w window, err 
 }
 
 // quartiles are what the rounds are told by.
-type quartiles struct {
-	Q1     float64 `json:"q1"`
-	Median float64 `json:"median"`
-	Q3     float64 `json:"q3"`
-}
+type quartiles rank.Quartiles
 
-// quartilesOf interpolates between ranks, as R and NumPy do unless they are told otherwise. Of nothing it is nil.
-func quartilesOf(values []float64) *quartiles {
-	if len(values) == 0 {
-		return nil
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	at := func(q float64) float64 {
-		rank := q * float64(len(sorted)-1)
-		below := int(rank)
-		above := min(below+1, len(sorted)-1)
-		return sorted[below] + (rank-float64(below))*(sorted[above]-sorted[below])
-	}
-	return &quartiles{at(0.25), at(0.5), at(0.75)}
-}
+func quartilesOf(values []float64) *quartiles { return (*quartiles)(rank.QuartilesOf(values)) }
 
 // figure is one of a window's figures, and whether it was measured.
 type figure func(window) (float64, bool)

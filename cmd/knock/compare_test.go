@@ -12,25 +12,6 @@ import (
 	"time"
 )
 
-func TestQuartiles(t *testing.T) {
-	for _, tt := range []struct {
-		in   []float64
-		want quartiles
-	}{
-		{[]float64{7}, quartiles{7, 7, 7}},
-		{[]float64{2, 1}, quartiles{1.25, 1.5, 1.75}},
-		{[]float64{5, 1, 4, 2, 3}, quartiles{2, 3, 4}},
-		{[]float64{4, 3, 2, 1}, quartiles{1.75, 2.5, 3.25}},
-	} {
-		if got := quartilesOf(tt.in); *got != tt.want {
-			t.Errorf("quartilesOf(%v) = %+v", tt.in, *got)
-		}
-	}
-	if got := quartilesOf(nil); got != nil {
-		t.Errorf("of nothing: %+v", got)
-	}
-}
-
 // TestRatios: a figure is compared with the first door's of the same round, and not with its median.
 func TestRatios(t *testing.T) {
 	at := func(cpu, throughput float64) window { return window{PerLogin: &cpu, PerSecond: throughput} }

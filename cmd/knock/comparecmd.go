@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"foyer/cmd/remedy"
+
 	"github.com/spf13/cobra"
 )
 
@@ -52,7 +54,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	if f.visitors < 1 || f.rounds < 1 || f.window <= 0 {
-		return misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
+		return remedy.Misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
 	}
 	c := &contest{visitors: f.visitors, window: f.window, rounds: f.rounds}
 	var err error
@@ -88,7 +90,7 @@ func (f *compareFlags) doors(ctx context.Context, args []string) (doors []*door,
 			return nil, err
 		}
 		if slices.ContainsFunc(doors, func(other *door) bool { return other.name == d.name }) {
-			return nil, misuse("call one of them something else", "two doors are called %s", d.name)
+			return nil, remedy.Misuse("call one of them something else", "two doors are called %s", d.name)
 		}
 		doors = append(doors, d)
 	}
@@ -114,12 +116,12 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 	parts := strings.Split(arg, ",")
 	name, where, found := strings.Cut(parts[0], "=")
 	if !found || name == "" {
-		return nil, misuse(doorHint, "door %q has no name", arg)
+		return nil, remedy.Misuse(doorHint, "door %q has no name", arg)
 	}
 	s := *f.settings
 	for _, part := range parts[1:] {
 		if err := s.set(part); err != nil {
-			return nil, misuse(doorHint, "door %s: %w", name, err)
+			return nil, remedy.Misuse(doorHint, "door %s: %w", name, err)
 		}
 	}
 	d, err := s.door(ctx, where)

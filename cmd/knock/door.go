@@ -6,10 +6,11 @@ import (
 	"os"
 	"time"
 
-	"foyer/cmd/remedy"
-
 	"github.com/spf13/pflag"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/cmd/knock/cpuclock"
+	"foyer/cmd/remedy"
 )
 
 // door is a server that is ready to be knocked on: all that its visitors share is read, parsed and checked.
@@ -77,7 +78,7 @@ func (s *settings) addMeter(fs *pflag.FlagSet) {
 func (s *settings) door(ctx context.Context, text string) (*door, error) {
 	d := &door{timeout: s.timeout}
 	if s.timeout <= 0 {
-		return nil, misuse("say how long one login may take, as in --timeout 30s", "timeout %s", s.timeout)
+		return nil, remedy.Misuse("say how long one login may take, as in --timeout 30s", "timeout %s", s.timeout)
 	}
 	var err error
 	if d.target, err = parseTarget(text); err != nil {
@@ -128,11 +129,11 @@ func (s *settings) expectation(d *door) error {
 func (s *settings) measure(d *door) error {
 	switch {
 	case s.pid != 0 && s.cgroup != "":
-		return misuse("leave out one of them", "--pid and --cgroup measure the same thing")
+		return remedy.Misuse("leave out one of them", "--pid and --cgroup measure the same thing")
 	case s.pid < 0:
-		return misuse("say --pid and the server's process id", "process id %d", s.pid)
+		return remedy.Misuse("say --pid and the server's process id", "process id %d", s.pid)
 	case s.pid != 0:
-		d.meter = processTree{root: s.pid, proc: "/proc", clock: cpuClock}
+		d.meter = processTree{root: s.pid, proc: "/proc", clock: cpuclock.Of}
 	case s.cgroup != "":
 		d.meter = cgroup{dir: s.cgroup}
 	default:

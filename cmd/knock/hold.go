@@ -52,20 +52,14 @@ func authenticated(ctx context.Context, v *visit, opened func()) error {
 // silent waits with a connection that says nothing. It counts as open once the server has begun to speak, since the
 // kernel takes connections that a server never gets to see.
 func silent(ctx context.Context, v *visit, opened func()) error {
-	deadline := v.intended.Add(v.door.timeout)
-	conn, err := v.dial(ctx, deadline)
-	if err != nil {
-		return failure(connect, err)
-	}
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	_ = conn.SetDeadline(deadline)
-	if err := version(conn); err != nil {
-		return v.refused(conn, err)
-	}
-	_ = conn.SetDeadline(time.Time{})
-	opened()
-	return drain(conn)
+	return v.connect(ctx, func(conn *wire) error {
+		if err := version(conn); err != nil {
+			return v.refused(conn, err)
+		}
+		_ = conn.SetDeadline(time.Time{})
+		opened()
+		return drain(conn)
+	})
 }
 
 // drain reads to the end. Its buffer is small, for there are many who drain.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"foyer/cmd/remedy"
+
 	"github.com/spf13/cobra"
 )
 
@@ -55,10 +57,10 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 	defer stop()
 	asked, err := strconv.ParseInt(number, 10, 32)
 	if err != nil || asked < 1 {
-		return misuse("say how many, as in: "+cmd.CommandPath()+" 1000 guest@localhost:2022", "%q connections", number)
+		return remedy.Misuse("say how many, as in: "+cmd.CommandPath()+" 1000 guest@localhost:2022", "%q connections", number)
 	}
 	if f.openers < 1 || f.keep < 0 {
-		return misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
+		return remedy.Misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
 	}
 	f.anonymous = mode == "preauth"
 	d, err := f.door(ctx, where)

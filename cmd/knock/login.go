@@ -75,6 +75,21 @@ func (d *door) visit(intended time.Time) *visit {
 
 // enter connects and authenticates, has the connection served, and leaves nothing behind.
 func (v *visit) enter(ctx context.Context, serve func(gossh.Conn, *wire) error) error {
+	return v.connect(ctx, func(conn *wire) error {
+		client, err := v.handshake(conn)
+		if err != nil {
+			return v.refused(conn, err)
+		}
+		err = serve(client, conn)
+		if expired := conn.timedOut(); expired != nil {
+			return failure(v.phase(), expired)
+		}
+		return err
+	})
+}
+
+// connect has use make something of a connection, until its time is up or ctx is done.
+func (v *visit) connect(ctx context.Context, use func(*wire) error) error {
 	deadline := v.intended.Add(v.door.timeout)
 	conn, err := v.dial(ctx, deadline)
 	if err != nil {
@@ -83,15 +98,7 @@ func (v *visit) enter(ctx context.Context, serve func(gossh.Conn, *wire) error) 
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	_ = conn.SetDeadline(deadline)
-	client, err := v.handshake(conn)
-	if err != nil {
-		return v.refused(conn, err)
-	}
-	err = serve(client, conn)
-	if expired := conn.timedOut(); expired != nil {
-		return failure(v.phase(), expired)
-	}
-	return err
+	return use(conn)
 }
 
 // phase returns the phase that an authenticated visit is in: the last has no name of its own.

@@ -6,10 +6,10 @@ import (
 	"os"
 	"time"
 
-	"foyer/cmd/remedy"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"foyer/cmd/remedy"
 )
 
 const defaultVisitors = 8
@@ -32,13 +32,13 @@ func (p *pace) complete() error {
 	const hint = "leave it out, or say more than 0"
 	switch {
 	case p.visitors < 0:
-		return misuse(hint, "concurrency %d", p.visitors)
+		return remedy.Misuse(hint, "concurrency %d", p.visitors)
 	case p.duration < 0:
-		return misuse(hint, "duration %s", p.duration)
+		return remedy.Misuse(hint, "duration %s", p.duration)
 	case p.count < 0:
-		return misuse(hint, "count %d", p.count)
+		return remedy.Misuse(hint, "count %d", p.count)
 	case p.rate < 0 || p.rate > 1e6:
-		return misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
+		return remedy.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
 	}
 	if p.visitors == 0 && p.rate > 0 {
 		p.visitors = openVisitors

@@ -5,13 +5,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"runtime/debug"
 
-	"foyer/cmd/remedy"
-
 	"github.com/spf13/cobra"
+
+	"foyer/cmd/remedy"
 )
 
 func main() {
@@ -44,11 +43,6 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// misuse is a usage error with something to type instead.
-func misuse(hint, format string, args ...any) error {
-	return remedy.Usage(remedy.With(fmt.Errorf(format, args...), hint))
-}
-
 // errUnsuccessful is the end of a measurement that is told in full by its report.
 var errUnsuccessful = errors.New("not every login succeeded")
 
@@ -58,7 +52,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
 			return nil
 		}
-		return misuse("run: "+cmd.CommandPath()+" --help", "%s was given %d arguments, and its usage is: %s",
+		return remedy.Misuse("run: "+cmd.CommandPath()+" --help", "%s was given %d arguments, and its usage is: %s",
 			cmd.CommandPath(), len(args), cmd.UseLine())
 	}
 }

@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"foyer/cmd/remedy"
-
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/cmd/remedy"
 )
 
 // patience is beyond what anything takes on a busy machine.

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"foyer/cmd/knock/cpuclock"
+	"foyer/middleware/sshtest"
 )
 
 // stat is a /proc/PID/stat with times of its own: utime, stime, cutime and cstime in ticks.
@@ -87,32 +89,11 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
-// TestCPUClock: the clock shows what the kernel tells the process itself.
-func TestCPUClock(t *testing.T) {
-	spent := func() time.Duration {
-		var usage syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	}
-	least := spent()
-	got, err := cpuClock(os.Getpid())
-	need(t, "a CPU clock", "run on Linux", !errors.Is(err, errors.ErrUnsupported))
-	const rounding = 2 * time.Microsecond // user and system time have one each
-	if most := spent(); err != nil || got < least-rounding || got > most+rounding {
-		t.Errorf("%s, %v; want %s to %s", got, err, least, most)
-	}
-	if got, err := cpuClock(1 << 22); err == nil {
-		t.Errorf("a process that is not there has used %s", got)
-	}
-}
-
 // TestLiveProcessTree: a child that has ended stays in the count.
 func TestLiveProcessTree(t *testing.T) {
-	tree := processTree{root: os.Getpid(), proc: "/proc", clock: cpuClock}
+	tree := processTree{root: os.Getpid(), proc: "/proc", clock: cpuclock.Of}
 	before, err := tree.cpu()
-	need(t, "/proc", "run on Linux", err == nil)
+	sshtest.Need(t, "/proc", "run on Linux", err == nil)
 	child := exec.Command("sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; read x")
 	in, err := child.StdinPipe()
 	if err != nil {
@@ -210,7 +191,7 @@ func TestServerThatEnds(t *testing.T) {
 	}
 	f := (&fake{session: simple}).open(t)
 	f.accept = nil
-	m := processTree{root: child.Process.Pid, proc: "/proc", clock: cpuClock}
+	m := processTree{root: child.Process.Pid, proc: "/proc", clock: cpuclock.Of}
 	u, err := startUsage(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func installed(t *testing.T, name, remedy string) string {
 			path, err = exec.LookPath(filepath.Join(dir, name))
 		}
 	}
-	need(t, name, remedy, err == nil)
+	sshtest.Need(t, name, remedy, err == nil)
 	return path
 }
 

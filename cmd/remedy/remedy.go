@@ -34,6 +34,11 @@ func With(err error, hint string) error { return hinted{err, hint} }
 // Usage returns err as a mistake in how the command was called. Its hint points to the help, unless err knows better.
 func Usage(err error) error { return usage{err} }
 
+// Misuse returns a mistake in how the command was called, with something to type instead.
+func Misuse(hint, format string, args ...any) error {
+	return Usage(With(fmt.Errorf(format, args...), hint))
+}
+
 // IsUsage reports whether err is a mistake in how the command was called.
 func IsUsage(err error) bool {
 	_, is := errors.AsType[usage](err)

@@ -25,6 +25,7 @@ func TestRun(t *testing.T) {
 		"a hint deep in": {fmt.Errorf("number 7: %w", remedy.With(odd, "make it even")), nil, 1, "error: number 7: it is odd\nhint: make it even\n"},
 		"usage":          {remedy.Usage(odd), nil, 2, "error: it is odd\nhint: run: door --help\n"},
 		"usage, a hint":  {remedy.Usage(remedy.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
+		"misuse":         {remedy.Misuse("make it even", "%d: %w", 7, odd), nil, 2, "error: 7: it is odd\nhint: make it even\n"},
 		"an odd flag":    {nil, []string{"--odd"}, 2, "error: unknown flag: --odd\nhint: run: door --help\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"syscall"
 
-	"foyer/middleware/files"
-
 	"github.com/google/renameio/v2"
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/sethvargo/go-diceware/diceware"
+
+	"foyer/middleware/files"
 )
 
 // Generate returns a password to read out and type: five different words of the EFF's list of 7,776, joined

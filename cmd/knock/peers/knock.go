@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"foyer/cmd/knock/cpuclock"
 )
 
 // loginReport is what is used of what knock reports of logins.
@@ -132,14 +134,14 @@ func (d door) limit(number, most int) int {
 
 // playFloor is one window at the floor, which is no SSH server that knock could knock on.
 func playFloor(ctx context.Context, r *running, v *visitor, p pace) (window, error) {
-	from, err := cpuOf(r.cmd.Process.Pid)
+	from, err := cpuclock.Of(r.cmd.Process.Pid)
 	if err != nil {
 		return window{}, err
 	}
 	begun := time.Now()
 	took, failed := v.playFor(ctx, r, p)
 	seconds := time.Since(begun).Seconds()
-	until, err := cpuOf(r.cmd.Process.Pid)
+	until, err := cpuclock.Of(r.cmd.Process.Pid)
 	if err != nil || len(took) == 0 {
 		return window{}, fmt.Errorf("the floor was played %d times: %w", len(took), err)
 	}

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"debug/buildinfo"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"foyer/cmd/knock/peers/primitives"
 )
@@ -96,33 +93,6 @@ func node(ctx context.Context, _ *house) string {
 		return "unknown"
 	}
 	return strings.TrimSpace(version)
-}
-
-// tick is the unit of times in /proc/PID/stat (USER_HZ, proc_pid_stat(5)).
-const tick = 10 * time.Millisecond
-
-// cpuOf returns the CPU time of a process that has no children.
-func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseStat(string(text))
-}
-
-// parseStat reads the user and system time of /proc/PID/stat. The program's name, in parentheses, may hold anything.
-func parseStat(text string) (time.Duration, error) {
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const utime, stime = 14 - 3, 15 - 3 // as proc_pid_stat(5) counts them, without the first two
-	if len(fields) <= stime {
-		return 0, errors.New("stat has too few fields")
-	}
-	user, err := strconv.ParseInt(fields[utime], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[stime], 10, 64)
-	return time.Duration(user+system) * tick, err
 }
 
 // primitive is a part of the cryptography of a login.

@@ -1,28 +1,15 @@
 package main
 
-import "slices"
+import (
+	"slices"
+
+	"foyer/cmd/knock/rank"
+)
 
 // quartiles are what rounds are told by.
-type quartiles struct {
-	Q1     float64 `json:"q1"`
-	Median float64 `json:"median"`
-	Q3     float64 `json:"q3"`
-}
+type quartiles rank.Quartiles
 
-// quartilesOf interpolates between ranks, as R and NumPy do unless they are told otherwise. Of nothing it is nil.
-func quartilesOf(values []float64) *quartiles {
-	if len(values) == 0 {
-		return nil
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	at := func(q float64) float64 {
-		rank := q * float64(len(sorted)-1)
-		below := int(rank)
-		above := min(below+1, len(sorted)-1)
-		return sorted[below] + (rank-float64(below))*(sorted[above]-sorted[below])
-	}
-	return &quartiles{at(0.25), at(0.5), at(0.75)}
-}
+func quartilesOf(values []float64) *quartiles { return (*quartiles)(rank.QuartilesOf(values)) }
 
 // window is what one door did in one round, by one method.
 type window struct {

@@ -1,13 +1,13 @@
-package main
+package sshtest
 
 import (
 	"os"
 	"testing"
 )
 
-// need skips a test that cannot run on this machine: where what is missing, it says how to remedy that. Where
+// Need skips a test that cannot run on this machine: where what is missing, it says how to remedy that. Where
 // FOYER_TEST_NOSKIP is 1, as in CI, it fails instead, so that no machine is green for having looked at nothing.
-func need(t *testing.T, what, remedy string, ok bool) {
+func Need(t testing.TB, what, remedy string, ok bool) {
 	t.Helper()
 	switch {
 	case ok:
