@@ -169,7 +169,7 @@ func TestDoorUnderGuesses(t *testing.T) {
 		}
 	}
 	siege := besiege(t, door, 196, 1000)
-	<-siege.begun
+	<-siege.answered // a visitor would stand behind those who have just come, too
 	for range 2 {
 		if text, err := door.enter("127.0.0.1", "alice", key); err != nil {
 			t.Errorf("with a key: %q, %v", text, err)
@@ -194,7 +194,7 @@ func TestDoorUnderGuesses(t *testing.T) {
 
 // siege is many guessers at once.
 type siege struct {
-	begun          chan struct{} // closed when each has a connection and begins to guess
+	answered       chan struct{} // closed when each has heard that a guess was wrong
 	enough         chan struct{} // closed when there were enough guesses
 	guesses, lucky atomic.Int32
 	lift           func() // ends it
@@ -202,20 +202,26 @@ type siege struct {
 
 // besiege lets n guess at once from 127.0.0.2 to 127.0.0.50, six times on a connection and again, until it is lifted.
 func besiege(t *testing.T, door *process, n int, enough int32) *siege {
-	s := &siege{begun: make(chan struct{}), enough: make(chan struct{})}
+	s := &siege{answered: make(chan struct{}), enough: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*visitorPatience)
-	var ready, all sync.WaitGroup
+	var ready, heard, all sync.WaitGroup
 	ready.Add(n)
-	go func() { ready.Wait(); close(s.begun) }()
+	heard.Add(n)
+	go func() { heard.Wait(); close(s.answered) }()
 	for i := range n {
 		all.Go(func() {
-			first := sync.OnceFunc(ready.Done)
+			first, second := sync.OnceFunc(ready.Done), sync.OnceFunc(heard.Done)
+			defer second()
 			defer first()
+			asked := 0
 			from := fmt.Sprintf("127.0.0.%d", 2+i%49)
 			for ctx.Err() == nil {
 				guess := gossh.PasswordCallback(func() (string, error) {
 					first()
-					<-s.begun
+					ready.Wait() // all begin at once
+					if asked++; asked == 2 {
+						second()
+					}
 					n := s.guesses.Add(1)
 					if n == enough {
 						close(s.enough)
