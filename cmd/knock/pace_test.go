@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -158,7 +159,21 @@ func TestBehind(t *testing.T) {
 	if got.status != 0 || !contains(got.stdout, "note: knock did not keep the pace", "found all visitors busy", "-c too low") {
 		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
 	}
-	if kept := knock(t, f.target(), "--open", "--rate", "5", "-n", "3"); contains(kept.stdout, "did not keep") {
-		t.Errorf("it did:\n%s", kept.stdout)
+	if kept := knock(t, f.target(), "--open", "--rate", "5", "-n", "3"); contains(kept.stdout, "visitors busy") {
+		t.Errorf("nobody had to wait for another:\n%s", kept.stdout)
+	}
+
+	for _, tt := range []struct {
+		late   time.Duration
+		behind bool
+	}{{0, false}, {9 * time.Millisecond, false}, {11 * time.Millisecond, true}} {
+		m := &measurement{record: newRecord(), elapsed: time.Second}
+		for range 100 {
+			m.record.add(result{intended: m.record.began, late: tt.late})
+		}
+		report := newLoginReport(f.door(t), pace{visitors: 1, rate: 100}, m)
+		if said := slices.ContainsFunc(report.notes(), func(note string) bool { return strings.Contains(note, "did not keep") }); said != tt.behind {
+			t.Errorf("logins that are %s late: %q", tt.late, report.notes())
+		}
 	}
 }
