@@ -83,7 +83,7 @@ func parseWays(ways []string, cfg *gossh.ServerConfig) ([][]string, error) {
 // progress is how far a connection has come on the ways that are still open to it.
 type progress struct {
 	ways     [][]string
-	granted  []*gossh.Permissions
+	granted  *gossh.Permissions // by all steps so far; nil before the first
 	password func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error)
 	key      func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error)
 }
@@ -129,13 +129,13 @@ func (p *progress) next() (callbacks gossh.ServerAuthCallbacks) {
 // pass takes a step that has succeeded. At the end of a way it returns all that the steps have granted; before, the
 // x/crypto error that says so, and that keeps the user from being changed.
 func (p *progress) pass(method string, granted *gossh.Permissions) (*gossh.Permissions, error) {
-	p.granted = append(p.granted, granted)
+	p.granted = together(p.granted, granted)
 	var open [][]string
 	for _, way := range p.ways {
 		switch {
 		case way[0] != method:
 		case len(way) == 1:
-			return together(p.granted), nil
+			return p.granted, nil
 		default:
 			open = append(open, way[1:])
 		}
@@ -144,12 +144,15 @@ func (p *progress) pass(method string, granted *gossh.Permissions) (*gossh.Permi
 	return nil, &gossh.PartialSuccessError{Next: p.next()}
 }
 
-// together returns the permissions of all steps as those of one.
-func together(steps []*gossh.Permissions) *gossh.Permissions {
+// together returns what the steps before and one more permit.
+func together(before, granted *gossh.Permissions) *gossh.Permissions {
+	if before == nil {
+		return granted
+	}
 	all := &gossh.Permissions{CriticalOptions: map[string]string{}, Extensions: map[string]string{}}
-	for _, granted := range steps {
-		maps.Copy(all.CriticalOptions, granted.CriticalOptions)
-		maps.Copy(all.Extensions, granted.Extensions)
+	for _, step := range []*gossh.Permissions{before, granted} {
+		maps.Copy(all.CriticalOptions, step.CriticalOptions)
+		maps.Copy(all.Extensions, step.Extensions)
 	}
 	return all
 }
