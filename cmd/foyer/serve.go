@@ -24,7 +24,8 @@ import (
 	"foyer/middleware/session"
 )
 
-// lastWords is how much of the time that sessions have to finish is left for telling those that do not.
+// lastWords is how much of the time that sessions have to finish is left for telling those that do not, and how long
+// connections that were closed may take until they are over.
 const lastWords = time.Second
 
 func serveCommand(cfg *Config) *cobra.Command {
@@ -175,8 +176,16 @@ func (d *door) drain(logger *log.Logger) {
 		_ = d.sessions.End(limit, "This server is closing. Please come back later.")
 	}
 	d.gate.table.Close()
-	d.gate.counts.Flush()
 	_ = d.srv.Close()
+	d.goodbyes()
+	d.gate.counts.Flush()
 	d.gate.lines.Flush()
 	logger.Info("closed")
+}
+
+// goodbyes waits until the log has the last line of every connection, which a password that is being checked may delay.
+func (d *door) goodbyes() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	_ = d.gate.table.Wait(ctx)
 }

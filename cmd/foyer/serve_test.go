@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 	gossh "golang.org/x/crypto/ssh"
@@ -33,14 +32,16 @@ type drained struct {
 
 func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *drained {
 	t.Helper()
-	cfg := &Config{SourceBits: "32:64", Limits: Limits{Sessions: 10, SessionsEver: 10}}
+	cfg := &Config{SourceBits: "32:64", LogFormat: "logfmt", Limits: Limits{Sessions: 10, SessionsEver: 10}}
 	cfg.derive(1000)
-	door := &door{sessions: &session.Channels{}, users: &users{}, gate: newGate(cfg, log.Default(), nil), limit: limit}
+	text := sshtest.NewLog()
+	logger, page := cfg.logger(text)
+	door := &door{sessions: &session.Channels{}, users: &users{}, gate: newGate(cfg, logger, page), limit: limit}
 	var err error
 	door.srv, err = wish.NewServer(
 		func(srv *ssh.Server) error { srv.AddHostKey(sshtest.HostKey(t)); return nil },
 		door.sessions.Register,
-		middleware.Stack(handler, middleware.Limits(door.gate.table), middleware.Open()),
+		middleware.Stack(handler, middleware.Limits(door.gate.table), middleware.Logging(door.gate.lines), middleware.Open()),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +51,10 @@ func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	d := &drained{listener.Addr().String(), stop, make(chan error, 1), sshtest.NewLog()}
+	d := &drained{listener.Addr().String(), stop, make(chan error, 1), text}
 	go func() {
 		err := door.accept(ctx, listener)
-		door.drain(d.log.Logger())
+		door.drain(logger)
 		d.served <- err
 	}()
 	return d
@@ -163,6 +164,36 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 	}
 	if err := client.Wait(); err == nil {
 		t.Error("the connection was not closed")
+	}
+}
+
+// Whoever was there when foyer was told to stop has a last line in the log, before foyer's own.
+func TestDrainTellsOfEveryConnection(t *testing.T) {
+	d := serveUntilStopped(t, time.Hour, func(ssh.Session) {})
+	const many = 50
+	for i := range many {
+		if i%2 == 0 {
+			conn, err := net.Dial("tcp", d.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			continue
+		}
+		client, err := d.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+	}
+	d.stop()
+	if err := <-d.served; err != nil {
+		t.Error(err)
+	}
+	text := d.log.String()
+	accepted, closed := strings.Count(text, "connection accepted"), strings.Count(text, "connection closed")
+	if accepted < many/2 || closed != accepted || !strings.HasSuffix(text, " msg=closed\n") {
+		t.Errorf("%d connections, and %d were closed:\n%s", accepted, closed, text)
 	}
 }
 

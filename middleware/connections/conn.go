@@ -40,6 +40,7 @@ func (c *Conn) leave() {
 	if c.source.total--; c.source.total == 0 {
 		delete(c.table.sources, c.source.addr)
 	}
+	c.table.tellIfEmpty()
 }
 
 // move takes c from the stage that it is at to a later one.

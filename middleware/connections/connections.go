@@ -13,6 +13,7 @@
 package connections
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
@@ -49,11 +50,13 @@ type Table struct {
 	waiting  queues
 	sources  map[netip.Addr]*source
 	draining bool
+	empty    chan struct{} // closed when none is let in any more and none is left
+	emptied  sync.Once
 }
 
 // NewTable returns a table without connections.
 func NewTable(cfg Config) *Table {
-	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}}
+	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}, empty: make(chan struct{})}
 }
 
 // Admit takes a connection in, and sends off those who have to go for it. It returns nil and the limit that was reached
@@ -140,7 +143,7 @@ func (t *Table) source(peer net.Addr) *source {
 func (t *Table) Drain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.draining = true
+	t.refuse()
 	for c := range t.all {
 		if c.sessions == 0 {
 			_ = c.conn.Close()
@@ -152,9 +155,32 @@ func (t *Table) Drain() {
 func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.draining = true
+	t.refuse()
 	for c := range t.all {
 		_ = c.conn.Close()
+	}
+}
+
+// Wait returns when a table that lets nobody in any more is empty, each connection having noted that it is over, or when
+// ctx is done, with its error. Those that had to go to make room for others are not waited for.
+func (t *Table) Wait(ctx context.Context) error {
+	select {
+	case <-t.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refuse lets nobody in any more.
+func (t *Table) refuse() {
+	t.draining = true
+	t.tellIfEmpty()
+}
+
+func (t *Table) tellIfEmpty() {
+	if t.draining && len(t.all) == 0 {
+		t.emptied.Do(func() { close(t.empty) })
 	}
 }
 

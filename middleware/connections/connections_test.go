@@ -1,6 +1,8 @@
 package connections_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -207,6 +209,33 @@ func TestClose(t *testing.T) {
 	c.admits["b1"].Open()
 	c.Close()
 	c.do("!a1 !b1 -c1")
+}
+
+func TestWait(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := newCrowd(t, wide)
+	if err := c.Wait(over); err == nil {
+		t.Error("a table that lets people in was waited for")
+	}
+	c.do("+a1 +b1 a:b1")
+	c.Drain()
+	c.Close()
+	for _, name := range []string{"a1", "b1"} {
+		if err := c.Wait(over); !errors.Is(err, context.Canceled) {
+			t.Errorf("before the end of %s: %v", name, err)
+		}
+		c.admits[name].Closed()
+	}
+	if err := c.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c = newCrowd(t, wide)
+	c.Close()
+	c.Close()
+	if err := c.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // The table keeps nothing of those who are gone.
