@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -8,9 +9,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The connections that a listener accepts inherit how their clients' silence ends.
+// The connections that a listener accepts inherit how their clients' silence ends, as far as the kernel can count.
 func TestConnectionsInherit(t *testing.T) {
-	listener, err := listen(t.Context(), "127.0.0.1:0", 2, Deadlines{Unread: 3 * time.Second, Keepalive: 7 * time.Second})
+	for _, tt := range []struct {
+		Deadlines
+		keepalive, unread int
+	}{
+		{Deadlines{Unread: 3 * time.Second, Keepalive: 7 * time.Second}, 7, 3000},
+		{Deadlines{Unread: 1500 * time.Hour, Keepalive: 10 * time.Hour}, 32767, math.MaxInt32},
+		{Deadlines{Unread: time.Microsecond, Keepalive: time.Second}, 1, 1},
+	} {
+		inherits(t, tt.Deadlines, []option{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.keepalive},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.keepalive},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepalives},
+			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, tt.unread},
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		})
+	}
+}
+
+type option struct{ level, name, want int }
+
+func inherits(t *testing.T, d Deadlines, options []option) {
+	t.Helper()
+	listener, err := listen(t.Context(), "127.0.0.1:0", 2, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,16 +54,9 @@ func TestConnectionsInherit(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = raw.Control(func(fd uintptr) {
-		for _, option := range []struct{ level, name, want int }{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 7},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 7},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepalives},
-			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 3000},
-			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		} {
+		for _, option := range options {
 			if got, err := unix.GetsockoptInt(int(fd), option.level, option.name); err != nil || got != option.want {
-				t.Errorf("option %d is %d, %v, want %d", option.name, got, err, option.want)
+				t.Errorf("%+v: option %d is %d, %v, want %d", d, option.name, got, err, option.want)
 			}
 		}
 	})
