@@ -203,7 +203,10 @@ func (v *visit) serve(client gossh.Conn, conn *wire) error {
 	if !same {
 		return failure(wholeLogin, errDiffers)
 	}
-	return client.Close()
+	if err := client.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // by x/crypto, where the server has hung up
+		return failure(wholeLogin, err)
+	}
+	return nil
 }
 
 // read reads stdout to its end and reports whether it was what the door's visitors expect.

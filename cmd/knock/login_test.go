@@ -139,6 +139,19 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// A server may hang up once the channel is closed: the visitor has had all of the session.
+func TestHungUpAfterwards(t *testing.T) {
+	d := (&fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn) {
+		simple(channel, requests, conn)
+		_ = conn.Close()
+	}}).open(t).door(t)
+	for range 20 {
+		if got := login(t, d); got.err != nil || !got.reached[wholeLogin] {
+			t.Errorf("%v, whole: %t", got.err, got.reached[wholeLogin])
+		}
+	}
+}
+
 func TestNobodyThere(t *testing.T) {
 	d := new(fake).open(t).door(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -37,7 +37,7 @@ func (p *pace) complete() error {
 		return remedy.Misuse(hint, "duration %s", p.duration)
 	case p.count < 0:
 		return remedy.Misuse(hint, "count %d", p.count)
-	case p.rate < 0 || p.rate > 1e6:
+	case !(p.rate >= 0 && p.rate <= 1e6): // NaN neither
 		return remedy.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
 	}
 	if p.visitors == 0 && p.rate > 0 {

@@ -103,6 +103,7 @@ func TestMisuse(t *testing.T) {
 		{"no such cgroup", "guest@127.0.0.1 --open --cgroup " + missing, "cgroup's CPU time", "/sys/fs/cgroup"},
 		{"two meters", "guest@127.0.0.1 --open --pid 1 --cgroup /x", "the same thing", "leave out"},
 		{"a negative rate", "guest@127.0.0.1 --open --rate -1", "rate -1", "--rate 200"},
+		{"no rate at all", "guest@127.0.0.1 --open --rate nan", "rate NaN", "--rate 200"},
 		{"a negative count", "guest@127.0.0.1 --open -n -1", "count -1", "more than 0"},
 		{"no time", "guest@127.0.0.1 --open --timeout 0", "timeout 0s", "--timeout 30s"},
 		{"no number", "hold many guest@127.0.0.1", `"many" connections`, "knock hold 1000"},
