@@ -15,7 +15,8 @@ const readAhead = 512
 // Vestibule returns the layer in which clients wait until they say something. Both sides send a version line at once (RFC
 // 4253 section 4.2): the server's goes out here, and nothing more is made for a connection before the client's begins to
 // come. So whoever is silent costs a place, and what the layers in front keep of it; this one belongs behind those that
-// bound connections. The server's HandshakeTimeout counts here too.
+// bound connections. The server's HandshakeTimeout counts here too, and again from the client's first word on; with
+// [Deadlines] it counts once.
 //
 // What comes with the client's line is read at once. The library asks for it byte by byte, and the line would cost more
 // calls of the kernel than all the rest of a login.

@@ -165,7 +165,7 @@ func TestVestibuleLeft(t *testing.T) {
 	}
 }
 
-// The server's handshake timeout counts from the beginning, without the deadlines layer too.
+// The server's handshake timeout counts for who is silent, without the deadlines layer too.
 func TestVestibuleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a arrivals
