@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -115,10 +118,10 @@ func ask(cmd *cobra.Command, prompt string) (string, error) {
 func userRemove(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
-		Short: "Remove a user",
+		Short: "Remove a user, with password and keys",
 		Args:  arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := passwords.Remove(cfg.Passwords, args[0]); err != nil {
+			if err := removeUser(cfg, args[0]); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
@@ -127,23 +130,59 @@ func userRemove(cfg *Config) *cobra.Command {
 	}
 }
 
+// removeUser takes from a user all that lets them in, the keys although the password cannot be taken. It is an error when
+// there is nothing to take.
+func removeUser(cfg *Config, name string) error {
+	keys, password := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name)
+	hadNone := errors.Is(keys, fs.ErrNotExist)
+	hadNoPassword := errors.Is(password, passwords.ErrNoUser) || errors.Is(password, fs.ErrNotExist)
+	switch {
+	case hadNone && hadNoPassword:
+		return remedy.With(fmt.Errorf("there is no user %q", name), "run: foyer user list")
+	case hadNone:
+		return password
+	case hadNoPassword:
+		return keys
+	}
+	return errors.Join(keys, password)
+}
+
 func userList(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the users and how their passwords are kept",
+		Short: "List the users, how their passwords are kept and how many keys they have",
 		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
+			have, err := listUsers(cfg)
 			if err != nil {
 				return err
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
-			for _, user := range file.Users() {
-				fmt.Fprintf(table, "%s\t%s\n", user.Name, user.Scheme)
+			for _, name := range slices.Sorted(maps.Keys(have)) {
+				fmt.Fprintf(table, "%s\t%s\n", name, strings.Join(have[name], ", "))
 			}
 			return table.Flush()
 		},
 	}
+}
+
+// listUsers returns by name what lets the users in. Files that are not there hold nobody.
+func listUsers(cfg *Config) (have map[string][]string, err error) {
+	have = map[string][]string{}
+	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
+	switch {
+	case err == nil:
+		for _, user := range file.Users() {
+			have[user.Name] = append(have[user.Name], user.Scheme)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	holders, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
+	for _, user := range holders {
+		have[user.Name] = append(have[user.Name], plural(len(user.Keys), "key"))
+	}
+	return have, err
 }
 
 func userHash(cfg *Config) *cobra.Command {
@@ -156,12 +195,15 @@ func userHash(cfg *Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			noun := "passwords"
-			if n == 1 {
-				noun = "password"
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d %s hashed in %s\n", n, noun, cfg.Passwords)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s hashed in %s\n", plural(n, "password"), cfg.Passwords)
 			return nil
 		},
 	}
+}
+
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }

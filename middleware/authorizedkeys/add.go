@@ -34,12 +34,18 @@ func Add(dir, user string, key []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return files.Failure(dir, err)
 	}
-	unlock, err := lockedfile.MutexAt(filepath.Join(dir, ".lock")).Lock() // a name that is no user's
+	unlock, err := lock(dir)
 	if err != nil {
-		return files.Failure(dir, err)
+		return err
 	}
 	defer unlock()
 	return files.Failure(filepath.Join(dir, user), add(dir, user, text))
+}
+
+// lock keeps all others from changing files in dir until unlock is called.
+func lock(dir string) (unlock func(), err error) {
+	unlock, err = lockedfile.MutexAt(filepath.Join(dir, ".lock")).Lock() // a name that is no user's
+	return unlock, files.Failure(dir, err)
 }
 
 // oneLine returns the only line of data that is no comment.

@@ -56,12 +56,15 @@ func add(path, user, text string) error {
 	return err
 }
 
+// ErrNoUser is wrapped by the error of [Remove] where the user has no line.
+var ErrNoUser = errors.New("no user")
+
 // Remove takes the user's line out of the file, as carefully as [Add]. It is an error when there is none.
 func Remove(path, user string) error {
 	return files.Failure(path, edit(path, func(lines []line) ([]line, error) {
 		rest := slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return l.isOf(user) })
 		if len(rest) == len(lines) {
-			return nil, fmt.Errorf("no user %q", user)
+			return nil, fmt.Errorf("%w %q", ErrNoUser, user)
 		}
 		return rest, nil
 	}))

@@ -1,0 +1,43 @@
+package authorizedkeys
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestRemove(t *testing.T) {
+	dir := newDir(t, map[string]string{"ada": edLine + "\n", "bob": edLine + "\n"})
+	d := Open(dir, Options{})
+	must(t, Remove(dir, "ada"))
+	if d.Has("ada") || !d.Has("bob") {
+		t.Error("it was not ada alone who was removed")
+	}
+	for _, tt := range []struct{ dir, user string }{
+		{dir, "ada"}, {dir, "../bob"}, {filepath.Join(dir, "bob"), "../bob"}, {dir, ""}, {dir, ".lock"}, {dir + "/none", "ada"},
+	} {
+		if err := Remove(tt.dir, tt.user); err == nil {
+			t.Errorf("%s: %q was removed", tt.dir, tt.user)
+		}
+	}
+	if err := Remove(dir+"/none", "ada"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("from no directory: %v", err)
+	}
+}
+
+// What a symbolic link leads to stays.
+func TestRemoveLink(t *testing.T) {
+	dir := newDir(t, nil)
+	other := filepath.Join(t.TempDir(), "keys")
+	must(t, os.WriteFile(other, []byte(edLine), 0o600))
+	must(t, os.Symlink(other, filepath.Join(dir, "ada")))
+	must(t, Remove(dir, "ada"))
+	if _, err := os.Lstat(filepath.Join(dir, "ada")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is there: %v", err)
+	}
+	if read(t, other) != edLine {
+		t.Error("what it led to is not what it was")
+	}
+}
