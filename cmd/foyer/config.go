@@ -131,6 +131,11 @@ func (c *Config) Validate() error {
 	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
 		return remedy.Misuse("say bits of IPv4:IPv6, as in --penalty-sources 32:64", "penalty-sources: %q", c.SourceBits)
 	}
+	for _, method := range strings.Split(strings.Join(c.Auth, "+"), "+") {
+		if method != "password" && method != "publickey" {
+			return remedy.Misuse("say --auth publickey,password, or publickey+password to ask for both", "auth: unknown method %q", method)
+		}
+	}
 	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
 		return err
 	}
@@ -153,7 +158,7 @@ func (c *Config) exempt() (networks []netip.Prefix, err error) {
 	for _, text := range c.Exempt {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%q is no network", text)
 		}
 		networks = append(networks, network)
 	}
