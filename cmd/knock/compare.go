@@ -18,7 +18,7 @@ type contest struct {
 	window   time.Duration
 	rounds   int
 	started  time.Time
-	records  []*record  // one for each door, of all its windows
+	records  []*record  // one for each door, of all complete rounds
 	results  [][]window // by round, then by door
 }
 
@@ -34,51 +34,57 @@ type window struct {
 }
 
 // run measures all rounds, after one that does not count, in which caches fill and programs warm up. It ends early,
-// with the rounds that are complete, when ctx is done.
+// with the rounds that are complete, when ctx is done, and with an error where a door's window could not be measured.
 func (c *contest) run(ctx context.Context, shuffle func(n int) []int, tell func(round int, door string)) error {
 	c.started = time.Now()
 	for range c.doors {
 		c.records = append(c.records, newRecord())
 	}
 	for round := range c.rounds + 1 {
-		results := make([]window, len(c.doors))
+		results, records := make([]window, len(c.doors)), make([]*record, len(c.doors))
 		for place, i := range shuffle(len(c.doors)) {
 			tell(round, c.doors[i].name)
-			into := c.records[i]
-			if round == 0 {
-				into = newRecord()
-			}
-			w, err := c.measure(ctx, i, into)
+			records[i] = newRecord()
+			w, err := c.measure(ctx, c.doors[i], round, records[i])
 			if ctx.Err() != nil {
 				return nil
 			}
 			if err != nil {
 				return fmt.Errorf("door %s: %w", c.doors[i].name, err)
 			}
-			w.Round, w.Place = round, place+1
+			w.Place = place + 1
 			results[i] = w
 		}
 		if round > 0 {
-			c.results = append(c.results, results)
+			c.complete(results, records)
 		}
 	}
 	return nil
 }
 
+// complete takes down a round that all doors have been through.
+func (c *contest) complete(results []window, records []*record) {
+	c.results = append(c.results, results)
+	for i, r := range records {
+		c.records[i].merge(r)
+	}
+}
+
 // shuffled is the order of a round.
 func shuffled(n int) []int { return rand.Perm(n) }
 
-// measure is one window. The logins that failed before it are not its own.
-func (c *contest) measure(ctx context.Context, i int, r *record) (w window, err error) {
-	logins, failures := r.counts()
-	m, err := measure(ctx, c.doors[i], pace{visitors: c.visitors, duration: c.window}, r)
+// measure is one window.
+func (c *contest) measure(ctx context.Context, d *door, round int, r *record) (w window, err error) {
+	m, err := measure(ctx, d, pace{visitors: c.visitors, duration: c.window}, r)
 	if err != nil {
 		return w, err
 	}
-	w.Seconds = m.elapsed.Seconds()
-	w.Logins, w.Failed = r.logins-logins, r.failures-failures
+	w = window{Round: round, Seconds: m.elapsed.Seconds(), Logins: r.logins, Failed: r.failures}
 	if w.Logins == 0 {
-		return w, fmt.Errorf("no login succeeded: %s", r.reasons)
+		return w, fmt.Errorf("no login succeeded in round %d: %s", round, r.reasons)
+	}
+	if m.lost != nil {
+		return w, m.lost
 	}
 	w.PerSecond = float64(w.Logins) / w.Seconds
 	if m.usage != nil {

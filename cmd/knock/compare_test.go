@@ -8,8 +8,11 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	gossh "golang.org/x/crypto/ssh"
 )
 
 // TestRatios: a figure is compared with the first door's of the same round, and not with its median.
@@ -35,7 +38,7 @@ func TestRatios(t *testing.T) {
 // TestRounds: every door has its turn in every round, in the round's order, and the first round does not count.
 func TestRounds(t *testing.T) {
 	a, b := new(fake).open(t), new(fake).open(t)
-	c := &contest{doors: []*door{a.door(t), b.door(t)}, visitors: 1, window: time.Millisecond, rounds: 3}
+	c := &contest{doors: []*door{a.door(t), b.door(t)}, visitors: 1, window: 20 * time.Millisecond, rounds: 3}
 	c.doors[0].name, c.doors[1].name = "a", "b"
 	var turns []string
 	round := 0
@@ -127,7 +130,44 @@ func TestDeadDoor(t *testing.T) {
 	f := new(fake).open(t)
 	dead := (&fake{accept: func(net.Conn) bool { return false }}).open(t)
 	got := knock(t, "compare", "a="+f.target(), "b="+dead.target(), "--open", "--window", "10ms")
-	if got.status != 1 || got.stdout != "" || !contains(got.stderr, "error: door b: no login succeeded: key exchange") {
+	if got.status != 1 || got.stdout != "" || !contains(got.stderr, "error: door b: no login succeeded in round 0: key exchange") {
+		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+	}
+}
+
+// TestDyingDoor: the rounds that were complete are told, and then what failed in the one that was not, and no other.
+func TestDyingDoor(t *testing.T) {
+	var dead, odd atomic.Bool
+	a := new(fake).open(t)
+	b := (&fake{accept: func(net.Conn) bool { return !dead.Load() }}).open(t)
+	b.session = func(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
+		status := uint32(0)
+		if odd.Swap(false) {
+			status = 7
+		}
+		answer(channel, requests, message, status)
+	}
+	c := &contest{doors: []*door{a.door(t), b.door(t)}, visitors: 1, window: 50 * time.Millisecond, rounds: 9}
+	c.doors[0].name, c.doors[1].name = "a", "b"
+	err := c.run(t.Context(), shuffled, func(round int, door string) {
+		odd.Store(round == 1 && door == "b")
+		dead.Store(round == 3)
+	})
+	if err == nil || !contains(err.Error(), "door b: no login succeeded in round 3: key exchange: ") || contains(err.Error(), "status 7") {
+		t.Error(err)
+	}
+	if len(c.results) != 2 || c.records[1].failures != 1 || c.records[1].reasons["exit status 7"] != 1 {
+		t.Errorf("%d rounds; %v", len(c.results), c.records[1].reasons)
+	}
+}
+
+// TestDyingDoorReport: the table comes before the error.
+func TestDyingDoorReport(t *testing.T) {
+	a := new(fake).open(t)
+	var came atomic.Int64
+	b := (&fake{accept: func(net.Conn) bool { return came.Add(1) < 300 }}).open(t)
+	got := knock(t, "compare", "a="+a.target(), "b="+b.target(), "--open", "--window", "10ms", "--rounds", "1000")
+	if got.status != 1 || !contains(got.stdout, "of 10ms a door", "\nb ") || !contains(got.stderr, "error: door b: no login succeeded in round ") {
 		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
 	}
 }

@@ -68,11 +68,14 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 		state.Store(fmt.Sprintf("round %d of %d: %s", round, c.rounds, door))
 	})
 	line.stop()
-	if err != nil {
+	if err != nil && len(c.results) == 0 {
 		return err
 	}
 	report := newCompareReport(c, ctx.Err() != nil)
-	if err := f.print(cmd.OutOrStdout(), report); err != nil {
+	if unwritten := f.print(cmd.OutOrStdout(), report); unwritten != nil {
+		return unwritten
+	}
+	if err != nil {
 		return err
 	}
 	if !report.successful() {

@@ -25,6 +25,7 @@ type holding struct {
 	held    time.Duration
 	cpu     time.Duration // of the server, while they were opened
 	memory  *heldMemory   // of the server, or nil where it was not measured
+	lost    error         // why the two could not be told in the end
 
 	interrupted bool
 }
@@ -102,15 +103,15 @@ func (h *holding) hold(ctx context.Context, openers int, keep time.Duration) err
 	pace{visitors: openers, count: h.asked}.knock(ctx, func(intended time.Time) bool { return h.add(ctx, intended) })
 	h.opening = time.Since(h.record.began)
 	h.opened, _ = h.record.counts()
-	full, err := h.look(context.WithoutCancel(ctx))
-	if err != nil {
-		return err
-	}
+	var full state
+	full, h.lost = h.look(context.WithoutCancel(ctx))
 	from := time.Now()
 	sleep(ctx, keep)
 	h.held, h.interrupted = time.Since(from), ctx.Err() != nil
 	h.dropped = h.opened - h.open.Load()
-	h.compare(before, full)
+	if h.lost == nil {
+		h.compare(before, full)
+	}
 	return nil
 }
 
@@ -172,5 +173,10 @@ func (h *holding) compare(before, full state) {
 	h.memory.End, _ = h.door.meter.memory()
 }
 
-// successful reports whether all were opened and the server kept all of them.
-func (h *holding) successful() bool { return h.opened == h.asked && h.dropped == 0 }
+// verdict returns nil where all were opened, the server kept all of them, and their cost is known if it was asked for.
+func (h *holding) verdict() error {
+	if h.opened < h.asked || h.dropped > 0 {
+		return errUnsuccessful
+	}
+	return h.lost
+}

@@ -25,7 +25,7 @@ func TestHold(t *testing.T) {
 			if err := h.hold(t.Context(), 4, 0); err != nil {
 				t.Fatal(err)
 			}
-			if !h.successful() || h.opened != 20 || h.interrupted || h.record.failures != 0 {
+			if h.verdict() != nil || h.opened != 20 || h.interrupted || h.record.failures != 0 {
 				t.Errorf("%d open, %d dropped: %v", h.opened, h.dropped, h.record.reasons)
 			}
 		})
@@ -51,7 +51,7 @@ func TestDropped(t *testing.T) {
 			if err := <-over; err != nil {
 				t.Fatal(err)
 			}
-			if h.dropped != 10 || h.successful() || !h.interrupted {
+			if h.dropped != 10 || h.verdict() == nil || !h.interrupted {
 				t.Errorf("%d dropped, interrupted %t", h.dropped, h.interrupted)
 			}
 		})
@@ -65,7 +65,7 @@ func TestHeldBeyondTimeout(t *testing.T) {
 			t.Parallel()
 			h := new(fake).open(t).held(t, 2, wait)
 			h.door.timeout = time.Second
-			if err := h.hold(t.Context(), 2, 1200*time.Millisecond); err != nil || !h.successful() || h.held < time.Second {
+			if err := h.hold(t.Context(), 2, 1200*time.Millisecond); err != nil || h.verdict() != nil || h.held < time.Second {
 				t.Errorf("%d open, %d dropped after %s: %v, %v", h.opened, h.dropped, h.held, h.record.reasons, err)
 			}
 		})

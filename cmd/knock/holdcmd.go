@@ -77,10 +77,7 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 	if err := f.print(cmd.OutOrStdout(), newHoldReport(mode, h)); err != nil {
 		return err
 	}
-	if !h.successful() {
-		return errUnsuccessful
-	}
-	return nil
+	return h.verdict()
 }
 
 // progress tells how many are open.
@@ -105,6 +102,7 @@ type holdReport struct {
 	CPU         *float64      `json:"cpu_ms_per_connection"` // of the server, to open one
 	Memory      *heldMemory   `json:"memory"`                // of the server
 	Interrupted bool          `json:"interrupted"`
+	lost        error         // why there is neither CPU nor Memory
 }
 
 func newHoldReport(mode string, h *holding) *holdReport {
@@ -113,9 +111,9 @@ func newHoldReport(mode string, h *holding) *holdReport {
 		Asked: h.asked, Opened: h.opened, Failed: h.record.failures, Dropped: h.dropped,
 		Opening: h.opening.Seconds(), Held: h.held.Seconds(),
 		Latency: h.record.latency(), Failures: h.record.reasons.sorted(),
-		Memory: h.memory, Interrupted: h.interrupted,
+		Memory: h.memory, Interrupted: h.interrupted, lost: h.lost,
 	}
-	if h.door.meter != nil {
+	if h.door.meter != nil && h.lost == nil {
 		report.CPU = perLogin(h.cpu, h.opened)
 	}
 	return report
@@ -137,6 +135,9 @@ func (r *holdReport) table(w io.Writer) {
 	}
 	if r.Memory != nil {
 		_, _ = fmt.Fprintf(w, "server memory    %s\n", r.Memory)
+	}
+	if r.lost != nil {
+		_, _ = fmt.Fprintf(w, "note: %s\n", leftOut(r.lost))
 	}
 	if r.Interrupted {
 		_, _ = fmt.Fprintln(w, "note: interrupted")

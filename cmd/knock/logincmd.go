@@ -118,10 +118,7 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 			return fmt.Errorf("draw %s: %w", out.plot, err)
 		}
 	}
-	if !m.successful() {
-		return errUnsuccessful
-	}
-	return nil
+	return m.verdict()
 }
 
 // create opens the file of the picture before the measurement, which would be lost on a path that cannot be written.

@@ -13,6 +13,7 @@ import (
 type measurement struct {
 	record      *record
 	usage       *usage        // of the server, or nil where it was not measured
+	lost        error         // why it could not be told in the end, as of a server that has died
 	own         time.Duration // the CPU time of knock itself
 	elapsed     time.Duration
 	waited      int64 // how many found all visitors busy
@@ -51,14 +52,22 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 	})
 	m.elapsed, m.own = time.Since(r.began), ownCPU()-own
 	m.gaveUp, m.interrupted = gaveUp.Load(), ctx.Err() != nil
-	return m, m.usage.stop(context.WithoutCancel(ctx), d.meter)
+	if m.lost = m.usage.stop(context.WithoutCancel(ctx), d.meter); m.lost != nil {
+		m.usage = nil
+	}
+	return m, nil
 }
 
-// successful reports whether logins were made and all of them succeeded.
-func (m *measurement) successful() bool {
-	logins, failures := m.record.counts()
-	return logins > 0 && failures == 0
+// verdict returns nil where logins were made, all of them succeeded, and their cost is known if it was asked for.
+func (m *measurement) verdict() error {
+	if logins, failures := m.record.counts(); logins == 0 || failures > 0 {
+		return errUnsuccessful
+	}
+	return m.lost
 }
+
+// leftOut is the note where the server's figures were lost.
+func leftOut(lost error) string { return "the server's figures are left out: " + lost.Error() }
 
 // ownCPU returns the CPU time of this process.
 func ownCPU() time.Duration {

@@ -106,7 +106,7 @@ func TestUsage(t *testing.T) {
 func TestReasonsAreBounded(t *testing.T) {
 	reasons := tally{}
 	for i := range 10_000 {
-		reasons.add(failed{strconv.Itoa(i)})
+		reasons.add(strconv.Itoa(i), 1)
 	}
 	if len(reasons) > maxReasons+1 || reasons[otherReasons] != 10_000-maxReasons {
 		t.Errorf("%d reasons, %d others", len(reasons), reasons[otherReasons])

@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,5 +202,39 @@ func TestServerThatEnds(t *testing.T) {
 	_ = child.Wait()
 	if err := u.stop(t.Context(), m); err == nil || err.Error() != "there is no process "+strconv.Itoa(m.root) {
 		t.Error(err)
+	}
+}
+
+// TestServerThatDies: what was measured until then is told, and what is missing.
+func TestServerThatDies(t *testing.T) {
+	picture := filepath.Join(t.TempDir(), "died.svg")
+	for name, args := range map[string][]string{
+		"20 logins in":                {"login", "-n", "20", "--plot", picture},
+		"asked for 200 a second":      {"login", "-n", "20", "--rate", "200"},
+		"20 of 20 connections opened": {"hold", "20", "--for", "0s"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			child := exec.Command("sleep", "60")
+			if err := child.Start(); err != nil {
+				t.Fatal(err)
+			}
+			die := sync.OnceFunc(func() {
+				_ = child.Process.Kill()
+				_ = child.Wait()
+			})
+			t.Cleanup(die)
+			f := (&fake{accept: func(net.Conn) bool { die(); return true }}).open(t)
+			pid := strconv.Itoa(child.Process.Pid)
+			got := knock(t, append(args, f.target(), "--open", "--pid", pid)...)
+			if got.status != 1 || !contains(got.stdout, name, "note: the server's figures are left out: there is no process "+pid) {
+				t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+			}
+			if contains(got.stdout, "server CPU") || contains(got.stdout, "server memory") {
+				t.Errorf("figures of nothing:\n%s", got.stdout)
+			}
+		})
+	}
+	if svg, err := os.ReadFile(picture); err != nil || !contains(string(svg), "20 logins in") {
+		t.Errorf("%v in %d bytes", err, len(svg))
 	}
 }

@@ -138,7 +138,7 @@ func TestStall(t *testing.T) {
 				return true
 			}}).open(t)
 			m, err := measure(t.Context(), f.door(t), tt.pace, newRecord())
-			if err != nil || !m.successful() {
+			if err != nil || m.verdict() != nil {
 				t.Fatalf("%v, %v", err, m.record.reasons)
 			}
 			whole := percentilesOf(m.record.histograms[wholeLogin])

@@ -78,12 +78,11 @@ const maxReasons = 50
 
 const otherReasons = "other reasons"
 
-func (t tally) add(err error) {
-	reason := err.Error()
+func (t tally) add(reason string, n int64) {
 	if _, known := t[reason]; !known && len(t) >= maxReasons {
 		reason = otherReasons
 	}
-	t[reason]++
+	t[reason] += n
 }
 
 // String is for errors that end a measurement.

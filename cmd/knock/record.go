@@ -42,7 +42,7 @@ func (r *record) add(login result) {
 	if sample.failed {
 		sample.took = time.Since(login.intended)
 		r.failures++
-		r.reasons.add(login.err)
+		r.reasons.add(login.err.Error(), 1)
 	} else {
 		r.succeed(login)
 	}
@@ -57,6 +57,22 @@ func (r *record) succeed(login result) {
 		if reached {
 			put(r.histograms[p], login.took[p])
 		}
+	}
+}
+
+// merge adds what is known from another series of logins, but for when they were: what is told of several has no
+// timeline.
+func (r *record) merge(other *record) {
+	if r.logins == 0 {
+		r.server = other.server
+	}
+	r.logins += other.logins
+	r.failures += other.failures
+	for p, h := range other.histograms {
+		r.histograms[p].Merge(h)
+	}
+	for reason, n := range other.reasons {
+		r.reasons.add(reason, n)
 	}
 }
 

@@ -24,11 +24,12 @@ type loginReport struct {
 	Latency     latencyReport   `json:"latency"`  // of those that succeeded
 	Failures    []reasonCount   `json:"failures"` // the most frequent first
 	Queue       *queueReport    `json:"queue"`    // null in a closed loop
-	Server      *serverReport   `json:"server"`   // null without --pid and --cgroup
+	Server      *serverReport   `json:"server"`   // null without --pid and --cgroup, or if it died
 	Own         generatorReport `json:"generator"`
 	Timeline    []interval      `json:"timeline"`
 	GaveUp      bool            `json:"gave_up"` // none of the first logins succeeded
 	Interrupted bool            `json:"interrupted"`
+	lost        error           // why there is no Server
 }
 
 // doorReport says who was knocked on. What the server says of itself is empty where nobody got in.
@@ -91,7 +92,7 @@ func newLoginReport(d *door, p pace, m *measurement) *loginReport {
 		PerSecond: float64(r.logins) / m.elapsed.Seconds(),
 		Latency:   r.latency(), Failures: r.reasons.sorted(),
 		Own:      generatorReport{m.own.Seconds(), perLogin(m.own, r.logins)},
-		Timeline: r.samples.timeline(m.elapsed), GaveUp: m.gaveUp, Interrupted: m.interrupted,
+		Timeline: r.samples.timeline(m.elapsed), GaveUp: m.gaveUp, Interrupted: m.interrupted, lost: m.lost,
 	}
 	if p.rate > 0 {
 		late := percentilesOf(r.late)
@@ -227,6 +228,9 @@ func (r *loginReport) notes() (notes []string) {
 	}
 	if r.Queue != nil && r.Queue.Behind {
 		notes = append(notes, r.Queue.String())
+	}
+	if r.lost != nil {
+		notes = append(notes, leftOut(r.lost))
 	}
 	if r.Server != nil && r.Failed > 0 && r.Logins > 0 {
 		notes = append(notes, "the server's CPU went into the failed logins too")
