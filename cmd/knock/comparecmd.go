@@ -51,16 +51,16 @@ func compareCommand() *cobra.Command {
 }
 
 func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	if f.visitors < 1 || f.rounds < 1 || f.window <= 0 {
 		return remedy.Misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
 	}
 	c := &contest{visitors: f.visitors, window: f.window, rounds: f.rounds}
 	var err error
-	if c.doors, err = f.doors(ctx, args); err != nil {
+	if c.doors, err = f.doors(cmd.Context(), args); err != nil {
 		return err
 	}
+	ctx, stop := untilInterrupted(cmd.Context())
+	defer stop()
 	var state atomic.Value
 	state.Store("")
 	line := startProgress(cmd.ErrOrStderr(), func() string { return state.Load().(string) })

@@ -53,8 +53,6 @@ func holdingCommand(cmd *cobra.Command, wait waiter) *cobra.Command {
 }
 
 func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, where string) error {
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	asked, err := strconv.ParseInt(number, 10, 32)
 	if err != nil || asked < 1 {
 		return remedy.Misuse("say how many, as in: "+cmd.CommandPath()+" 1000 guest@localhost:2022", "%q connections", number)
@@ -63,10 +61,12 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 		return remedy.Misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
 	}
 	f.anonymous = mode == "preauth"
-	d, err := f.door(ctx, where)
+	d, err := f.door(cmd.Context(), where)
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilInterrupted(cmd.Context())
+	defer stop()
 	h := &holding{door: d, record: newRecord(), asked: asked, wait: wait}
 	line := startProgress(cmd.ErrOrStderr(), h.progress)
 	err = h.hold(ctx, f.openers, f.keep)

@@ -88,12 +88,10 @@ func loginCommand() *cobra.Command {
 }
 
 func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string) error {
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	if err := p.complete(); err != nil {
 		return err
 	}
-	d, err := s.door(ctx, where)
+	d, err := s.door(cmd.Context(), where)
 	if err != nil {
 		return err
 	}
@@ -102,6 +100,8 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 		return err
 	}
 	defer func() { _ = file.Close() }()
+	ctx, stop := untilInterrupted(cmd.Context())
+	defer stop()
 	r := newRecord()
 	line := startProgress(cmd.ErrOrStderr(), p.progress(r))
 	m, err := measure(ctx, d, p, r)

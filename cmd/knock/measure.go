@@ -79,7 +79,7 @@ func ownCPU() time.Duration {
 }
 
 // untilInterrupted returns a context that is done at the first Ctrl-C, which ends the measurement; a second one ends
-// knock as ever.
+// knock as ever. It is for when all questions are answered: while a person is asked for a password, the first has to.
 func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
