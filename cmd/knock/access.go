@@ -60,7 +60,11 @@ func (s *settings) password(user string) (string, error) {
 	if s.key != "" {
 		return "", nil
 	}
-	return s.prompt(user)
+	password, err := s.prompt(user)
+	if err == nil && password == "" {
+		err = remedy.Misuse("type one, or add --open where the door asks for none", "no password was typed")
+	}
+	return password, err
 }
 
 // readKey reads a private key once; the logins share it.

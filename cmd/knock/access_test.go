@@ -15,6 +15,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/sys/unix"
+
+	"foyer/cmd/remedy"
 )
 
 // keyFile returns the path of a new key, and its public half.
@@ -92,6 +94,17 @@ func TestPrompt(t *testing.T) {
 	s.kex = []string{"rot13"}
 	if _, err := s.door(t.Context(), f.target()); err == nil || asked != 1 {
 		t.Errorf("asked %d times, though %v", asked, err)
+	}
+}
+
+// TestEmptyAnswer: who types nothing does not go on without a password.
+func TestEmptyAnswer(t *testing.T) {
+	s := newSettings()
+	s.timeout, s.environment = patience, func(string) string { return "" }
+	s.prompt = func(string) (string, error) { return "", nil }
+	_, err := s.door(t.Context(), new(fake).open(t).target())
+	if !remedy.IsUsage(err) || !contains(remedy.Hint(err), "--open") {
+		t.Error(err)
 	}
 }
 
