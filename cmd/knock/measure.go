@@ -21,9 +21,9 @@ type measurement struct {
 	interrupted bool
 }
 
-// hopeless is how many logins have to fail, and none succeed, for a measurement to be given up; or as many as there
-// are visitors, if they are more.
-const hopeless = 10
+// hopeless is how many logins have to fail, and none succeed, for a measurement to be given up: as many as there are
+// visitors, and no fewer than 10.
+func hopeless(visitors int) int64 { return int64(max(10, visitors)) }
 
 // measure lets visitors log in. With ctx the measurement ends early, and those who are not done are not counted.
 func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, error) {
@@ -34,7 +34,7 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 	}
 	coming, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	limit := int64(max(hopeless, p.visitors))
+	limit := hopeless(p.visitors)
 	var gaveUp atomic.Bool
 	own := ownCPU()
 	r.began = time.Now()

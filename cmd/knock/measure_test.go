@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -54,6 +55,32 @@ func TestGiveUp(t *testing.T) {
 		if got.status != 1 || !contains(got.stdout, "0 logins in", "note: given up") {
 			t.Errorf("status %d:\n%s", got.status, got.stdout)
 		}
+	}
+}
+
+// TestGiveUpBesideSuccess: a login that was under way when the others gave up may still succeed, and no note denies it.
+func TestGiveUpBesideSuccess(t *testing.T) {
+	var came atomic.Int64
+	hopeless := make(chan struct{})
+	f := (&fake{accept: func(net.Conn) bool {
+		if came.Add(1) > 1 {
+			return false
+		}
+		<-hopeless
+		return true
+	}}).open(t)
+	d, p, r := f.door(t), pace{visitors: 12, duration: time.Hour}, newRecord()
+	over := make(chan *measurement, 1)
+	go func() {
+		m, _ := measure(t.Context(), d, p, r)
+		over <- m
+	}()
+	until(t, func() bool { _, failures := r.counts(); return failures >= 12 })
+	close(hopeless)
+	m := <-over
+	notes := newLoginReport(d, p, m).notes()
+	if r.logins != 1 || !m.gaveUp || !slices.Equal(notes, []string{"given up: the first 12 logins to end all failed"}) {
+		t.Errorf("%d logins, given up %t, %q", r.logins, m.gaveUp, notes)
 	}
 }
 

@@ -27,7 +27,7 @@ type loginReport struct {
 	Server      *serverReport   `json:"server"`   // null without --pid and --cgroup, or if it died
 	Own         generatorReport `json:"generator"`
 	Timeline    []interval      `json:"timeline"`
-	GaveUp      bool            `json:"gave_up"` // none of the first logins succeeded
+	GaveUp      bool            `json:"gave_up"` // the first logins to end all failed
 	Interrupted bool            `json:"interrupted"`
 	lost        error           // why there is no Server
 }
@@ -221,7 +221,8 @@ func (s *serverReport) table(w io.Writer, seconds float64) {
 // notes are what a reader has to know to read the figures right.
 func (r *loginReport) notes() (notes []string) {
 	if r.GaveUp {
-		notes = append(notes, "given up, since no login succeeded")
+		// Others were under way, and may have succeeded since.
+		notes = append(notes, fmt.Sprintf("given up: the first %s logins to end all failed", count(hopeless(r.Pace.Visitors))))
 	}
 	if r.Interrupted {
 		notes = append(notes, "interrupted; logins that were not done are not counted")
