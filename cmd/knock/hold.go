@@ -34,8 +34,8 @@ type holding struct {
 type heldMemory struct {
 	Before int64    `json:"before_bytes"`         // with no connection
 	Held   int64    `json:"held_bytes"`           // once all of them were open
-	End    int64    `json:"end_bytes"`            // before they were closed
-	Each   *float64 `json:"per_connection_bytes"` // Held without Before, for each one; null where there was none
+	End    *int64   `json:"end_bytes"`            // before they were closed; null where the server was gone by then
+	Each   *float64 `json:"per_connection_bytes"` // Held without Before, for each one then open; null where that tells nothing
 }
 
 // waiter opens a connection, calls opened, and returns when the connection is over.
@@ -55,12 +55,23 @@ func authenticated(ctx context.Context, v *visit, opened func()) error {
 func silent(ctx context.Context, v *visit, opened func()) error {
 	return v.connect(ctx, func(conn *wire) error {
 		if err := version(conn); err != nil {
-			return v.refused(conn, err)
+			return v.unspoken(conn, err)
 		}
 		_ = conn.SetDeadline(time.Time{})
 		opened()
 		return drain(conn)
 	})
+}
+
+// errSilent is what a server is left for that never begins.
+var errSilent = failed{"the server said nothing"}
+
+// unspoken says why no version came. Without one there is no key exchange yet that could have timed out.
+func (v *visit) unspoken(conn *wire, err error) error {
+	if conn.timedOut() != nil && len(conn.line) == 0 {
+		return errSilent
+	}
+	return v.refused(conn, err)
 }
 
 // drain reads to the end. Its buffer is small, for there are many who drain.
@@ -106,7 +117,9 @@ func (h *holding) hold(ctx context.Context, openers int, keep time.Duration) err
 	var full state
 	full, h.lost = h.look(context.WithoutCancel(ctx))
 	from := time.Now()
-	sleep(ctx, keep)
+	if h.opened > 0 {
+		sleep(ctx, keep)
+	}
 	h.held, h.interrupted = time.Since(from), ctx.Err() != nil
 	h.dropped = h.opened - h.open.Load()
 	if h.lost == nil {
@@ -145,6 +158,7 @@ func (h *holding) add(ctx context.Context, intended time.Time) bool {
 type state struct {
 	cpu    time.Duration
 	memory int64
+	open   int64 // connections
 }
 
 // look waits until the server has settled. Without a meter there is nothing to see.
@@ -155,6 +169,7 @@ func (h *holding) look(ctx context.Context) (s state, err error) {
 	if s.cpu, err = settledCPU(ctx, h.door.meter); err != nil {
 		return s, err
 	}
+	s.open = h.open.Load()
 	s.memory, err = h.door.meter.memory()
 	return s, err
 }
@@ -166,17 +181,22 @@ func (h *holding) compare(before, full state) {
 		return
 	}
 	h.memory = &heldMemory{Before: before.memory, Held: full.memory}
-	if h.opened > 0 {
-		each := float64(full.memory-before.memory) / float64(h.opened)
+	if more := full.memory - before.memory; full.open > 0 && more > 0 {
+		each := float64(more) / float64(full.open)
 		h.memory.Each = &each
 	}
-	h.memory.End, _ = h.door.meter.memory()
+	if end, err := h.door.meter.memory(); err == nil {
+		h.memory.End = &end
+	}
 }
+
+// errNotKept is the end of a holding that is told in full by its report.
+var errNotKept = errors.New("not every connection was opened and kept")
 
 // verdict returns nil where all were opened, the server kept all of them, and their cost is known if it was asked for.
 func (h *holding) verdict() error {
 	if h.opened < h.asked || h.dropped > 0 {
-		return errUnsuccessful
+		return errNotKept
 	}
 	return h.lost
 }

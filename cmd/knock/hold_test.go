@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -116,6 +117,78 @@ func TestHoldReport(t *testing.T) {
 	m := report.Memory
 	if report.Opened != 50 || m == nil || m.Each == nil || *m.Each != float64(m.Held-m.Before)/50 {
 		t.Errorf("%s", got.stdout)
+	}
+}
+
+// amounts is a meter of memory that says what it is told, and then that the server is gone.
+type amounts struct{ bytes []int64 }
+
+func (a *amounts) cpu() (time.Duration, error) { return 0, nil }
+
+func (a *amounts) memory() (int64, error) {
+	if len(a.bytes) == 0 {
+		return 0, errors.New("there is no process")
+	}
+	now := a.bytes[0]
+	a.bytes = a.bytes[1:]
+	return now, nil
+}
+
+// TestHeldMemory: what each connection costs is told of those that were open then, and what nobody saw is not told.
+func TestHeldMemory(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		open    int64
+		amounts []int64
+		told    string
+	}{
+		{"all open", 8, []int64{8 << 20, 8 << 20}, "1.0 MiB before, 9.0 MiB once they were open, 8.0 MiB at the end: 1.0 MiB a connection"},
+		{"half dropped", 4, []int64{8 << 20}, "1.0 MiB before, 9.0 MiB once they were open, 8.0 MiB at the end: 2.0 MiB a connection"},
+		{"all dropped", 0, nil, "1.0 MiB before, 9.0 MiB once they were open"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &holding{door: &door{meter: &amounts{tt.amounts}}, opened: 8}
+			h.compare(state{memory: 1 << 20}, state{memory: 9 << 20, open: tt.open})
+			if got := h.memory.String(); got != tt.told {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	h := &holding{door: &door{meter: &amounts{}}, opened: 8}
+	if h.compare(state{memory: 9 << 20}, state{memory: 1 << 20, open: 8}); h.memory.Each != nil {
+		t.Errorf("a connection took %g", *h.memory.Each)
+	}
+}
+
+// TestLook: what a server holds is told with how many are open then, and not with how many ever were.
+func TestLook(t *testing.T) {
+	h := &holding{door: &door{meter: &amounts{[]int64{5}}}, opened: 1000}
+	h.open.Store(512)
+	if s, err := h.look(t.Context()); err != nil || s != (state{memory: 5, open: 512}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestNothingOpened: there is nothing to hold, and no figure of it. The test is over in time only if nothing is held.
+func TestNothingOpened(t *testing.T) {
+	f := (&fake{accept: func(net.Conn) bool { return false }}).open(t)
+	for mode := range waiters {
+		got := knock(t, mode, "3", f.target(), "--open", "--for", "1h")
+		if got.status != 1 || contains(got.stdout, "held for") || contains(got.stdout, "p50") {
+			t.Errorf("status %d:\n%s", got.status, got.stdout)
+		}
+		if !contains(got.stderr, "error: not every connection was opened and kept") {
+			t.Errorf("stderr %q", got.stderr)
+		}
+	}
+}
+
+// TestSilentServer: where nobody speaks, no key exchange has timed out.
+func TestSilentServer(t *testing.T) {
+	f := (&fake{accept: mute}).open(t)
+	got := knock(t, "preauth", "3", f.target(), "--timeout", "100ms")
+	if got.status != 1 || !contains(got.stdout, "3  the server said nothing\n") {
+		t.Errorf("status %d:\n%s", got.status, got.stdout)
 	}
 }
 

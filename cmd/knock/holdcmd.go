@@ -122,13 +122,11 @@ func newHoldReport(mode string, h *holding) *holdReport {
 // table writes the report for people.
 func (r *holdReport) table(w io.Writer) {
 	r.Door.table(w)
-	dropped := "none was dropped"
-	if r.Dropped > 0 {
-		dropped = count(r.Dropped) + " dropped by the server"
+	_, _ = fmt.Fprintf(w, "\n%s of %s opened in %.1f s, %s%s\n\n",
+		count(r.Opened), plural(r.Asked, "connection"), r.Opening, failedCount(r.Failed), r.fate())
+	if r.Opened > 0 {
+		r.Latency.table(w)
 	}
-	_, _ = fmt.Fprintf(w, "\n%s of %s opened in %.1f s, %s; held for %.1f s, %s\n\n",
-		count(r.Opened), plural(r.Asked, "connection"), r.Opening, failedCount(r.Failed), r.Held, dropped)
-	r.Latency.table(w)
 	failuresTable(w, r.Failures)
 	if r.CPU != nil {
 		_, _ = fmt.Fprintf(w, "server CPU       %s to open one\n", ms(*r.CPU))
@@ -144,8 +142,22 @@ func (r *holdReport) table(w io.Writer) {
 	}
 }
 
+// fate says what became of those that were opened.
+func (r *holdReport) fate() string {
+	switch {
+	case r.Opened == 0:
+		return ""
+	case r.Dropped > 0:
+		return fmt.Sprintf("; held for %.1f s, %s dropped by the server", r.Held, count(r.Dropped))
+	}
+	return fmt.Sprintf("; held for %.1f s, none was dropped", r.Held)
+}
+
 func (m *heldMemory) String() string {
-	text := fmt.Sprintf("%s before, %s when all were open, %s at the end", size(m.Before), size(m.Held), size(m.End))
+	text := fmt.Sprintf("%s before, %s once they were open", size(m.Before), size(m.Held))
+	if m.End != nil {
+		text += fmt.Sprintf(", %s at the end", size(*m.End))
+	}
 	if m.Each != nil {
 		text += fmt.Sprintf(": %s a connection", size(int64(*m.Each)))
 	}
