@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,6 +186,13 @@ func TestCompareInterrupted(t *testing.T) {
 	})
 	if err != nil || len(c.results) != 2 {
 		t.Errorf("%d rounds, %v", len(c.results), err)
+	}
+	for _, interrupted := range []bool{true, false} {
+		var table strings.Builder
+		newCompareReport(c, interrupted).table(&table)
+		if contains(table.String(), "note: interrupted") != interrupted {
+			t.Errorf("interrupted %t:\n%s", interrupted, &table)
+		}
 	}
 	cancelled, end := context.WithCancel(t.Context())
 	end()

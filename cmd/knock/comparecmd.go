@@ -240,6 +240,9 @@ func (r *compareReport) table(w io.Writer) {
 			failuresTable(w, d.Failures)
 		}
 	}
+	if r.Interrupted {
+		_, _ = fmt.Fprintln(w, "note: interrupted; a round that was not complete is not counted")
+	}
 }
 
 // median writes one figure, and a dash where it was not measured.
