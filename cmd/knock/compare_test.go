@@ -178,7 +178,7 @@ func TestCompareInterrupted(t *testing.T) {
 	f := new(fake).open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	c := &contest{doors: []*door{f.door(t), f.door(t)}, visitors: 1, window: time.Millisecond, rounds: 100}
+	c := &contest{doors: []*door{f.door(t), f.door(t)}, visitors: 1, window: 20 * time.Millisecond, rounds: 100}
 	err := c.run(ctx, shuffled, func(round int, _ string) {
 		if round == 3 {
 			cancel()

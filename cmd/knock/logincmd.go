@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -95,11 +98,9 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 	if err != nil {
 		return err
 	}
-	file, err := create(out.plot)
-	if err != nil {
+	if err := probe(out.plot); err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }()
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	r := newRecord()
@@ -110,27 +111,42 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 		return err
 	}
 	report := newLoginReport(d, p, m)
-	if err := out.print(cmd.OutOrStdout(), report); err != nil {
+	// The picture first: whoever reads but the head of the table ends knock there.
+	if err := errors.Join(out.draw(report, r), out.print(cmd.OutOrStdout(), report)); err != nil {
 		return err
-	}
-	if file != nil {
-		if err := picture(file, report, r); err != nil {
-			return fmt.Errorf("draw %s: %w", out.plot, err)
-		}
 	}
 	return m.verdict()
 }
 
-// create opens the file of the picture before the measurement, which would be lost on a path that cannot be written.
-func create(path string) (*os.File, error) {
+// probe sees that a picture can be written before the measurement, which would be lost on a path that cannot. It
+// leaves things as they were: of a measurement that comes to nothing there is no picture, and an older one stays.
+func probe(path string) error {
 	if path == "" {
-		return nil, nil
+		return nil
 	}
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err == nil {
+		return errors.Join(f.Close(), os.Remove(path))
+	}
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(path, os.O_WRONLY, 0)
+	}
 	if err != nil {
-		return nil, remedy.Usage(err)
+		return remedy.Usage(err)
 	}
-	return f, nil
+	return f.Close()
+}
+
+// draw writes the picture, if one was asked for.
+func (o output) draw(report *loginReport, r *record) error {
+	if o.plot == "" {
+		return nil
+	}
+	var svg bytes.Buffer
+	if err := picture(&svg, report, r); err != nil {
+		return fmt.Errorf("draw %s: %w", o.plot, err)
+	}
+	return os.WriteFile(o.plot, svg.Bytes(), 0o666)
 }
 
 // print writes the report as it was asked for.

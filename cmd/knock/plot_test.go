@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -101,6 +102,46 @@ func TestMarks(t *testing.T) {
 		if mark.Value != 0 && mark.Value != 1 {
 			t.Errorf("%g logins", mark.Value)
 		}
+	}
+}
+
+// brokenPipe fails the test if the picture is not there when the table is written, and takes nothing.
+type brokenPipe struct {
+	t    *testing.T
+	path string
+}
+
+func (p brokenPipe) Write([]byte) (int, error) {
+	if svg, err := os.ReadFile(p.path); err != nil || !contains(string(svg), "</svg>") {
+		p.t.Errorf("%v in %d bytes", err, len(svg))
+	}
+	return 0, io.ErrClosedPipe
+}
+
+// TestPlotBeforeTable: knock dies of a pipe that nobody reads to the end, and the picture must not.
+func TestPlotBeforeTable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logins.svg")
+	root := newRoot()
+	root.SetArgs([]string{new(fake).open(t).target(), "--open", "-n", "3", "--plot", path})
+	root.SetOut(brokenPipe{t, path})
+	root.SetErr(io.Discard)
+	_ = root.Execute()
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProbe: before the measurement no picture is made, and none is lost.
+func TestProbe(t *testing.T) {
+	older, newer := write(t, "older.svg", "<svg/>"), filepath.Join(t.TempDir(), "newer.svg")
+	if err := errors.Join(probe(""), probe(older), probe(newer)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(older); err != nil || string(text) != "<svg/>" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := os.Stat(newer); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a file: %v", err)
 	}
 }
 
