@@ -93,7 +93,7 @@ func readPassword(path string) (string, error) {
 	defer func() { _ = f.Close() }()
 	line, err := bufio.NewReader(io.LimitReader(f, 1<<16)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", remedy.Usage(fmt.Errorf("read the password: %w", err))
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
 		return "", remedy.Usage(fmt.Errorf("the first line of %s is empty: there is no password in it", path))

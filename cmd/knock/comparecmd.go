@@ -149,7 +149,7 @@ func (s *settings) set(part string) (err error) {
 	case list != nil:
 		*list = strings.Split(value, ":")
 	case name == "pid":
-		s.pid, err = strconv.Atoi(value)
+		err = s.pid.Set(value)
 	case name == "open":
 		s.open, err = strconv.ParseBool(value)
 	default:

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -33,7 +35,7 @@ type settings struct {
 	knownHosts, expect     string
 	insecure, mine         bool
 	timeout                time.Duration
-	pid                    int
+	pid                    processID
 	cgroup                 string
 	environment            func(string) string // os.Getenv, but in tests
 	prompt                 func(user string) (string, error)
@@ -70,9 +72,28 @@ func (s *settings) addExpect(fs *pflag.FlagSet) {
 
 // addMeter puts the flags on fs that say what to measure on the server's side.
 func (s *settings) addMeter(fs *pflag.FlagSet) {
-	fs.IntVar(&s.pid, "pid", 0, "the server's process: measure the CPU and memory of it and all below it")
+	fs.Var(&s.pid, "pid", "the server's process: measure the CPU and memory of it and all below it")
 	fs.StringVar(&s.cgroup, "cgroup", "", "the server's cgroup (v2): measure the CPU and memory of all in it")
 }
+
+// processID is the number of a process, once it is set: 0 is none, and what would be measured of it is nothing.
+type processID int
+
+// Set implements [pflag.Value].
+func (p *processID) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return errors.New("no process has this number")
+	}
+	*p = processID(n)
+	return nil
+}
+
+// String implements [pflag.Value].
+func (p *processID) String() string { return strconv.Itoa(int(*p)) }
+
+// Type implements [pflag.Value].
+func (p *processID) Type() string { return "int" }
 
 // door makes a door of a target. It asks for a password only when all else is known to be well.
 func (s *settings) door(ctx context.Context, text string) (*door, error) {
@@ -130,10 +151,8 @@ func (s *settings) measure(d *door) error {
 	switch {
 	case s.pid != 0 && s.cgroup != "":
 		return remedy.Misuse("leave out one of them", "--pid and --cgroup measure the same thing")
-	case s.pid < 0:
-		return remedy.Misuse("say --pid and the server's process id", "process id %d", s.pid)
 	case s.pid != 0:
-		d.meter = processTree{root: s.pid, proc: "/proc", clock: cpuclock.Of}
+		d.meter = processTree{root: int(s.pid), proc: "/proc", clock: cpuclock.Of}
 	case s.cgroup != "":
 		d.meter = cgroup{dir: s.cgroup}
 	default:

@@ -151,9 +151,14 @@ func (o output) draw(report *loginReport, r *record) error {
 
 // print writes the report as it was asked for.
 func (o output) print(w io.Writer, r interface{ table(io.Writer) }) error {
-	if o.json {
-		return writeJSON(w, r)
+	var text bytes.Buffer
+	if !o.json {
+		r.table(&text)
+	} else if err := writeJSON(&text, r); err != nil {
+		return err
 	}
-	r.table(w)
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
 	return nil
 }

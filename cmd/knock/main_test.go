@@ -6,11 +6,13 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +102,10 @@ func TestMisuse(t *testing.T) {
 		{"an unknown cipher", "guest@127.0.0.1 --cipher rot13", `--cipher: there is no "rot13"`, "chacha20-poly1305@openssh.com"},
 		{"an unknown host key", "guest@127.0.0.1 --hostkey-algorithm rot13", `there is no "rot13"`, "ssh-ed25519"},
 		{"no such process", "guest@127.0.0.1 --open --pid 999999999", "there is no process 999999999", "knock --help"},
+		{"no process", "guest@127.0.0.1 --open --pid 0", `invalid argument "0" for "--pid" flag: no process`, "knock --help"},
+		{"less than no process", "hold 1 guest@127.0.0.1 --open --pid -1", `invalid argument "-1" for "--pid" flag`, "knock --help"},
+		{"no process of a door", "compare a=guest@127.0.0.1,pid=0 b=guest@127.0.0.1", `door a: pid is not "0"`, "NAME="},
+		{"no file of a password", "guest@127.0.0.1 --password-file /", "read the password: read /", "knock --help"},
 		{"no such cgroup", "guest@127.0.0.1 --open --cgroup " + missing, "cgroup's CPU time", "/sys/fs/cgroup"},
 		{"two meters", "guest@127.0.0.1 --open --pid 1 --cgroup /x", "the same thing", "leave out"},
 		{"a negative rate", "guest@127.0.0.1 --open --rate -1", "rate -1", "--rate 200"},
@@ -170,6 +176,28 @@ func TestTable(t *testing.T) {
 	}
 	if f.visitors() != 20 {
 		t.Errorf("%d visitors came", f.visitors())
+	}
+}
+
+// TestUnwritten: a report that nobody got is no success, in whichever form.
+func TestUnwritten(t *testing.T) {
+	f := new(fake).open(t)
+	for _, args := range [][]string{
+		{f.target(), "--open", "-n", "1"},
+		{f.target(), "--open", "-n", "1", "--json"},
+		{"hold", "1", f.target(), "--open", "--for", "0s"},
+		{"compare", "a=" + f.target(), "b=" + f.target(), "--open", "--rounds", "1", "--window", "50ms"},
+	} {
+		var stderr bytes.Buffer
+		full, writer := io.Pipe()
+		_ = full.CloseWithError(syscall.ENOSPC)
+		root := newRoot()
+		root.SetArgs(args)
+		root.SetOut(writer)
+		root.SetErr(&stderr)
+		if status := remedy.Run(t.Context(), root); status != 1 || !contains(stderr.String(), "error: write the report: no space left on device") {
+			t.Errorf("%q: status %d, stderr %q", args, status, &stderr)
+		}
 	}
 }
 
