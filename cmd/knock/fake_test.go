@@ -21,6 +21,7 @@ type fake struct {
 	key      gossh.PublicKey          // that lets guest in, or nil
 	accept   func(conn net.Conn) bool // says whether to go on with a connection, or nil
 	full     bool                     // it opens no sessions
+	leave    bool                     // it hangs up when it is asked for one
 	alsoRSA  bool                     // it has another host key
 	session  func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn)
 
@@ -130,6 +131,9 @@ func (f *fake) serve(conn net.Conn) {
 	}
 	go gossh.DiscardRequests(requests)
 	for offered := range channels {
+		if f.leave {
+			return
+		}
 		if f.full {
 			_ = offered.Reject(gossh.ResourceShortage, "Full up.\n")
 			continue

@@ -115,6 +115,7 @@ func TestOutcomes(t *testing.T) {
 		{"no shell", &fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
 			grant(requests, false)
 		}}, "first byte: the shell was refused"},
+		{"hung up without a session", &fake{leave: true}, "first byte: the server hung up"},
 		{"words", &fake{accept: func(conn net.Conn) bool {
 			_, _ = conn.Write([]byte("Too many \x1b[31mvisitors.\r\n"))
 			return false

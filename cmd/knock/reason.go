@@ -36,6 +36,9 @@ func failure(p phase, err error) error {
 	return failed{p.String() + ": " + reason(err)}
 }
 
+// unanswered is how x/crypto says that the connection ended before a channel was opened: there is no packet.
+const unanswered = "unexpected packet in response to channel open: <nil>"
+
 // reason is the core of an error, without the addresses that package net puts around it.
 func reason(err error) string {
 	var (
@@ -55,7 +58,7 @@ func reason(err error) string {
 		return "the session was refused: " + clean.String(refused.Message, maxReason)
 	case errors.Is(err, net.ErrClosed):
 		return "closed"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasSuffix(err.Error(), unanswered):
 		return "the server hung up"
 	}
 	text := err.Error()
