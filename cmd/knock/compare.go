@@ -76,15 +76,15 @@ func shuffled(n int) []int { return rand.Perm(n) }
 // measure is one window.
 func (c *contest) measure(ctx context.Context, d *door, round int, r *record) (w window, err error) {
 	m, err := measure(ctx, d, pace{visitors: c.visitors, duration: c.window}, r)
+	if err == nil && r.logins > 0 {
+		err = m.lost
+	}
 	if err != nil {
-		return w, err
+		return w, fmt.Errorf("no figures of the server in round %d: %w", round, err)
 	}
 	w = window{Round: round, Seconds: m.elapsed.Seconds(), Logins: r.logins, Failed: r.failures}
 	if w.Logins == 0 {
 		return w, fmt.Errorf("no login succeeded in round %d: %s", round, r.reasons)
-	}
-	if m.lost != nil {
-		return w, m.lost
 	}
 	w.PerSecond = float64(w.Logins) / w.Seconds
 	if m.usage != nil {

@@ -162,11 +162,27 @@ func TestDyingDoor(t *testing.T) {
 	}
 }
 
+// TestDyingProcess: without the server's figures a round is not complete.
+func TestDyingProcess(t *testing.T) {
+	a, b := new(fake).open(t), new(fake).open(t)
+	c := &contest{doors: []*door{a.door(t), b.door(t)}, visitors: 1, window: 20 * time.Millisecond, rounds: 9}
+	c.doors[1].name = "b"
+	process := &amounts{make([]int64, 6)} // it is looked at before and after each window
+	c.doors[1].meter = process
+	err := c.run(t.Context(), shuffled, func(int, string) {})
+	if err == nil || err.Error() != "door b: no figures of the server in round 3: there is no process" || len(c.results) != 2 {
+		t.Errorf("%d rounds, %v", len(c.results), err)
+	}
+	if sum := c.results[0][0].Logins + c.results[1][0].Logins; c.records[0].logins != sum {
+		t.Errorf("%d logins in the record, and %d in complete rounds", c.records[0].logins, sum)
+	}
+}
+
 // TestDyingDoorReport: the table comes before the error.
 func TestDyingDoorReport(t *testing.T) {
 	a := new(fake).open(t)
 	var came atomic.Int64
-	b := (&fake{accept: func(net.Conn) bool { return came.Add(1) < 300 }}).open(t)
+	b := (&fake{accept: func(net.Conn) bool { return came.Add(1) < 150 }}).open(t)
 	got := knock(t, "compare", "a="+a.target(), "b="+b.target(), "--open", "--window", "10ms", "--rounds", "1000")
 	if got.status != 1 || !contains(got.stdout, "of 10ms a door", "\nb ") || !contains(got.stderr, "error: door b: no login succeeded in round ") {
 		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
