@@ -7,15 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 
+	"foyer/cmd/prompt"
 	"foyer/cmd/remedy"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
@@ -88,14 +87,14 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		}
 		return strings.TrimRight(line, "\r\n"), nil
 	}
-	if !term.IsTerminal(os.Stdin.Fd()) {
+	if !prompt.Possible() {
 		return "", remedy.Misuse("add --password-stdin to read it from there", "stdin is no terminal to ask for a password on")
 	}
-	first, err := ask(cmd, fmt.Sprintf("Password for %s: ", user))
+	first, err := prompt.Password(cmd.ErrOrStderr(), fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
 		return "", err
 	}
-	second, err := ask(cmd, "Once more: ")
+	second, err := prompt.Password(cmd.ErrOrStderr(), "Once more: ")
 	if err != nil {
 		return "", err
 	}
@@ -103,16 +102,6 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		return "", errors.New("the two passwords differ, nothing was changed")
 	}
 	return first, nil
-}
-
-func ask(cmd *cobra.Command, prompt string) (string, error) {
-	cmd.PrintErr(prompt)
-	password, err := term.ReadPassword(os.Stdin.Fd())
-	cmd.PrintErrln()
-	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	return string(password), nil
 }
 
 func userRemove(cfg *Config) *cobra.Command {

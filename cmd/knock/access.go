@@ -7,16 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/charmbracelet/x/term"
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"foyer/cmd/prompt"
 	"foyer/cmd/remedy"
 )
 
@@ -103,41 +101,11 @@ func readPassword(path string) (string, error) {
 
 // promptForPassword asks a person, without an echo.
 func promptForPassword(user string) (string, error) {
-	if !term.IsTerminal(os.Stdin.Fd()) {
+	if !prompt.Possible() {
 		return "", remedy.Misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
 			"no key and no password, and stdin is no terminal to ask on")
 	}
-	defer echoAtTheEnd(os.Stdin.Fd())()
-	_, _ = fmt.Fprintf(os.Stderr, "Password for %s: ", user)
-	password, err := term.ReadPassword(os.Stdin.Fd())
-	_, _ = fmt.Fprintln(os.Stderr)
-	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	return string(password), nil
-}
-
-// echoAtTheEnd has a signal end knock as ever, but with the terminal as it was: to read a password takes its echo away,
-// and whoever is ended there does not bring it back. That is so until done is called.
-func echoAtTheEnd(terminal uintptr) (done func()) {
-	before, err := term.GetState(terminal)
-	if err != nil {
-		return func() {}
-	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		for caught := range signals {
-			_ = term.Restore(terminal, before)
-			_, _ = fmt.Fprintln(os.Stderr)
-			signal.Reset(caught)
-			_ = syscall.Kill(os.Getpid(), caught.(syscall.Signal))
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-	}
+	return prompt.Password(os.Stderr, fmt.Sprintf("Password for %s: ", user))
 }
 
 // identify sets how the host key is checked: on loopback not at all, unless a file is named, and elsewhere against

@@ -1,0 +1,50 @@
+// Package prompt asks for passwords at a terminal.
+package prompt
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/charmbracelet/x/term"
+)
+
+// Possible reports whether stdin is a terminal to ask on.
+func Possible() bool { return term.IsTerminal(os.Stdin.Fd()) }
+
+// Password writes the question to w and reads a line from the terminal that stdin is, which does not show it.
+func Password(w io.Writer, question string) (string, error) {
+	defer echoAtTheEnd(os.Stdin.Fd())()
+	_, _ = fmt.Fprint(w, question)
+	password, err := term.ReadPassword(os.Stdin.Fd())
+	_, _ = fmt.Fprintln(w)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return string(password), nil
+}
+
+// echoAtTheEnd has a signal end the process as ever, but with the terminal as it was: to read a password takes its echo
+// away, and whoever is ended there does not bring it back. That is so until done is called.
+func echoAtTheEnd(terminal uintptr) (done func()) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return func() {}
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for caught := range signals {
+			_ = term.Restore(terminal, before)
+			_, _ = fmt.Fprintln(os.Stderr)
+			signal.Reset(caught)
+			_ = syscall.Kill(os.Getpid(), caught.(syscall.Signal))
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
