@@ -77,6 +77,9 @@ func TestProcessTree(t *testing.T) {
 	if cpu, err := tree.cpu(); err != nil || cpu != 20+30+(30+40+5000)*10*time.Millisecond {
 		t.Errorf("CPU by the clock %s, %v", cpu, err)
 	}
+	if _, err := (processTree{root: 10, proc: dir}).memory(); err == nil || err.Error() != "process 10 has ended" {
+		t.Error(err)
+	}
 	if _, err := (processTree{root: 99, proc: dir}).cpu(); err == nil || err.Error() != "there is no process 99" {
 		t.Error(err)
 	}

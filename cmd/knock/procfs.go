@@ -64,6 +64,9 @@ func (t processTree) memory() (int64, error) {
 		}
 		sum += size
 	}
+	if sum == 0 { // its parent has not waited for it yet
+		return 0, fmt.Errorf("process %d has ended", t.root)
+	}
 	return sum, nil
 }
 
