@@ -40,7 +40,7 @@ func (c *Conn) leave() {
 	if c.source.total--; c.source.total == 0 {
 		delete(c.table.sources, c.source.addr)
 	}
-	c.table.tellIfEmpty()
+	c.table.free()
 }
 
 // move takes c from the stage that it is at to a later one.
@@ -120,7 +120,7 @@ func (c *Conn) Leave() {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	c.sessions--
-	if c.table.draining && c.sessions == 0 {
+	if c.table.draining != nil && c.sessions == 0 {
 		_ = c.conn.Close()
 	}
 }

@@ -49,14 +49,12 @@ type Table struct {
 	all      map[*Conn]bool
 	waiting  queues
 	sources  map[netip.Addr]*source
-	draining bool
-	empty    chan struct{} // closed when none is let in any more and none is left
-	emptied  sync.Once
+	draining chan struct{} // not nil once nobody is let in any more; closed when nobody is left
 }
 
 // NewTable returns a table without connections.
 func NewTable(cfg Config) *Table {
-	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}, empty: make(chan struct{})}
+	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}}
 }
 
 // Admit takes a connection in, and sends off those who have to go for it. It returns nil and the limit that was reached
@@ -79,7 +77,7 @@ func (t *Table) Admit(conn net.Conn) (c *Conn, reached tally.Reason) {
 func (t *Table) admit(conn net.Conn) (c *Conn, out []*Conn, reached tally.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining {
+	if t.draining != nil {
 		return nil, nil, ""
 	}
 	c = &Conn{table: t, conn: conn, source: t.source(conn.RemoteAddr())}
@@ -164,8 +162,11 @@ func (t *Table) Close() {
 // Wait returns when a table that lets nobody in any more is empty, each connection having noted that it is over, or when
 // ctx is done, with its error. Those that had to go to make room for others are not waited for.
 func (t *Table) Wait(ctx context.Context) error {
+	t.mu.Lock()
+	drained := t.draining
+	t.mu.Unlock()
 	select {
-	case <-t.empty:
+	case <-drained:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -174,13 +175,16 @@ func (t *Table) Wait(ctx context.Context) error {
 
 // refuse lets nobody in any more.
 func (t *Table) refuse() {
-	t.draining = true
-	t.tellIfEmpty()
+	if t.draining == nil {
+		t.draining = make(chan struct{})
+		t.free()
+	}
 }
 
-func (t *Table) tellIfEmpty() {
-	if t.draining && len(t.all) == 0 {
-		t.emptied.Do(func() { close(t.empty) })
+// free tells those who wait for the last connection to be over.
+func (t *Table) free() {
+	if t.draining != nil && len(t.all) == 0 {
+		close(t.draining)
 	}
 }
 
