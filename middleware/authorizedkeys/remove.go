@@ -11,19 +11,14 @@ import (
 // Remove deletes the user's file in dir, so that none of its keys lets anybody in any more. The error is fs.ErrNotExist
 // where there is none. A symbolic link is deleted, and not what it leads to.
 func Remove(dir, user string) error {
-	path := filepath.Join(dir, user)
 	if checkName(user) != nil {
 		return files.Failure(dir, fs.ErrNotExist) // no file is that user's
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return files.Failure(dir, err)
-	}
-	defer func() { _ = root.Close() }()
 	unlock, err := lock(dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return files.Failure(path, root.Remove(user))
+	path := filepath.Join(dir, user)
+	return files.Failure(path, os.Remove(path))
 }
