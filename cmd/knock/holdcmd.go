@@ -144,13 +144,14 @@ func (r *holdReport) table(w io.Writer) {
 
 // fate says what became of those that were opened.
 func (r *holdReport) fate() string {
-	switch {
-	case r.Opened == 0:
+	if r.Opened == 0 {
 		return ""
-	case r.Dropped > 0:
-		return fmt.Sprintf("; held for %.1f s, %s dropped by the server", r.Held, count(r.Dropped))
 	}
-	return fmt.Sprintf("; held for %.1f s, none was dropped", r.Held)
+	dropped := "none was dropped"
+	if r.Dropped > 0 {
+		dropped = count(r.Dropped) + " dropped by the server"
+	}
+	return fmt.Sprintf("; held for %.1f s, %s", r.Held, dropped)
 }
 
 func (m *heldMemory) String() string {
