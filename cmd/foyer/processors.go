@@ -1,0 +1,108 @@
+package main
+
+import (
+	"net"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"time"
+
+	"charm.land/log/v2"
+)
+
+const (
+	// longWait is how long a step may wait for a processor, in seconds. Where more than one of longWaits waits longer,
+	// one processor is not enough.
+	longWait  = 0.002
+	longWaits = 20
+	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
+	lookEvery = 100 * time.Millisecond
+	calm      = time.Minute
+)
+
+// processors is a listener whose server works on one processor while that is enough, and on all of them once somebody
+// waits for one: when many come at once, or passwords are hashed.
+//
+// A login is some sixty steps of a few microseconds each, and most of them wait for the client's answer to the one before.
+// The Go scheduler wakes another processor for each that it could take, which costs a tenth of a login and makes none
+// shorter. How long steps wait for a processor the runtime knows. It is asked when a connection comes: a server that
+// nobody visits does nothing.
+type processors struct {
+	net.Listener
+	logger *log.Logger
+	steps  func() steps
+
+	before         steps     // when was last looked
+	looked, waited time.Time // that, and when too many were found to have waited
+	all            bool      // of the processors are in use
+}
+
+// steps is how many the process has taken, and how many of them have waited longer than longWait.
+type steps struct{ late, all uint64 }
+
+// sparing returns listener as one that is sparing with processors, or as it is where the operator has said how many the
+// Go runtime is to use.
+func sparing(listener net.Listener, logger *log.Logger) net.Listener {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return listener
+	}
+	p := &processors{Listener: listener, logger: logger, steps: scheduled()}
+	p.useOne()
+	return p
+}
+
+// Accept implements [net.Listener].
+func (p *processors) Accept() (net.Conn, error) {
+	conn, err := p.Listener.Accept()
+	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
+		p.look(now)
+	}
+	return conn, err
+}
+
+// look finds out whether one processor was enough since the last time.
+func (p *processors) look(now time.Time) {
+	steps := p.steps()
+	late, all := steps.late-p.before.late, steps.all-p.before.all
+	p.before, p.looked = steps, now
+	if late*longWaits > all {
+		p.waited = now
+	}
+	switch {
+	case !p.all && p.waited.Equal(now):
+		p.useAll()
+	case p.all && now.Sub(p.waited) >= calm:
+		p.useOne()
+	}
+}
+
+func (p *processors) useOne() {
+	p.all = false
+	runtime.GOMAXPROCS(1)
+	p.logger.Debug("one processor is enough")
+}
+
+func (p *processors) useAll() {
+	p.all = true
+	runtime.SetDefaultGOMAXPROCS()
+	p.logger.Debug("one processor is not enough", "all", runtime.GOMAXPROCS(0))
+}
+
+// scheduled returns a function that asks the Go runtime for the steps so far: how long goroutines that could run have
+// waited until they did, of which it keeps one in eight.
+func scheduled() func() steps {
+	sample := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
+	return func() (taken steps) {
+		metrics.Read(sample)
+		waits := sample[0].Value.Float64Histogram()
+		long, _ := slices.BinarySearch(waits.Buckets, longWait)
+		for i, n := range waits.Counts {
+			taken.all += n
+			if i >= long {
+				taken.late += n
+			}
+		}
+		return taken
+	}
+}
