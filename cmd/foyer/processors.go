@@ -18,7 +18,7 @@ const (
 	longWaits = 20
 	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
 	lookEvery = 100 * time.Millisecond
-	calm      = time.Minute
+	calm      = 10 * time.Second
 )
 
 // processors is a listener whose server works on one processor while that is enough, and on all of them once somebody

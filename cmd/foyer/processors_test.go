@@ -37,7 +37,7 @@ func TestProcessors(t *testing.T) {
 		{lookEvery, 0, 1000, all},
 		{calm - 2*lookEvery, 1, 10, all},   // and again
 		{calm - lookEvery, 0, 1000, all},   // which counts from then
-		{lookEvery, 0, 0, 1},               // a calm minute, be it that nobody came
+		{lookEvery, 0, 0, 1},               // calm for long enough, be it that nobody came
 		{24 * time.Hour, 1, 1, all},        // the first after a night
 		{24 * time.Hour, 1000, 1000, all},  // and the next, which waits too
 		{24 * time.Hour, 1000, 100_000, 1}, // and one who does not
