@@ -40,7 +40,6 @@ func arguments(cmd *cobra.Command, args []string) error {
 	case len(want) == 0:
 		return remedy.Usage(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()))
 	default:
-		return remedy.Misuse("run: "+cmd.CommandPath()+" --help",
-			"%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args))
+		return remedy.Usage(fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)))
 	}
 }

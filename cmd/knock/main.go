@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +54,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
 			return nil
 		}
-		return remedy.Misuse("run: "+cmd.CommandPath()+" --help", "%s was given %d arguments, and its usage is: %s",
-			cmd.CommandPath(), len(args), cmd.UseLine())
+		_, takes, _ := strings.Cut(cmd.Use, " ")
+		return remedy.Usage(fmt.Errorf("%s takes %s, and was given %d", cmd.CommandPath(), takes, len(args)))
 	}
 }

@@ -82,8 +82,8 @@ func TestMisuse(t *testing.T) {
 		name, args    string
 		problem, hint string
 	}{
-		{"no target", "", "knock was given 0 arguments", "knock --help"},
-		{"two targets", "a@localhost b@localhost", "given 2 arguments", "knock --help"},
+		{"no target", "", "knock takes USER@HOST:PORT, and was given 0", "knock --help"},
+		{"two targets", "a@localhost b@localhost", "was given 2", "knock --help"},
 		{"no user", "localhost:22", `target "localhost:22" names no user`, "guest@localhost:2022"},
 		{"an unknown flag", "--what a@localhost", "unknown flag: --what", "knock --help"},
 		{"no password on the command line", "--password x a@localhost", "unknown flag: --password", "knock --help"},
@@ -103,7 +103,7 @@ func TestMisuse(t *testing.T) {
 		{"an unknown host key", "guest@127.0.0.1 --hostkey-algorithm rot13", `there is no "rot13"`, "ssh-ed25519"},
 		{"no such process", "guest@127.0.0.1 --open --pid 999999999", "there is no process 999999999", "knock --help"},
 		{"no process", "guest@127.0.0.1 --open --pid 0", `invalid argument "0" for "--pid" flag: no process`, "knock --help"},
-		{"less than no process", "hold 1 guest@127.0.0.1 --open --pid -1", `invalid argument "-1" for "--pid" flag`, "knock --help"},
+		{"less than no process", "hold 1 guest@127.0.0.1 --open --pid -1", `invalid argument "-1" for "--pid" flag`, "knock hold --help"},
 		{"no process of a door", "compare a=guest@127.0.0.1,pid=0 b=guest@127.0.0.1", `door a: pid is not "0"`, "NAME="},
 		{"no file of a password", "guest@127.0.0.1 --password-file /", "read the password: read /", "knock --help"},
 		{"no such cgroup", "guest@127.0.0.1 --open --cgroup " + missing, "cgroup's CPU time", "/sys/fs/cgroup"},
@@ -115,7 +115,7 @@ func TestMisuse(t *testing.T) {
 		{"no number", "hold many guest@127.0.0.1", `"many" connections`, "knock hold 1000"},
 		{"nothing to hold", "hold 0 guest@127.0.0.1", `"0" connections`, "knock hold 1000"},
 		{"a picture nowhere", "guest@127.0.0.1 --open --plot " + missing + "/a.svg", "no such file", "knock --help"},
-		{"one door", "compare a=guest@127.0.0.1", "given 1 arguments", "knock compare --help"},
+		{"one door", "compare a=guest@127.0.0.1", "knock compare takes DOOR DOOR [DOOR...], and was given 1", "knock compare --help"},
 		{"a door without a name", "compare guest@127.0.0.1 b=guest@127.0.0.1", "has no name", "NAME=USER@HOST:PORT"},
 		{"two doors of a name", "compare a=guest@127.0.0.1 a=guest@127.0.0.1 --open", "two doors are called a", "something else"},
 		{"what no door has", "compare a=guest@127.0.0.1,color=red b=guest@127.0.0.1", `door a: there is no "color"`, "NAME="},

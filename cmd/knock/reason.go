@@ -57,7 +57,7 @@ func reason(err error) string {
 	case errors.As(err, &refused):
 		return "the session was refused: " + clean.String(refused.Message, maxReason)
 	case errors.Is(err, net.ErrClosed):
-		return "closed"
+		return "the connection was closed"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasSuffix(err.Error(), unanswered):
 		return "the server hung up"
 	}

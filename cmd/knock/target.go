@@ -66,7 +66,11 @@ func (t target) String() string { return t.user + "@" + t.address() }
 type lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		err = errors.New(unknown.Err) // without the name, which the caller has, and the address of the name server
+	}
+	return found, err
 }
 
 // locate returns the addresses of the target and whether all of them are loopback. It is asked once, before the first

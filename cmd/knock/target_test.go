@@ -96,6 +96,15 @@ func TestLookupThatFindsNothing(t *testing.T) {
 	}
 }
 
+// TestResolve: what the resolver says is told without the name, which stands there already.
+func TestResolve(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := resolve(ctx, "name.example"); err == nil || strings.Contains(err.Error(), "name.example") {
+		t.Error(err)
+	}
+}
+
 // TestReach: where a name has several addresses, the visitors go to the one at which somebody is.
 func TestReach(t *testing.T) {
 	f := new(fake).open(t)

@@ -17,7 +17,7 @@ import (
 func Run(ctx context.Context, root *cobra.Command) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return Usage(err) })
 	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
-		explain(w, root.Name(), err)
+		explain(w, called(root).CommandPath(), err)
 	}))
 	switch {
 	case err == nil:
@@ -28,10 +28,21 @@ func Run(ctx context.Context, root *cobra.Command) int {
 	return 1
 }
 
+// called returns the command that was called: it, or one of its subcommands.
+func called(cmd *cobra.Command) *cobra.Command {
+	for _, sub := range cmd.Commands() {
+		if at := called(sub); at.CalledAs() != "" {
+			return at
+		}
+	}
+	return cmd
+}
+
 // With returns err as one that comes with something to do about it.
 func With(err error, hint string) error { return hinted{err, hint} }
 
-// Usage returns err as a mistake in how the command was called. Its hint points to the help, unless err knows better.
+// Usage returns err as a mistake in how the command was called. Its hint points to that command's help, unless err knows
+// better.
 func Usage(err error) error { return usage{err} }
 
 // Misuse returns a mistake in how the command was called, with something to type instead.

@@ -27,10 +27,14 @@ func TestRun(t *testing.T) {
 		"usage, a hint":  {remedy.Usage(remedy.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
 		"misuse":         {remedy.Misuse("make it even", "%d: %w", 7, odd), nil, 2, "error: 7: it is odd\nhint: make it even\n"},
 		"an odd flag":    {nil, []string{"--odd"}, 2, "error: unknown flag: --odd\nhint: run: door --help\n"},
+		"one further in": {nil, []string{"key", "add", "--odd"}, 2, "error: unknown flag: --odd\nhint: run: door key add --help\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told bytes.Buffer
 			root := &cobra.Command{Use: "door", RunE: func(*cobra.Command, []string) error { return tt.err }}
+			key := &cobra.Command{Use: "key"}
+			key.AddCommand(&cobra.Command{Use: "add", Run: func(*cobra.Command, []string) {}})
+			root.AddCommand(key)
 			root.SetArgs(append([]string{}, tt.args...))
 			root.SetOut(&told)
 			root.SetErr(&told)
