@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"context"
 	"os"
 	"runtime"
 	"runtime/metrics"
@@ -17,55 +17,54 @@ const (
 	longWait  = 0.002
 	longWaits = 20
 	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
-	lookEvery = 100 * time.Millisecond
+	lookEvery = 200 * time.Millisecond
 	calm      = 10 * time.Second
 )
 
-// processors is a listener whose server works on one processor while that is enough, and on all of them once somebody
-// waits for one: when many come at once, or passwords are hashed.
+// processors has the process work on one processor while that is enough, and on all of them once somebody waits for one:
+// when many come at once, or passwords are hashed.
 //
 // A login is some sixty steps of a few microseconds each, and most of them wait for the client's answer to the one before.
 // The Go scheduler wakes another processor for each that it could take, which costs a tenth of a login and makes none
-// shorter. How long steps wait for a processor the runtime knows. It is asked when a connection comes: a server that
-// nobody visits does nothing.
+// shorter. How long steps wait for a processor the runtime knows.
 type processors struct {
-	net.Listener
 	logger *log.Logger
 	steps  func() steps
 
-	before         steps     // when was last looked
-	looked, waited time.Time // that, and when too many were found to have waited
-	all            bool      // of the processors are in use
+	before steps     // when was last looked
+	waited time.Time // when too many were last found to have waited
+	all    bool      // of the processors are in use
 }
 
 // steps is how many the process has taken, and how many of them have waited longer than longWait.
 type steps struct{ late, all uint64 }
 
-// sparing returns listener as one that is sparing with processors, or as it is where the operator has said how many the
-// Go runtime is to use.
-func sparing(listener net.Listener, logger *log.Logger) net.Listener {
+// spareProcessors does so until ctx is done, unless the operator has said how many the Go runtime is to use.
+func spareProcessors(ctx context.Context, logger *log.Logger) {
 	if os.Getenv("GOMAXPROCS") != "" {
-		return listener
+		return
 	}
-	p := &processors{Listener: listener, logger: logger, steps: scheduled()}
+	defer runtime.SetDefaultGOMAXPROCS()
+	p := &processors{logger: logger, steps: scheduled()}
+	p.before = p.steps()
 	p.useOne()
-	return p
-}
-
-// Accept implements [net.Listener].
-func (p *processors) Accept() (net.Conn, error) {
-	conn, err := p.Listener.Accept()
-	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
-		p.look(now)
+	clock := time.NewTicker(lookEvery)
+	defer clock.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-clock.C:
+			p.look(now)
+		}
 	}
-	return conn, err
 }
 
 // look finds out whether one processor was enough since the last time.
 func (p *processors) look(now time.Time) {
 	steps := p.steps()
 	late, all := steps.late-p.before.late, steps.all-p.before.all
-	p.before, p.looked = steps, now
+	p.before = steps
 	if late*longWaits > all {
 		p.waited = now
 	}

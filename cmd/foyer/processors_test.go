@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"context"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -12,18 +12,18 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// One processor, all, and one again, as long as the steps of those who come have waited.
+func processorsByDefault() int {
+	runtime.SetDefaultGOMAXPROCS()
+	return runtime.GOMAXPROCS(0)
+}
+
+// One processor, all, and one again, as long as steps have waited.
 func TestProcessors(t *testing.T) {
-	t.Setenv("GOMAXPROCS", "") // nothing said
-	all := runtime.GOMAXPROCS(0)
+	all := processorsByDefault()
 	t.Cleanup(runtime.SetDefaultGOMAXPROCS)
-	listener := sparing(nil, sshtest.NewLog().Logger())
-	p, ok := listener.(*processors)
-	if !ok {
-		t.Fatal("not sparing")
-	}
 	var taken steps
-	p.steps = func() steps { return taken }
+	p := &processors{logger: sshtest.NewLog().Logger(), steps: func() steps { return taken }}
+	p.useOne()
 	now := time.Now()
 	for i, look := range []struct {
 		after     time.Duration
@@ -52,13 +52,21 @@ func TestProcessors(t *testing.T) {
 	}
 }
 
-// Somebody who has said how many is not asked again.
-func TestProcessorsAsTold(t *testing.T) {
-	t.Setenv("GOMAXPROCS", "3")
-	before := runtime.GOMAXPROCS(0)
-	listener := &failing{errs: []error{net.ErrClosed}}
-	if got := sparing(listener, nil); got != net.Listener(listener) || runtime.GOMAXPROCS(0) != before {
-		t.Errorf("%T, and %d processors, which were %d", got, runtime.GOMAXPROCS(0), before)
+// The processors are the operator's to give, and the process's again at the end.
+func TestSpareProcessors(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	all := processorsByDefault()
+	for value, lines := range map[string]int{"": 1, "3": 0} {
+		t.Setenv("GOMAXPROCS", value)
+		log := sshtest.NewLog()
+		spareProcessors(ctx, log.Logger())
+		if got := strings.Count(log.String(), "one processor"); got != lines {
+			t.Errorf("GOMAXPROCS=%s: %d lines, want %d", value, got, lines)
+		}
+		if got := runtime.GOMAXPROCS(0); got != all {
+			t.Errorf("GOMAXPROCS=%s: %d processors afterwards, want %d", value, got, all)
+		}
 	}
 }
 

@@ -66,7 +66,8 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	logger.Info("listening", "addr", listener.Addr(), "connections", cfg.Connections)
-	if err := door.accept(ctx, sparing(listener, logger)); err != nil {
+	go spareProcessors(ctx, logger)
+	if err := door.accept(ctx, listener); err != nil {
 		return err
 	}
 	stop() // a second signal ends the process at once
