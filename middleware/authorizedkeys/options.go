@@ -89,7 +89,8 @@ func (r *rules) apply(o option) (err error) {
 }
 
 // expire makes the key expire at the time, unless it does so before. The forms are those of sshd (misc.c,
-// parse_absolute_time).
+// parse_absolute_time), which takes no time before 1970 either: the year 1 would here be no time at all, and the key
+// good for ever.
 func (r *rules) expire(text string) error {
 	digits, zone := strings.ToUpper(text), time.Local
 	for _, suffix := range []string{"Z", "UTC"} {
@@ -103,7 +104,7 @@ func (r *rules) expire(text string) error {
 		return errExpiry
 	}
 	at, err := time.ParseInLocation(layout, digits, zone)
-	if err != nil {
+	if err != nil || at.Unix() < 0 {
 		return errExpiry
 	}
 	if r.expires.IsZero() || at.Before(r.expires) {

@@ -197,7 +197,7 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("%s is %v, want %v", text, r.expires, want)
 		}
 	}
-	for _, text := range []string{"", "Z", "2030", "20301301", "20300230", "2030123124", "203012312400", "20301231235960", "2030-12-31", "+0301231", "20301231ZZ", "20301231235959.5Z"} {
+	for _, text := range []string{"", "Z", "2030", "20301301", "20300230", "2030123124", "203012312400", "20301231235960", "2030-12-31", "+0301231", "20301231ZZ", "20301231235959.5Z", "00010101Z", "19691231Z"} {
 		var r rules
 		if err := r.expire(text); err == nil {
 			t.Errorf("%q is taken for %v", text, r.expires)
