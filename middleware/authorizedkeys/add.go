@@ -44,7 +44,11 @@ func Add(dir, user string, key []byte) error {
 
 // lock keeps all others from changing files in dir until unlock is called.
 func lock(dir string) (unlock func(), err error) {
-	unlock, err = lockedfile.MutexAt(filepath.Join(dir, ".lock")).Lock() // a name that is no user's
+	path := filepath.Join(dir, ".lock") // a name that is no user's
+	unlock, err = lockedfile.MutexAt(path).Lock()
+	if _, missing := os.Lstat(path); missing == nil && errors.Is(err, fs.ErrPermission) {
+		return nil, files.Failure(path, err) // whose is not ours: root's, where root was the first to edit
+	}
 	return unlock, files.Failure(dir, err)
 }
 

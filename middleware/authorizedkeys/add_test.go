@@ -2,6 +2,7 @@ package authorizedkeys
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -114,5 +116,21 @@ func TestAddAtOnce(t *testing.T) {
 	all.Wait()
 	if lines, problems := parse("ada", read(t, filepath.Join(dir, "ada"))); len(lines) != 10 || len(problems) != 0 {
 		t.Errorf("%d lines, problems %v", len(lines), problems)
+	}
+}
+
+// Where root was the first to edit, the lock is root's. The hint has to help those who own the directory.
+func TestAddWhereTheLockIsNotOurs(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may open any lock")
+	}
+	dir := newDir(t, map[string]string{"ada": edLine + "\n"})
+	must(t, os.WriteFile(filepath.Join(dir, ".lock"), nil, 0))
+	want := fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), files.Quote(filepath.Join(dir, ".lock")))
+	for _, err := range []error{Add(dir, "bob", []byte(edLine)), Remove(dir, "ada")} {
+		told, ok := errors.AsType[*files.Error](err)
+		if !ok || !errors.Is(err, fs.ErrPermission) || told.Hint() != want {
+			t.Errorf("error %v, want the hint %q", err, want)
+		}
 	}
 }
