@@ -13,6 +13,8 @@ import (
 	"foyer/cmd/remedy"
 	"foyer/hostkeys"
 	"foyer/middleware/authorizedkeys"
+	"foyer/middleware/clean"
+	"foyer/middleware/keyfile"
 	"foyer/middleware/passwords"
 	"foyer/middleware/userca"
 )
@@ -109,7 +111,10 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	for _, name := range r.names {
 		fmt.Fprintf(w, "%s\t%s\n", name, ways(cfg, r.schemes[name], r.keys[name]))
 		for _, key := range r.keys[name] {
-			facts := []string{key.Type, key.Fingerprint, key.Options, key.Comment}
+			// Who handed the key in chose its comment.
+			facts := []string{
+				key.Type, key.Fingerprint, clean.String(key.Options, keyfile.MaxLine), clean.String(key.Comment, keyfile.MaxLine),
+			}
 			fmt.Fprintf(w, "\t%s\n", strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " "))
 		}
 	}
