@@ -32,10 +32,18 @@ func TestClock(t *testing.T) {
 			t.Errorf("it went off after %d seconds, want %d", rings, want)
 		}
 		c.stop()
-		if c.look(); c.timer != nil {
-			t.Error("it runs on")
-		}
 	})
+}
+
+// A clock that goes off while its session ends is not set again, and does not end the process.
+func TestClockThatIsStopped(t *testing.T) {
+	c := &clock{timeout: time.Hour, lifetime: time.Hour}
+	c.start(func() { t.Error("it runs on") })
+	c.stop()
+	c.begin(sendingEnd)
+	if waited, late := c.look(); waited > time.Minute || late > 0 || c.timer != nil {
+		t.Errorf("waited for %s, late by %s, runs on: %t", waited, late, c.timer != nil)
+	}
 }
 
 // A session that has ended leaves nothing behind.
