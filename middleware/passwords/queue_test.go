@@ -132,6 +132,22 @@ func TestQueueServesWhoAskedLeast(t *testing.T) {
 	})
 }
 
+// Whose turn comes in the moment in which they give up takes it, and leaves it to the next one.
+func TestQueueInTheSameMoment(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	q := newQueue(1)
+	for i := range 100 { // each is one or the other
+		if err := q.enter(over, address(i)); err != nil {
+			t.Fatalf("the place is free, and %d are in line: %v", len(q.waiting), err)
+		}
+		q.leave()
+	}
+	if q.free != 1 {
+		t.Errorf("%d places free, want one", q.free)
+	}
+}
+
 func TestQueueIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, 3)
