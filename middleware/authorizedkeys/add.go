@@ -118,10 +118,18 @@ func appended(data, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	used := 0
 	for _, other := range keyfile.Lines(data) {
-		if l, _ := parseLine(other); string(l.blob) == string(added.blob) {
+		l, err := parseLine(other)
+		if string(l.blob) == string(added.blob) {
 			return "", fmt.Errorf("this key of the user: %w", fs.ErrExist)
 		}
+		if err == nil {
+			used++
+		}
+	}
+	if used >= maxKeys {
+		return "", errTooMany
 	}
 	if data != "" && !strings.HasSuffix(data, "\n") {
 		data += "\n"

@@ -101,6 +101,15 @@ func TestAddErrors(t *testing.T) {
 	}
 }
 
+// A key beyond those that are used is not added in vain.
+func TestAddOneTooMany(t *testing.T) {
+	dir := newDir(t, map[string]string{"ada": "# keys\nnonsense\n" + strings.Repeat(edLine+"\n", maxKeys-1)})
+	must(t, Add(dir, "ada", []byte(text(newKey(t)))))
+	if err := Add(dir, "ada", []byte(text(newKey(t)))); err == nil || !strings.Contains(err.Error(), "at most 10000 keys") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // What several add at once is all there.
 func TestAddAtOnce(t *testing.T) {
 	dir := newDir(t, nil)

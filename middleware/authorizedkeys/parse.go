@@ -34,7 +34,7 @@ func parse(path, data string) (lines []line, problems []error) {
 	for number, text := range keyfile.Lines(data) {
 		l, err := parseLine(text)
 		if err == nil && len(lines) == maxKeys {
-			err = fmt.Errorf("not used: a user has at most %d keys", maxKeys)
+			err = errTooMany
 		}
 		switch {
 		case err == nil:
@@ -51,6 +51,8 @@ func parse(path, data string) (lines []line, problems []error) {
 	}
 	return lines, problems
 }
+
+var errTooMany = fmt.Errorf("not used: a user has at most %d keys", maxKeys)
 
 // explain is the error of a line, with what can be done about it.
 func explain(path string, number int, err error) error {
