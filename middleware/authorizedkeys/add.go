@@ -42,14 +42,18 @@ func Add(dir, user string, key []byte) error {
 	return files.Failure(filepath.Join(dir, user), add(dir, user, text))
 }
 
-// lock keeps all others from changing files in dir until unlock is called.
+// lock keeps all others from changing files in dir until unlock is called. It is made in dir and nowhere else: whom dir
+// belongs to must not have root make a file where they like.
 func lock(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, ".lock") // a name that is no user's
-	unlock, err = lockedfile.MutexAt(path).Lock()
-	if _, missing := os.Lstat(path); missing == nil && errors.Is(err, fs.ErrPermission) {
-		return nil, files.Failure(path, err) // whose is not ours: root's, where root was the first to edit
+	f, err := lockedfile.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err == nil {
+		return func() { _ = f.Close() }, nil
 	}
-	return unlock, files.Failure(dir, err)
+	if _, missing := os.Lstat(path); missing == nil {
+		return nil, files.Failure(path, err) // not ours, but root's, where root was the first to edit
+	}
+	return nil, files.Failure(dir, err)
 }
 
 // oneLine returns the only line of data that is no comment.

@@ -128,6 +128,21 @@ func TestAddAtOnce(t *testing.T) {
 	}
 }
 
+// A lock that is a link is no lock, and what it leads to is not made.
+func TestAddWhereTheLockIsALink(t *testing.T) {
+	dir := newDir(t, map[string]string{"ada": edLine + "\n"})
+	other := filepath.Join(t.TempDir(), "nologin")
+	must(t, os.Symlink(other, filepath.Join(dir, ".lock")))
+	for _, err := range []error{Add(dir, "bob", []byte(edLine)), Remove(dir, "ada")} {
+		if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(dir, ".lock")+": ") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if _, err := os.Lstat(other); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what it leads to was made: %v", err)
+	}
+}
+
 // Where root was the first to edit, the lock is root's. The hint has to help those who own the directory.
 func TestAddWhereTheLockIsNotOurs(t *testing.T) {
 	if os.Geteuid() == 0 {
