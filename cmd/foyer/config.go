@@ -62,7 +62,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.Remember, "remember-passwords", passwords.DefaultRemember, "how long a verified password is remembered in memory; 0 for not at all")
 	c.addKeys(fs)
 	fs.StringVar(&c.UserCA, "user-ca", "", "file with the public keys of authorities whose user certificates let in")
-	fs.StringVar(&c.Revoked, "revoked", "", "file with the certificates and keys that authorities want back")
+	fs.StringVar(&c.Revoked, "revoked", "", "file with the certificates, or their keys, that let nobody in any more; authorized keys are not among them")
 	fs.StringSliceVar(&c.Auth, "auth", []string{"publickey", "password"}, "the ways in: publickey, password, or publickey+password for both")
 	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
 	fs.StringVar(&c.SourceBits, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, for penalties and limits, as sshd's PerSourceNetBlockSize")

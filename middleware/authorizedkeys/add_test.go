@@ -2,7 +2,6 @@ package authorizedkeys
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"syscall"
 	"testing"
 
-	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
 )
 
@@ -140,21 +138,5 @@ func TestAddWhereTheLockIsALink(t *testing.T) {
 	}
 	if _, err := os.Lstat(other); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what it leads to was made: %v", err)
-	}
-}
-
-// Where root was the first to edit, the lock is root's. The hint has to help those who own the directory.
-func TestAddWhereTheLockIsNotOurs(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may open any lock")
-	}
-	dir := newDir(t, map[string]string{"ada": edLine + "\n"})
-	must(t, os.WriteFile(filepath.Join(dir, ".lock"), nil, 0))
-	want := fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), files.Quote(filepath.Join(dir, ".lock")))
-	for _, err := range []error{Add(dir, "bob", []byte(edLine)), Remove(dir, "ada")} {
-		told, ok := errors.AsType[*files.Error](err)
-		if !ok || !errors.Is(err, fs.ErrPermission) || told.Hint() != want {
-			t.Errorf("error %v, want the hint %q", err, want)
-		}
 	}
 }

@@ -304,7 +304,8 @@ func TestDirectoryChanges(t *testing.T) {
 	w.check(before, true)
 }
 
-// Strangers with random names, however long, leave nothing behind and are not told of, and users no more than there is room for.
+// Strangers with random names, however long, leave nothing behind and are not told of, and users no more than there is
+// room for.
 func TestBounded(t *testing.T) {
 	key := newKey(t)
 	files := map[string]string{}

@@ -52,7 +52,8 @@ func parse(path, data string) (lines []line, problems []error) {
 	return lines, problems
 }
 
-var errTooMany = fmt.Errorf("not used: a user has at most %d keys", maxKeys)
+// errTooMany is why a key is not used, and not added either.
+var errTooMany = fmt.Errorf("a user has at most %d keys, and this is one more", maxKeys)
 
 // explain is the error of a line, with what can be done about it.
 func explain(path string, number int, err error) error {
