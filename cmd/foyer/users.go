@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 
 	"charm.land/log/v2"
 
@@ -58,7 +59,11 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 	case "-":
 		u.failLog = stderr
 	default:
-		u.failLog, err = os.OpenFile(cfg.FailLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		// Without O_NONBLOCK, opening a named pipe that nobody reads would hang the start.
+		u.failLog, err = os.OpenFile(cfg.FailLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
+		if errors.Is(err, syscall.ENXIO) {
+			err = fmt.Errorf("%s: is a socket, or a named pipe that nobody reads", cfg.FailLog)
+		}
 		if err != nil {
 			return fmt.Errorf("open the log of failed logins: %w", err)
 		}
