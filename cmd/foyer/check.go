@@ -109,7 +109,7 @@ func (r *report) readAuthorities(cfg *Config) {
 
 func (r *report) print(cfg *Config, w io.Writer) {
 	for _, name := range r.names {
-		fmt.Fprintf(w, "%s\t%s\n", name, ways(cfg, r.schemes[name], r.keys[name]))
+		fmt.Fprintf(w, "%s\t%s\n", name, r.ways(cfg, name))
 		for _, key := range r.keys[name] {
 			// Who handed the key in chose its comment.
 			facts := []string{
@@ -119,7 +119,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 		}
 	}
 	for _, key := range r.authorities {
-		fmt.Fprintf(w, "holders of a certificate\tpublickey\n\tof %s\n", key)
+		fmt.Fprintf(w, "holders of a certificate\t%s\n\tof %s\n", waysOfHolders(cfg), key)
 	}
 	for _, problem := range r.problems {
 		fmt.Fprintln(w, "problem:", problem)
@@ -130,15 +130,35 @@ func (r *report) print(cfg *Config, w io.Writer) {
 }
 
 // ways says by which of the configured ways a user could log in.
-func ways(cfg *Config, scheme string, keys []authorizedkeys.Key) string {
+func (r *report) ways(cfg *Config, name string) string {
+	scheme, hasKey := r.schemes[name], len(r.keys[name]) > 0
+	if open := ways(cfg, scheme, hasKey); len(open) > 0 {
+		return strings.Join(open, ", or ")
+	}
+	// Who is named in a certificate is known once it is shown.
+	if len(r.authorities) > 0 && len(ways(cfg, scheme, true)) > 0 {
+		return "cannot log in without a certificate"
+	}
+	return "cannot log in"
+}
+
+func ways(cfg *Config, scheme string, hasKey bool) []string {
 	var open []string
 	for _, way := range cfg.Auth {
 		steps := strings.Split(way, "+")
-		if slices.Contains(steps, "password") && scheme == "" || slices.Contains(steps, "publickey") && len(keys) == 0 {
+		if slices.Contains(steps, "password") && scheme == "" || slices.Contains(steps, "publickey") && !hasKey {
 			continue
 		}
 		open = append(open, strings.Replace(way, "password", "password ("+scheme+")", 1))
 	}
+	return open
+}
+
+// waysOfHolders says which of the configured ways take a certificate, which stands for a key.
+func waysOfHolders(cfg *Config) string {
+	open := slices.DeleteFunc(slices.Clone(cfg.Auth), func(way string) bool {
+		return !slices.Contains(strings.Split(way, "+"), "publickey")
+	})
 	if len(open) == 0 {
 		return "cannot log in"
 	}
