@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,10 +9,12 @@ import (
 	"slices"
 	"strings"
 
+	"charm.land/ssh"
 	"github.com/spf13/cobra"
 
 	"foyer/cmd/remedy"
 	"foyer/hostkeys"
+	"foyer/middleware"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/clean"
 	"foyer/middleware/keyfile"
@@ -51,8 +54,8 @@ func check(cfg *Config, w io.Writer) error {
 	r.readPasswords(cfg)
 	r.readKeys(cfg)
 	r.readAuthorities(cfg)
-	_, err := hostkeys.Load(cfg.HostKeys)
-	r.note(err)
+	r.readHostKeys(cfg)
+	r.readTexts(cfg)
 	r.print(cfg, w)
 	if len(r.problems) > 0 {
 		return fmt.Errorf("problems found: %d", len(r.problems))
@@ -105,6 +108,25 @@ func (r *report) readAuthorities(cfg *Config) {
 		return
 	}
 	r.authorities = authorities.Keys()
+}
+
+// readHostKeys also looks whether one is left that the algorithms would show, or the server would not start.
+func (r *report) readHostKeys(cfg *Config) {
+	keys, err := hostkeys.Load(cfg.HostKeys)
+	r.note(err)
+	if err != nil || len(keys) == 0 {
+		return
+	}
+	srv := &ssh.Server{}
+	r.note(cmp.Or(withHostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
+}
+
+func (r *report) readTexts(cfg *Config) {
+	for _, read := range []func() (string, error){cfg.message, cfg.greeting} {
+		if _, err := read(); err != nil {
+			r.problems = append(r.problems, err) // also where it is not there: it was asked for
+		}
+	}
 }
 
 func (r *report) print(cfg *Config, w io.Writer) {
