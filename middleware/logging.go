@@ -150,6 +150,9 @@ func known(sess ssh.Session) []any {
 	if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
 		known = append(known, "key", key)
 	}
+	if certificate, ok := sess.Permissions().Extensions[KeyCertificate]; ok { // by this it is revoked
+		known = append(known, "certificate", certificate)
+	}
 	if facts.Request != "shell" {
 		known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
 	}
