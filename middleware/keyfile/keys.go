@@ -85,7 +85,13 @@ const (
 )
 
 // ErrCertificate is why a certificate is no key. It is [errors.ErrUnsupported].
-var ErrCertificate = fmt.Errorf("a certificate is not a key: %w", errors.ErrUnsupported)
+var ErrCertificate error = certificateError{}
+
+// certificateError is [errors.ErrUnsupported] without its words, which say nothing to an operator.
+type certificateError struct{}
+
+func (certificateError) Error() string        { return "a certificate is not a key" }
+func (certificateError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Strong returns an error for a key that is not good enough to prove who somebody is: DSA, RSA of other than 2048 to
 // 8192 bits, every kind that this package does not know, and certificates, which are not keys. It costs next to
