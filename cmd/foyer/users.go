@@ -72,13 +72,16 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 }
 
 func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
-	warn := func(err error) { logger.Warn("not used", "err", err, "hint", remedy.Hint(err)) }
-	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: warn})
+	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: func(err error) {
+		logger.Warn("not used", problem(err)...)
+	}})
 	u.keys = []middleware.KeySource{u.dir}
 	if cfg.UserCA == "" {
 		return nil
 	}
-	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: warn})
+	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: func(err error) {
+		logger.Error("file not used, the last good one is", problem(err)...)
+	}})
 	if err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
 			logger.Warn("logins refused", "err", err)
 			return
 		}
-		logger.Error("password file not used, the last good one is", "err", err, "hint", remedy.Hint(err))
+		logger.Error("password file not used, the last good one is", problem(err)...)
 	}}
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,7 +120,7 @@ func makeFirst(path string) (string, error) {
 
 func (u *users) warn(cfg *Config, logger *log.Logger) {
 	for _, err := range u.passwords.Warnings() {
-		logger.Warn("password file", "err", err, "hint", remedy.Hint(err))
+		logger.Warn("password file", problem(err)...)
 	}
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")
@@ -125,6 +128,15 @@ func (u *users) warn(cfg *Config, logger *log.Logger) {
 	if len(u.names()) == 0 && cfg.UserCA == "" {
 		logger.Warn("nobody can log in: there are no users", "path", cfg.Passwords, "hint", "run: foyer user add NAME")
 	}
+}
+
+// problem is what a line of the log says of an error.
+func problem(err error) []any {
+	facts := []any{"err", err}
+	if hint := remedy.Hint(err); hint != "" {
+		facts = append(facts, "hint", hint)
+	}
+	return facts
 }
 
 // names returns everybody who has a password or a key, each once.
