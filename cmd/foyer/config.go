@@ -108,24 +108,10 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 			return
 		}
 		if err := fs.Set(f.Name, value); err != nil {
-			problem = remedy.Usage(fmt.Errorf("environment variable %s: %w", name, unfit(f.Value.Type(), value, err)))
+			problem = remedy.Usage(fmt.Errorf("environment variable %s: %w", name, remedy.Unfit(err)))
 		}
 	})
 	return problem
-}
-
-// unfit says in the operator's words why value cannot be what a flag of that kind is set to, for which the library has
-// those of its parsers.
-func unfit(kind, value string, err error) error {
-	switch kind {
-	case "bool":
-		return fmt.Errorf("%q is neither true nor false", value)
-	case "int":
-		return fmt.Errorf("%q is no number, or too large", value)
-	case "duration":
-		return fmt.Errorf("%q is no time like 30s or 5m", value)
-	}
-	return errors.Unwrap(err)
 }
 
 // Validate reports the first setting that cannot be.

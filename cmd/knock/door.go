@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -83,7 +82,7 @@ type processID int
 func (p *processID) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return errors.New("no process has this number")
+		return fmt.Errorf("%q is no number of a process", text)
 	}
 	*p = processID(n)
 	return nil
@@ -93,7 +92,7 @@ func (p *processID) Set(text string) error {
 func (p *processID) String() string { return strconv.Itoa(int(*p)) }
 
 // Type implements [pflag.Value].
-func (p *processID) Type() string { return "int" }
+func (p *processID) Type() string { return "process" }
 
 // door makes a door of a target. It asks for a password only when all else is known to be well.
 func (s *settings) door(ctx context.Context, text string) (*door, error) {

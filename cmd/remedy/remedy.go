@@ -11,11 +11,17 @@ import (
 	"charm.land/fang/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Run executes a command line and returns the exit status: 0, 1 for what went wrong, 2 for what was typed wrong.
 func Run(ctx context.Context, root *cobra.Command) int {
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return Usage(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if unfit, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			err = fmt.Errorf("--%s: %w", unfit.GetFlag().Name, Unfit(err))
+		}
+		return Usage(err)
+	})
 	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
 		explain(w, called(root).CommandPath(), err)
 	}))
@@ -48,6 +54,24 @@ func Usage(err error) error { return usage{err} }
 // Misuse returns a mistake in how the command was called, with something to type instead.
 func Misuse(hint, format string, args ...any) error {
 	return Usage(With(fmt.Errorf(format, args...), hint))
+}
+
+// Unfit says why a flag cannot have its value, in the words of whoever gave it: the library's are those of its parsers.
+// An error of another kind is returned as it is.
+func Unfit(err error) error {
+	unfit, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	switch value := unfit.GetValue(); unfit.GetFlag().Value.Type() {
+	case "bool":
+		return fmt.Errorf("%q is neither true nor false", value)
+	case "int", "float64":
+		return fmt.Errorf("%q is no number, or too large", value)
+	case "duration":
+		return fmt.Errorf("%q is no time like 30s or 5m", value)
+	}
+	return unfit.Unwrap()
 }
 
 // IsUsage reports whether err is a mistake in how the command was called.

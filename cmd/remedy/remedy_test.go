@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -27,11 +28,21 @@ func TestRun(t *testing.T) {
 		"usage, a hint":  {remedy.Usage(remedy.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
 		"misuse":         {remedy.Misuse("make it even", "%d: %w", 7, odd), nil, 2, "error: 7: it is odd\nhint: make it even\n"},
 		"an odd flag":    {nil, []string{"--odd"}, 2, "error: unknown flag: --odd\nhint: run: door --help\n"},
+		"no number":      {nil, []string{"--keys", "x"}, 2, "error: --keys: \"x\" is no number, or too large\nhint: run: door --help\n"},
+		"no float":       {nil, []string{"--rate=1e999"}, 2, "error: --rate: \"1e999\" is no number, or too large\nhint: run: door --help\n"},
+		"no time":        {nil, []string{"--wait", "30"}, 2, "error: --wait: \"30\" is no time like 30s or 5m\nhint: run: door --help\n"},
+		"no choice":      {nil, []string{"--open=maybe"}, 2, "error: --open: \"maybe\" is neither true nor false\nhint: run: door --help\n"},
+		"no network":     {nil, []string{"--from", "x"}, 2, "error: --from: invalid CIDR address: x\nhint: run: door --help\n"},
 		"one further in": {nil, []string{"key", "add", "--odd"}, 2, "error: unknown flag: --odd\nhint: run: door key add --help\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told bytes.Buffer
 			root := &cobra.Command{Use: "door", RunE: func(*cobra.Command, []string) error { return tt.err }}
+			root.Flags().Int("keys", 0, "")
+			root.Flags().Float64("rate", 0, "")
+			root.Flags().Duration("wait", 0, "")
+			root.Flags().Bool("open", false, "")
+			root.Flags().IPNet("from", net.IPNet{}, "")
 			key := &cobra.Command{Use: "key"}
 			key.AddCommand(&cobra.Command{Use: "add", Run: func(*cobra.Command, []string) {}})
 			root.AddCommand(key)
