@@ -45,6 +45,7 @@ import (
 
 	"foyer/middleware/files"
 	"foyer/middleware/keyfile"
+	"foyer/middleware/sources"
 )
 
 // maxCached bounds how many users' files are remembered. Strangers cannot fill it: only files that exist are.
@@ -99,7 +100,7 @@ func (d *Dir) Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gos
 		if string(line.blob) != blob {
 			continue
 		}
-		if refusal = line.rules.admit(keyfile.Address(remote), time.Now()); refusal == nil {
+		if refusal = line.rules.admit(sources.Addr(remote), time.Now()); refusal == nil {
 			return line.rules.permissions(), nil
 		}
 	}

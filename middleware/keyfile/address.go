@@ -2,26 +2,12 @@ package keyfile
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"strings"
 )
 
-// Address returns the IP address of a peer, without a zone, and IPv4 as IPv4. What has none, such as a Unix socket,
-// is the zero address, which lies in no network.
-func Address(remote net.Addr) netip.Addr {
-	if remote == nil {
-		return netip.Addr{}
-	}
-	peer, err := netip.ParseAddrPort(remote.String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return peer.Addr().WithZone("").Unmap()
-}
-
 // Network parses an address or a network in CIDR notation. As with sshd (addr.c, addr_pton_cidr), no bits may be set
-// behind the mask; an IPv4 address in the dress of an IPv6 one is an error, because [Address] never returns one.
+// behind the mask; an IPv4 address in the dress of an IPv6 one is an error, because sources.Addr never returns one.
 func Network(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)

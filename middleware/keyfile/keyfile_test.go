@@ -2,7 +2,6 @@ package keyfile
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -18,24 +17,6 @@ func TestLines(t *testing.T) {
 	}
 	for range Lines("a\nb") {
 		break
-	}
-}
-
-func TestAddress(t *testing.T) {
-	for _, tt := range []struct {
-		remote net.Addr
-		want   string
-	}{
-		{&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, "10.0.0.1"},
-		{&net.TCPAddr{IP: net.ParseIP("::ffff:10.0.0.1"), Port: 1}, "10.0.0.1"},
-		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 1}, "fe80::1"},
-		{&net.UnixAddr{Name: "@"}, "invalid IP"},
-		{&net.TCPAddr{}, "invalid IP"},
-		{nil, "invalid IP"},
-	} {
-		if got := Address(tt.remote); got.String() != tt.want {
-			t.Errorf("address of %v is %v, want %s", tt.remote, got, tt.want)
-		}
 	}
 }
 

@@ -46,6 +46,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/keyfile"
+	"foyer/middleware/sources"
 )
 
 // Options are settled when the files are opened.
@@ -104,7 +105,7 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 		trusted.check(cert),
 		checkUser(cert, user),
 		checkExtensions(cert),
-		checkAddress(cert, keyfile.Address(remote)),
+		checkAddress(cert, sources.Addr(remote)),
 	} {
 		if check != nil {
 			return nil, check
