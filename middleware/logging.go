@@ -89,26 +89,31 @@ type connection struct {
 
 func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
+		told := kept[connection](ctx)
 		level, event := log.InfoLevel, "authentication succeeded"
+		var partial *gossh.PartialSuccessError
+		switch {
+		case err == nil:
+			told.Authenticated()
+		case errors.As(err, &partial):
+			event, err = "authentication continues", nil
+		case method == "none" && errors.Is(err, gossh.ErrNoAuth): // with which every client begins
+			level, event = log.DebugLevel, "authentication failed"
+		default:
+			level, event = log.WarnLevel, "authentication failed"
+		}
+		if !told.Take(level, 1) {
+			return
+		}
 		facts := []any{
 			"user", clean.String(conn.User(), shownName),
 			"method", clean.String(method, shownName),
 			"client", clean.String(string(conn.ClientVersion()), shownName),
 		}
-		var partial *gossh.PartialSuccessError
-		switch {
-		case errors.As(err, &partial):
-			event = "authentication continues"
-		case err != nil:
-			level, event = log.WarnLevel, "authentication failed"
+		if err != nil {
 			facts = append(facts, "err", clean.String(err.Error(), shownText))
-		default:
-			kept[connection](ctx).Authenticated()
 		}
-		if method == "none" && errors.Is(err, gossh.ErrNoAuth) {
-			level = log.DebugLevel
-		}
-		Logger(ctx).Log(level, event, facts...)
+		told.Write(level, event, facts...)
 	})
 }
 
