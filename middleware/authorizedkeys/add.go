@@ -51,7 +51,7 @@ func lock(dir string) (unlock func(), err error) {
 		return func() { _ = f.Close() }, nil
 	}
 	if _, missing := os.Lstat(path); missing == nil {
-		return nil, files.Failure(path, err) // not ours, but root's, where root was the first to edit
+		return nil, files.Failure(path, err) // a link, or root's, where root was the first to edit
 	}
 	return nil, files.Failure(dir, err)
 }

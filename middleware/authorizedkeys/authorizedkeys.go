@@ -54,8 +54,8 @@ const maxCached = 1024
 // Options are settled when the directory is opened.
 type Options struct {
 	// Warn is told, once for each version of a file, what in it is not used and why; again where more than 1,024 users
-	// come in turn. Each error is a [*files.Error].
-	// It is called from Authorize, by whichever goroutine came first. Nil: silence.
+	// come in turn. Each error is a [*files.Error]. It is called from Authorize, by whichever goroutine came first. Nil:
+	// silence.
 	Warn func(error)
 }
 
