@@ -154,14 +154,12 @@ func (r *report) print(cfg *Config, w io.Writer) {
 // ways says by which of the configured ways a user could log in.
 func (r *report) ways(cfg *Config, name string) string {
 	scheme, hasKey := r.schemes[name], len(r.keys[name]) > 0
-	if open := ways(cfg, scheme, hasKey); len(open) > 0 {
-		return strings.Join(open, ", or ")
-	}
+	open := ways(cfg, scheme, hasKey)
 	// Who is named in a certificate is known once it is shown.
-	if len(r.authorities) > 0 && len(ways(cfg, scheme, true)) > 0 {
+	if len(open) == 0 && len(r.authorities) > 0 && len(ways(cfg, scheme, true)) > 0 {
 		return "cannot log in without a certificate"
 	}
-	return "cannot log in"
+	return alternatives(open)
 }
 
 func ways(cfg *Config, scheme string, hasKey bool) []string {
@@ -178,9 +176,12 @@ func ways(cfg *Config, scheme string, hasKey bool) []string {
 
 // waysOfHolders says which of the configured ways take a certificate, which stands for a key.
 func waysOfHolders(cfg *Config) string {
-	open := slices.DeleteFunc(slices.Clone(cfg.Auth), func(way string) bool {
+	return alternatives(slices.DeleteFunc(slices.Clone(cfg.Auth), func(way string) bool {
 		return !slices.Contains(strings.Split(way, "+"), "publickey")
-	})
+	}))
+}
+
+func alternatives(open []string) string {
 	if len(open) == 0 {
 		return "cannot log in"
 	}

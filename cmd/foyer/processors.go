@@ -39,7 +39,8 @@ type processors struct {
 // steps is how many the process has taken, and how many of them have waited longer than longWait.
 type steps struct{ late, all uint64 }
 
-// spareProcessors does so until ctx is done, unless the operator has said how many the Go runtime is to use.
+// spareProcessors has the process spare processors until ctx is done, unless the operator has said how many the Go runtime
+// is to use.
 func spareProcessors(ctx context.Context, logger *log.Logger) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return
@@ -62,14 +63,14 @@ func spareProcessors(ctx context.Context, logger *log.Logger) {
 
 // look finds out whether one processor was enough since the last time.
 func (p *processors) look(now time.Time) {
-	steps := p.steps()
-	late, all := steps.late-p.before.late, steps.all-p.before.all
-	p.before = steps
-	if late*longWaits > all {
+	taken := p.steps()
+	enough := longWaits*(taken.late-p.before.late) <= taken.all-p.before.all
+	p.before = taken
+	if !enough {
 		p.waited = now
 	}
 	switch {
-	case !p.all && p.waited.Equal(now):
+	case !enough && !p.all:
 		p.useAll()
 	case p.all && now.Sub(p.waited) >= calm:
 		p.useOne()
