@@ -21,9 +21,6 @@ const (
 
 	// minRSABits is the least that NIST SP 800-131A still allows for signatures.
 	minRSABits = 2048
-
-	// dsaType is the name of DSA keys in the protocol; x/crypto's own is deprecated like the keys.
-	dsaType = "ssh-dss"
 )
 
 // load returns the host key in the file, or an [*Error].
@@ -85,8 +82,6 @@ func parse(data []byte) (gossh.Signer, error) {
 			return nil, errDamaged
 		}
 	case gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA521:
-	case dsaType:
-		return nil, errDSA
 	default:
 		return nil, errDamaged
 	}
@@ -108,7 +103,7 @@ func refusal(data []byte, parseErr error) error {
 		return errPassphrase
 	case notPublic == nil, bytes.Contains(data, []byte("PUBLIC KEY")):
 		return errPublic
-	case bytes.Contains(block.Bytes, []byte(dsaType)): // OpenSSH form, ditto
+	case block.Type == "DSA PRIVATE KEY", bytes.Contains(block.Bytes, []byte("ssh-dss")): // the latter in OpenSSH's form
 		return errDSA
 	}
 	return errDamaged

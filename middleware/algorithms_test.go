@@ -367,7 +367,9 @@ func TestAlgorithmsOfCertificates(t *testing.T) {
 			func(key gossh.Signer) gossh.Signer { return severalSigner{key.(gossh.AlgorithmSigner)} },
 		} {
 			key := signer(t, keyType)
-			cert := &gossh.Certificate{Key: key.PublicKey(), CertType: gossh.HostCert, ValidBefore: gossh.CertTimeInfinity}
+			cert := &gossh.Certificate{
+				Key: key.PublicKey(), CertType: gossh.HostCert, ValidPrincipals: []string{"door"}, ValidBefore: gossh.CertTimeInfinity,
+			}
 			if err := cert.SignCert(rand.Reader, sshtest.HostKey(t)); err != nil {
 				t.Fatal(err)
 			}

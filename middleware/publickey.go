@@ -44,7 +44,7 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // refused. Logins that the key does not permit a PTY get none; other methods' logins are not affected. Session.PublicKey
 // returns the proven key or certificate, and that of no other login.
 //
-// Without Methods, which counts them apart, each key that is refused is one of six attempts.
+// Without Methods, which counts them otherwise, six keys may be refused, and each further one is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
 	return Layer{
 		Name: "publickey",
@@ -59,7 +59,7 @@ func PublicKey(sources ...KeySource) Layer {
 			srv.PtyCallback = func(ctx ssh.Context, pty ssh.Pty) bool {
 				return (before == nil || before(ctx, pty)) && permitsPTY(ctx.Permissions())
 			}
-			algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // SHA-1 and DSA are not among them
+			algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // SHA-1 is not among them
 			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
 				door := keyDoor{ctx, sources}
 				cfg.PublicKeyCallback = door.shown

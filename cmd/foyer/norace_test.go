@@ -4,6 +4,3 @@ package main
 
 // slowness is how much longer everything takes than without the race detector, and bulk how much more memory.
 const slowness, bulk = 1, 1
-
-// raced is whether the race detector is on.
-const raced = false

@@ -5,6 +5,3 @@ package main
 // slowness is how much longer everything takes with the race detector, and bulk how much more memory: it keeps some 100 KiB
 // for each goroutine that there was at the worst moment, and gives none back.
 const slowness, bulk = 5, 4
-
-// raced is whether the race detector is on.
-const raced = true

@@ -152,13 +152,11 @@ func TestAuthorizeKinds(t *testing.T) {
 	if _, err := d.Authorize("ada", here, cert); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a certificate: %v", err)
 	}
-	for name, line := range map[string]string{"DSA": dsaLine, "RSA of 1024 bits": shortRSALine} {
-		weak, _, _, _, err := gossh.ParseAuthorizedKey([]byte(line))
-		must(t, err)
-		put(t, d.path, "ada", line, time.Now())
-		if _, err := d.Authorize("ada", here, weak); err == nil {
-			t.Errorf("%s is let in", name)
-		}
+	weak, _, _, _, err := gossh.ParseAuthorizedKey([]byte(shortRSALine))
+	must(t, err)
+	put(t, d.path, "ada", shortRSALine, time.Now())
+	if _, err := d.Authorize("ada", here, weak); err == nil {
+		t.Error("RSA of 1024 bits is let in")
 	}
 }
 

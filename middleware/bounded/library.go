@@ -3,7 +3,6 @@ package bounded
 import (
 	"context"
 	"log/slog"
-	"strings"
 
 	"charm.land/log/v2"
 
@@ -12,11 +11,6 @@ import (
 
 // libraryRate is how many lines a second libraries may write, after a burst of 250: some have a stack of 2 kB.
 const libraryRate = 1
-
-// known is in the stack of a panic that a stranger can have. In x/crypto v0.58.0 a second key exchange without a common
-// algorithm takes away those of the first, where it comes so soon that nobody has looked at them yet (ssh/handshake.go,
-// getAlgorithms). charm.land/ssh contains it. It is no news to the operator, and ends the stranger's connection alone.
-const known = "ssh.(*handshakeTransport).getAlgorithms("
 
 // Library returns a handler for what libraries say through [log/slog], which writes to logger and is bounded as errors
 // of connections are. What is left out counts in the tally as log-rate.
@@ -34,14 +28,6 @@ func (h *library) Handle(ctx context.Context, record slog.Record) error {
 	if !h.lines.Connection(nil).Take(log.ErrorLevel, 1) {
 		return nil
 	}
-	record.Attrs(func(a slog.Attr) bool {
-		if a.Key == "stack" && strings.Contains(a.Value.String(), known) {
-			record = slog.NewRecord(record.Time, slog.LevelWarn, "connection given up", record.PC)
-			record.Add("err", "a second key exchange came too soon")
-			return false
-		}
-		return true
-	})
 	return h.Handler.Handle(ctx, record)
 }
 

@@ -31,19 +31,3 @@ func TestLibrary(t *testing.T) {
 		t.Errorf("%d lines of %d are in the log, and %d are counted as left out", told, flood, left)
 	}
 }
-
-// A panic of the library's that strangers can have is one line, and the stack of any other is there.
-func TestLibraryPanics(t *testing.T) {
-	var out bytes.Buffer
-	logger := log.NewWithOptions(&out, log.Options{Formatter: log.LogfmtFormatter})
-	library := slog.New(bounded.Library(logger, nil))
-	library.Error("ssh: panic serving connection", "stack", "x\ngolang.org/x/crypto/ssh.(*handshakeTransport).getAlgorithms(...)\ny")
-	if got, want := out.String(), "level=warn msg=\"connection given up\" err=\"a second key exchange came too soon\"\n"; got != want {
-		t.Errorf("the log has %q, want %q", got, want)
-	}
-	out.Reset()
-	library.Error("ssh: panic serving connection", "stack", "foyer/middleware.somewhere")
-	if got := out.String(); !bytes.Contains(out.Bytes(), []byte("level=error")) || !bytes.Contains(out.Bytes(), []byte("somewhere")) {
-		t.Errorf("the log has %q", got)
-	}
-}

@@ -51,8 +51,11 @@ func IsKeyType(word string) bool {
 func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
 	kind, rest := cutWord(text)
 	encoded, comment := cutWord(rest)
-	if !IsKeyType(kind) || encoded == "" {
+	switch {
+	case !IsKeyType(kind) || encoded == "":
 		return nil, "", errors.New("not a public key: it reads TYPE BASE64 COMMENT")
+	case kind == "ssh-dss": // the library knows it no longer
+		return nil, "", errors.New("a DSA key, which is too weak")
 	}
 	blob, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
@@ -93,9 +96,9 @@ type certificateError struct{}
 func (certificateError) Error() string        { return "a certificate is not a key" }
 func (certificateError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Strong returns an error for a key that is not good enough to prove who somebody is: DSA, RSA of other than 2048 to
-// 8192 bits, every kind that this package does not know, and certificates, which are not keys. It costs next to
-// nothing, whatever key a stranger has made up.
+// Strong returns an error for a key that is not good enough to prove who somebody is: RSA of other than 2048 to 8192
+// bits, every kind that this package does not know, and certificates, which are not keys. It costs next to nothing,
+// whatever key a stranger has made up.
 func Strong(key gossh.PublicKey) error {
 	if _, ok := key.(*gossh.Certificate); ok {
 		return ErrCertificate
@@ -106,8 +109,6 @@ func Strong(key gossh.PublicKey) error {
 		return nil
 	case gossh.KeyAlgoRSA:
 		return strongRSA(key)
-	case "ssh-dss":
-		return errors.New("a DSA key, which is too weak")
 	}
 	return errors.New("a kind of key that is not accepted")
 }

@@ -18,7 +18,7 @@ var errUnknownLibrary = errors.New("this version of golang.org/x/crypto/ssh does
 // leftovers are the packets that x/crypto has read ahead on a connection, at most 16, and one for which there was no
 // room. Where the library gives a connection up, because a packet is not what it wants, nobody takes them any more. The
 // goroutine that has read the 17th waits for ever, and another one for it: a stranger could have any number of them, with
-// a megabyte each, and closing the connection frees nothing (v0.58.0, handshake.go, readLoop). So they are taken here.
+// a megabyte each, and closing the connection frees nothing (v0.59.0, handshake.go, readLoop). So they are taken here.
 type leftovers <-chan []byte
 
 // leftoversOf returns the leftovers of a connection. The library keeps them to itself; how it does is asserted by

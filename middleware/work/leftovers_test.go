@@ -15,7 +15,7 @@ import (
 )
 
 // A client that sends packets behind one which the library does not forgive leaves nothing behind when it goes, at
-// whatever stage that is (golang.org/x/crypto v0.58.0, ssh/handshake.go, readLoop). The library must have changed where
+// whatever stage that is (golang.org/x/crypto v0.59.0, ssh/handshake.go, readLoop). The library must have changed where
 // this fails after an update: look there before you look here.
 func TestLeftovers(t *testing.T) {
 	unforgiven := []byte{sshtest.MsgChannelSuccess}
