@@ -66,7 +66,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	logger.Info("listening", "addr", listener.Addr(), "connections", cfg.Connections)
-	go spareProcessors(ctx, logger)
+	go beThrifty(ctx, logger)
 	if err := door.accept(ctx, listener); err != nil {
 		return err
 	}

@@ -126,12 +126,21 @@ func (b *bench) visitOnce(ctx context.Context, entry *doorReport, round int) (fi
 	return first, err
 }
 
+// atRest is how long a door is left alone before its memory is looked at: some servers clear away by then what their
+// start, or the logins, left.
+const atRest = 3 * time.Second
+
 // hold holds connections, and returns how many bytes each takes, and how many the door took without.
 func (b *bench) hold(
 	ctx context.Context, r *running, mode string, number int, access ...string,
 ) (each, idle float64, err error) {
+	select {
+	case <-time.After(atRest):
+	case <-ctx.Done():
+		return 0, 0, ctx.Err()
+	}
 	report := &holdReport{}
-	args := append([]string{mode, strconv.Itoa(number), "--for", "500ms",
+	args := append([]string{mode, strconv.Itoa(number), "--for", atRest.String(),
 		"--concurrency", strconv.Itoa(r.limit(b.plan.visitors, r.visitors))}, access...)
 	if err := b.house.knock(ctx, r, report, args...); err != nil {
 		return 0, 0, err
@@ -140,7 +149,8 @@ func (b *bench) hold(
 		err := fmt.Errorf("%s: %d of %d connections were opened: %v", mode, report.Opened, number, report.Failures)
 		return 0, 0, r.unwell(err)
 	}
-	return report.Memory.Each, float64(report.Memory.Before), nil
+	before := float64(report.Memory.Before)
+	return (float64(report.Memory.End) - before) / float64(report.Opened), before, nil
 }
 
 // count counts round trips. What foyer and its visitors send is recorded for the floor.

@@ -40,8 +40,8 @@ type loginReport struct {
 type holdReport struct {
 	Opened int64 `json:"opened"`
 	Memory struct {
-		Before int64   `json:"before_bytes"`
-		Each   float64 `json:"per_connection_bytes"`
+		Before int64 `json:"before_bytes"`
+		End    int64 `json:"end_bytes"`
 	} `json:"memory"`
 	Failures []failure `json:"failures"`
 }

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"time"
+
+	"charm.land/log/v2"
+)
+
+const (
+	// longWait is how long a step may wait for a processor, in seconds. Where more than one of longWaits waits longer,
+	// one processor is not enough.
+	longWait  = 0.002
+	longWaits = 20
+	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
+	lookEvery = 200 * time.Millisecond
+	calm      = 10 * time.Second
+	// few is how many steps of those that the runtime counts a look may find where nobody comes: some seven logins, or
+	// the keepalives of two thousand who are there. rest is how long that lasts until it is time to tidy up.
+	few  = 20
+	rest = time.Second
+	// room is how much garbage may lie about while one processor is not enough, in bytes. Go collects it at littlest.
+	room     = 16 << 20
+	littlest = 4 << 20
+)
+
+// thrift has the process live on little while that is enough, and take what there is once somebody waits, be it that many
+// come at once or that passwords are hashed:
+//
+//   - One processor, or all. A login is some sixty steps of a few microseconds each, and most of them wait for the
+//     client's answer to the one before. The Go scheduler wakes another processor for each that it could take, which
+//     costs a tenth of a login and makes none shorter. How long steps wait for a processor the runtime knows.
+//   - As much garbage as lives in memory, or 16 MiB. A collection looks at everything that lives, which with many logins
+//     at a time takes a twelfth of each.
+//
+// Once nobody comes any more, what the last visitors left is cleared away, and the memory given back.
+type thrift struct {
+	logger     *log.Logger
+	processors bool // are ours to spare, and not for the operator to give
+	garbage    bool // is ours to leave
+	measure    func() load
+
+	before load
+	waited time.Time // when too many steps were last found to have waited
+	busy   bool      // all is taken that there is
+	came   time.Time // when more than a few steps were last found
+	untidy bool      // since then
+}
+
+// load is what the process has had to do so far, and what lives of it.
+type load struct {
+	late, steps uint64 // steps, and those of them that have waited longer than longWait
+	alive       uint64 // bytes in the last collection
+}
+
+// newThrift returns the thrift of a process that has just started, which leaves garbage too.
+func newThrift(logger *log.Logger, measure func() load) *thrift {
+	return &thrift{
+		logger:     logger,
+		processors: os.Getenv("GOMAXPROCS") == "",
+		garbage:    os.Getenv("GOGC") == "",
+		measure:    measure,
+		before:     measure(),
+		came:       time.Now(), untidy: true,
+	}
+}
+
+// beThrifty has the process live on little until ctx is done, as far as the operator has not said how many processors the
+// Go runtime is to use, or when it is to collect garbage.
+func beThrifty(ctx context.Context, logger *log.Logger) {
+	t := newThrift(logger, loadOfProcess())
+	t.useLittle()
+	defer t.stop()
+	clock := time.NewTicker(lookEvery)
+	defer clock.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-clock.C:
+			t.look(now)
+		}
+	}
+}
+
+// look finds out whether little was enough since the last time, and whether somebody has come.
+func (t *thrift) look(now time.Time) {
+	is := t.measure()
+	steps, late := is.steps-t.before.steps, is.late-t.before.late
+	t.before = is
+	enough := longWaits*late <= steps
+	if !enough {
+		t.waited = now
+	}
+	switch {
+	case !enough && !t.busy:
+		t.useAll()
+	case t.busy && now.Sub(t.waited) >= calm:
+		t.useLittle()
+	}
+	if t.busy && t.garbage {
+		debug.SetGCPercent(percent(is.alive))
+	}
+	if steps > few {
+		t.came, t.untidy = now, true
+	} else if t.untidy && now.Sub(t.came) >= rest {
+		t.tidy()
+	}
+}
+
+func (t *thrift) useLittle() {
+	t.busy = false
+	if t.processors {
+		runtime.GOMAXPROCS(1)
+		t.logger.Debug("one processor is enough")
+	}
+	if t.garbage {
+		debug.SetGCPercent(100)
+	}
+}
+
+func (t *thrift) useAll() {
+	t.busy = true
+	if t.processors {
+		runtime.SetDefaultGOMAXPROCS()
+		t.logger.Debug("one processor is not enough", "all", runtime.GOMAXPROCS(0))
+	}
+}
+
+// percent returns the GOGC that leaves room for garbage, or for as much as is alive where that is more.
+func percent(alive uint64) int { return int(max(100, 100*room/max(alive, littlest))) }
+
+func (t *thrift) tidy() {
+	t.untidy = false
+	if t.garbage {
+		debug.FreeOSMemory()
+	}
+}
+
+// stop leaves the process as Go has it by default.
+func (t *thrift) stop() {
+	if t.processors {
+		runtime.SetDefaultGOMAXPROCS()
+	}
+	if t.garbage {
+		debug.SetGCPercent(100)
+	}
+}
+
+// loadOfProcess returns a function that asks the Go runtime: of how long goroutines that could run have waited until they
+// did it keeps one in eight.
+func loadOfProcess() func() load {
+	samples := []metrics.Sample{{Name: "/sched/latencies:seconds"}, {Name: "/gc/heap/live:bytes"}}
+	return func() load {
+		metrics.Read(samples)
+		is := load{alive: samples[1].Value.Uint64()}
+		waits := samples[0].Value.Float64Histogram()
+		long, _ := slices.BinarySearch(waits.Buckets, longWait)
+		for i, n := range waits.Counts {
+			is.steps += n
+			if i >= long {
+				is.late += n
+			}
+		}
+		return is
+	}
+}
