@@ -20,13 +20,15 @@ const (
 	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
 	lookEvery = 200 * time.Millisecond
 	calm      = 10 * time.Second
-	// few is how many steps of those that the runtime counts a look may find where nobody comes: some seven logins, or
-	// the keepalives of two thousand who are there. rest is how long that lasts until it is time to tidy up.
-	few  = 20
-	rest = time.Second
-	// room is how much garbage may lie about while one processor is not enough, in bytes. Go collects it at littlest.
+	// A look finds no more than quiet bytes allocated where nobody has come: a login takes more, and the keepalives of
+	// three thousand who are there do not. rest is how long that lasts until it is time to tidy up.
+	quiet = 32 << 10
+	rest  = time.Second
+	// room is how much garbage may lie about while one processor is not enough, in bytes. littlest is when Go collects it
+	// at the earliest, and dust what is not worth a collection.
 	room     = 16 << 20
 	littlest = 4 << 20
+	dust     = 256 << 10
 )
 
 // thrift has the process live on little while that is enough, and take what there is once somebody waits, be it that many
@@ -48,15 +50,18 @@ type thrift struct {
 	before load
 	waited time.Time // when too many steps were last found to have waited
 	busy   bool      // all is taken that there is
-	came   time.Time // when more than a few steps were last found
-	untidy bool      // since then
+	came   time.Time // when somebody last did
 }
 
-// load is what the process has had to do so far, and what lives of it.
+// load is what the process has had to do so far, and what it has in memory.
 type load struct {
-	late, steps uint64 // steps, and those of them that have waited longer than longWait
-	alive       uint64 // bytes in the last collection
+	steps, late       uint64 // and those of them that have waited longer than longWait
+	allocated         uint64 // bytes
+	alive, notCleared uint64 // bytes, in the last collection, and now, with all that has died since
 }
+
+// garbage is at least what could be cleared away.
+func (l load) garbage() uint64 { return l.notCleared - min(l.alive, l.notCleared) }
 
 // newThrift returns the thrift of a process that has just started, which leaves garbage too.
 func newThrift(logger *log.Logger, measure func() load) *thrift {
@@ -66,7 +71,7 @@ func newThrift(logger *log.Logger, measure func() load) *thrift {
 		garbage:    os.Getenv("GOGC") == "",
 		measure:    measure,
 		before:     measure(),
-		came:       time.Now(), untidy: true,
+		came:       time.Now(),
 	}
 }
 
@@ -91,12 +96,14 @@ func beThrifty(ctx context.Context, logger *log.Logger) {
 // look finds out whether little was enough since the last time, and whether somebody has come.
 func (t *thrift) look(now time.Time) {
 	is := t.measure()
-	steps, late := is.steps-t.before.steps, is.late-t.before.late
-	t.before = is
-	enough := longWaits*late <= steps
+	enough := longWaits*(is.late-t.before.late) <= is.steps-t.before.steps
 	if !enough {
 		t.waited = now
 	}
+	if is.allocated-t.before.allocated > quiet {
+		t.came = now
+	}
+	t.before = is
 	switch {
 	case !enough && !t.busy:
 		t.useAll()
@@ -106,10 +113,9 @@ func (t *thrift) look(now time.Time) {
 	if t.busy && t.garbage {
 		debug.SetGCPercent(percent(is.alive))
 	}
-	if steps > few {
-		t.came, t.untidy = now, true
-	} else if t.untidy && now.Sub(t.came) >= rest {
-		t.tidy()
+	if t.garbage && now.Sub(t.came) >= rest && is.garbage() > max(dust, is.alive/8) {
+		debug.FreeOSMemory()
+		t.before = t.measure() // its own work is nobody's
 	}
 }
 
@@ -135,13 +141,6 @@ func (t *thrift) useAll() {
 // percent returns the GOGC that leaves room for garbage, or for as much as is alive where that is more.
 func percent(alive uint64) int { return int(max(100, 100*room/max(alive, littlest))) }
 
-func (t *thrift) tidy() {
-	t.untidy = false
-	if t.garbage {
-		debug.FreeOSMemory()
-	}
-}
-
 // stop leaves the process as Go has it by default.
 func (t *thrift) stop() {
 	if t.processors {
@@ -155,10 +154,19 @@ func (t *thrift) stop() {
 // loadOfProcess returns a function that asks the Go runtime: of how long goroutines that could run have waited until they
 // did it keeps one in eight.
 func loadOfProcess() func() load {
-	samples := []metrics.Sample{{Name: "/sched/latencies:seconds"}, {Name: "/gc/heap/live:bytes"}}
+	samples := []metrics.Sample{
+		{Name: "/sched/latencies:seconds"},
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+	}
 	return func() load {
 		metrics.Read(samples)
-		is := load{alive: samples[1].Value.Uint64()}
+		is := load{
+			allocated:  samples[1].Value.Uint64(),
+			alive:      samples[2].Value.Uint64(),
+			notCleared: samples[3].Value.Uint64(),
+		}
 		waits := samples[0].Value.Float64Histogram()
 		long, _ := slices.BinarySearch(waits.Buckets, longWait)
 		for i, n := range waits.Counts {

@@ -78,7 +78,7 @@ func TestThrift(t *testing.T) {
 	}
 }
 
-// When nobody has come for a second what the start or the last visitors left is cleared away, once.
+// When nobody has come for a second, what the start or the last visitors left is cleared away, if that is worth it.
 func TestThriftTidies(t *testing.T) {
 	byDefault(t)
 	t.Setenv("GOGC", "")
@@ -86,29 +86,50 @@ func TestThriftTidies(t *testing.T) {
 	thrift := newThrift(sshtest.NewLog().Logger(), func() load { return is })
 	now, before := thrift.came, asked(forced)
 	for i, look := range []struct {
-		after time.Duration
-		steps uint64
-		tidy  bool
+		after                        time.Duration
+		allocated, alive, notCleared uint64 // the first since the one before
+		tidy                         bool
 	}{
-		{rest - 1, few, false},
-		{1, 0, true},
-		{time.Hour, few, false}, // nobody has come yet
-		{lookEvery, few + 1, false},
-		{lookEvery, 0, false},
-		{rest - 2*lookEvery, 0, false},
-		{lookEvery, few, true},
-		{time.Hour, few, false}, // and nobody again
-		{lookEvery, few + 1, false},
-		{rest, few + 1, false},
-		{rest, 0, true},
+		{rest - 1, quiet, 0, dust + 1, false},
+		{1, 0, 0, dust, false},
+		{0, 0, 0, dust + 1, true}, // the start's
+		{lookEvery, quiet + 1, 8 * dust, 9 * dust, false},
+		{rest, 0, 8 * dust, 9 * dust, false},
+		{lookEvery, 0, 8 * dust, 9*dust + 1, true},
+		{lookEvery, quiet, 80 * dust, 89 * dust, false}, // worth less than an eighth
+		{lookEvery, quiet + 1, 80 * dust, 91 * dust, false},
+		{rest - 1, 0, 80 * dust, 91 * dust, false},
+		{1, 0, 80 * dust, 91 * dust, true},
+		{lookEvery, 0, 91 * dust, 80 * dust, false}, // less than lived, since the runtime counts while it clears
 	} {
 		now = now.Add(look.after)
-		is.steps += look.steps
+		is.allocated += look.allocated
+		is.alive, is.notCleared = look.alive, look.notCleared
 		thrift.look(now)
 		if after := asked(forced); after > before != look.tidy {
 			t.Errorf("look %d: tidied %d times, want %t", i, after-before, look.tidy)
 		}
 		before = asked(forced)
+	}
+}
+
+// What is measured of this process are figures that move as they should.
+func TestLoadOfProcess(t *testing.T) {
+	measure := loadOfProcess()
+	before := measure()
+	left := make([][]byte, 1000)
+	for i := range left {
+		left[i] = make([]byte, 10<<10)
+		runtime.Gosched()
+	}
+	laden := measure()
+	if n := laden.allocated - before.allocated; n < 9<<20 || laden.steps <= before.steps || laden.notCleared < laden.alive {
+		t.Errorf("%d bytes allocated; %+v, then %+v", n, before, laden)
+	}
+	runtime.KeepAlive(left)
+	runtime.GC()
+	if tidied := measure(); tidied.garbage() > laden.garbage()+dust {
+		t.Errorf("%+v, and after a collection %+v", laden, tidied)
 	}
 }
 
