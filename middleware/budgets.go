@@ -58,6 +58,8 @@ func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	afterAttempts(cfg, func(meta gossh.ConnMetadata, method string, err error) {
 		if err == nil {
 			conn.Authenticated()
+		} else {
+			conn.Remembered(len(err.Error())) // in which x/crypto quotes the client
 		}
 	})
 }

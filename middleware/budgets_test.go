@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,13 +202,13 @@ var unwanted = map[string]func(size int) []byte{
 	},
 }
 
-// What nobody wants is not free of charge: after four megabytes, or one before authentication, it is enough.
+// What nobody wants is not free of charge: after four megabytes, or a quarter of one before authentication, it is enough.
 func TestBudgetsReceived(t *testing.T) {
 	for name, packet := range unwanted {
 		t.Run(name, func(t *testing.T) { unwantedBytes(t, 4<<20, packet, (*wire).enter) })
 	}
 	for _, name := range []string{"SSH_MSG_IGNORE", "SSH_MSG_DEBUG"} {
-		t.Run(name+" before authentication", func(t *testing.T) { unwantedBytes(t, 1<<20, unwanted[name], (*wire).greet) })
+		t.Run(name+" before authentication", func(t *testing.T) { unwantedBytes(t, 256<<10, unwanted[name], (*wire).greet) })
 	}
 }
 
@@ -245,6 +246,26 @@ func (c counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// x/crypto v0.59.0 keeps the error of every attempt until somebody is authenticated, and quotes the client in it: a byte
+// that is no character takes four.
+func TestBudgetsOfWhatIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, counts := thrifty(t, whoami)
+		w := newWire(t, srv)
+		c := w.greet(t)
+		const enough = 2 // attempts, of 30 kB and 120 kB of error each
+		for n := 1; !w.over(); n++ {
+			if _, err := c.Attempt("guest", "ssh-connection", strings.Repeat("\x80", 30_000), nil); err == nil && n == enough {
+				t.Fatalf("goes on after %d attempts", n)
+			}
+			synctest.Wait()
+		}
+		if got := counts.Counts(); got[tally.Received] != 1 || len(got) != 1 {
+			t.Errorf("counted %v", got)
+		}
+	})
+}
+
 // What was sent until somebody was authenticated is forgiven.
 func TestBudgetsForgiveTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -256,7 +277,7 @@ func TestBudgetsForgiveTheHandshake(t *testing.T) {
 				mustWrite(t, c, unwanted["SSH_MSG_IGNORE"](30_000))
 			}
 		}
-		send(1<<20 - 64<<10)
+		send(256<<10 - 64<<10)
 		if in, err := c.Attempt("guest", "ssh-connection", "none", nil); !in || err != nil {
 			t.Fatalf("let in: %t, error %v", in, err)
 		}

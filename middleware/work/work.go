@@ -23,9 +23,10 @@ const (
 	// maxChannelOpens is how many channels that are no sessions may be asked for in a minute, all in vain: a browser
 	// behind ssh -D finds out about as quickly.
 	maxChannelOpens = 60
-	// maxStrange is how many bytes a client may send before it is authenticated: thirty keys of 16 KiB each, which is
-	// the longest RSA there is, two KEXINITs of the 35,000 bytes that RFC 4253 section 6.1 has all take, and a half more.
-	maxStrange = 1 << 20
+	// maxStrange is how many bytes a client may send before it is authenticated, with what x/crypto remembers of its
+	// attempts: thirty keys of 2 KiB, which is the longest RSA there is, shown and proven, two KEXINITs of the 35,000
+	// bytes that RFC 4253 section 6.1 has all take, and a fifth more.
+	maxStrange = 256 << 10
 	// maxUnread is how many bytes it may send afterwards that no session reads: the window of one session, which a client
 	// that has a file to send fills at once, and as much again. All else is counted too, packets that nobody wants
 	// among it.
@@ -34,6 +35,8 @@ const (
 	// more than a fair part, unreadPart, is hung up on.
 	maxUnreadOfAll = 128 << 20
 	unreadPart     = 64 << 10
+	// maxServiceWait is how long a client may wait for the answer to its service request, once that could be written.
+	maxServiceWait = time.Second
 )
 
 // errTooMuch is what is read from a connection, and what its key exchange fails with, where it is over a budget.
@@ -57,6 +60,7 @@ type Conn struct {
 	keyExchanges, requests, opened meter
 	hungUp                         bool
 	leftovers                      leftovers
+	served                         chan struct{} // from the first signature to PreAuth, which closes it
 }
 
 // Conn returns conn as one that counts.
@@ -66,8 +70,9 @@ func (a *All) Conn(conn net.Conn) *Conn { return &Conn{Conn: conn, all: a, most:
 func (c *Conn) signed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leftovers == nil {
+	if c.leftovers == nil && c.served == nil {
 		c.most = min(c.most, c.unread+maxBeforeService)
+		c.served = make(chan struct{})
 	}
 }
 
@@ -81,7 +86,17 @@ func (c *Conn) PreAuth(conn gossh.ServerPreAuthConn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leftovers, c.most = left, maxStrange
+	if c.served != nil {
+		close(c.served)
+	}
 	return nil
+}
+
+// Remembered counts n bytes that are kept of what the client has sent, beside that itself, until it is authenticated.
+func (c *Conn) Remembered(n int) {
+	if c.receive(int64(n)) {
+		c.hangUp(tally.Received)
+	}
 }
 
 // Authenticated forgives what was sent so far.
@@ -108,14 +123,33 @@ func (c *Conn) settle(most int64) {
 	}
 }
 
-// Read counts what the client sends.
+// Read counts what the client sends. A quick client's first attempt to authenticate waits until [Conn.PreAuth] was
+// called, which the library does once the client has been told that it may come.
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	room, wait := c.room(len(p))
+	if room == 0 && len(p) > 0 {
+		select {
+		case <-wait:
+		case <-time.After(maxServiceWait):
+		}
+		room = len(p)
+	}
+	n, err := c.Conn.Read(p[:room])
 	if n > 0 && c.receive(int64(n)) {
 		c.hangUp(tally.Received)
 		return 0, errTooMuch
 	}
 	return n, err
+}
+
+// room returns how much of n bytes may be read now, and what to wait for if that is nothing.
+func (c *Conn) room(n int) (int, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.served == nil || c.leftovers != nil || c.most == 0 {
+		return n, nil
+	}
+	return int(min(int64(n), max(0, c.most-c.unread))), c.served
 }
 
 // receive counts n bytes more that no session has read, and reports whether that is too many.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -105,6 +107,51 @@ func TestUnreadComesBack(t *testing.T) {
 	everybody.Wait()
 	if left := all.unread.Load(); left != 0 {
 		t.Errorf("%d bytes are left", left)
+	}
+}
+
+// preAuth is what the library tells of a connection whose first key exchange is over, so far as it is looked at.
+type preAuth struct {
+	gossh.ServerPreAuthConn
+	transport *struct{ incoming chan []byte }
+}
+
+// A client that sends its first attempt to authenticate before the library has told that its service request was answered
+// is not hung up on: the attempt waits, a second at most.
+func TestQuickClient(t *testing.T) {
+	for name, told := range map[string]bool{"told": true, "never told": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := &All{Tally: tally.New(tally.Config{Logger: quiet{}})}
+				client := &chatter{}
+				c := all.Conn(client)
+				buffer := make([]byte, 4096)
+				_, _ = c.Read(buffer)
+				c.signed()
+				if n, err := c.Read(buffer); n != maxBeforeService || err != nil {
+					t.Fatalf("read %d bytes before the service, error %v", n, err)
+				}
+				var n int
+				var err error
+				over := false
+				go func() { n, err = c.Read(buffer); over = true }()
+				time.Sleep(maxServiceWait - 1)
+				synctest.Wait()
+				if over {
+					t.Fatalf("read %d bytes more, error %v", n, err)
+				}
+				if told {
+					if err := c.PreAuth(preAuth{transport: &struct{ incoming chan []byte }{make(chan []byte)}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(1)
+				synctest.Wait()
+				if told != (n == len(buffer) && err == nil) || told != (client.closed.Load() == 0) {
+					t.Errorf("read %d bytes, error %v, closed %d times", n, err, client.closed.Load())
+				}
+			})
+		})
 	}
 }
 
