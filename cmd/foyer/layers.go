@@ -1,16 +1,12 @@
 package main
 
-import (
-	"charm.land/log/v2"
-
-	"foyer/middleware"
-)
+import "foyer/middleware"
 
 // layers is THE LIST: what a visitor passes through, outermost first. Where a line stands is the security decision.
-func layers(cfg *Config, logger *log.Logger, who *users, at *gate, greeting string) []middleware.Layer {
+func layers(cfg *Config, who *users, at *gate, greeting string) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
-		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, logger, at.counts))),
+		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, at))),
 		middleware.Limits(at.table),
 		middleware.Deadlines(at.deadlines(cfg)),
 		middleware.Budgets(at.counts),

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"charm.land/log/v2"
 )
 
 // Who writes a layer and forgets its line in the list has a door without it.
@@ -80,7 +78,7 @@ func TestOrder(t *testing.T) {
 		{Config{PTY: "refuse", Open: true}, "recover limits deadlines budgets algorithms logging vestibule open ptynotice greeting"},
 	} {
 		var names []string
-		for _, layer := range layers(&tt.cfg, log.Default(), &users{}, &gate{}, "") {
+		for _, layer := range layers(&tt.cfg, &users{}, &gate{}, "") {
 			if layer.Name != "" {
 				names = append(names, layer.Name)
 			}

@@ -109,7 +109,7 @@ func build(cfg *Config, logger *log.Logger, page *bounded.Page, stderr io.Writer
 	}
 	d := &door{keys: keys, users: users, gate: newGate(cfg, logger, page), limit: cfg.Drain}
 	d.sessions = &session.Channels{WriteTimeout: cfg.Unread, Lifetime: cfg.Session, Tally: d.gate.counts}
-	d.layers = layers(cfg, logger, users, d.gate, greeting)
+	d.layers = layers(cfg, users, d.gate, greeting)
 	d.srv, err = wish.NewServer(
 		wish.WithVersion("foyer"),
 		withHostKeys(keys),

@@ -15,7 +15,6 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/authorizedkeys"
 	"foyer/middleware/passwords"
-	"foyer/middleware/tally"
 	"foyer/middleware/userca"
 )
 
@@ -161,12 +160,12 @@ func (u *users) known(name string) bool {
 
 // penalties are sshd's, and the same for users who exist and users who do not, so that nobody learns which is which
 // from when a block begins.
-func (u *users) penalties(cfg *Config, logger *log.Logger, counts *tally.Tally) middleware.PenaltiesConfig {
+func (u *users) penalties(cfg *Config, at *gate) middleware.PenaltiesConfig {
 	exempt, _ := cfg.exempt() // validated
 	bits4, bits6 := cfg.sources()
 	return middleware.PenaltiesConfig{
 		Prefix4: bits4, Prefix6: bits6, Exempt: exempt, KnownUser: u.known,
-		Logger: logger, Refused: counts.CountPenalty,
+		Logger: at.lines.Strangers(), Refused: at.counts.CountPenalty,
 	}
 }
 

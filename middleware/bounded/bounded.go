@@ -100,6 +100,19 @@ func Of(sink Sink) *Log {
 // Flush writes the lines that wait.
 func (l *Log) Flush() { l.lines.write() }
 
+// Strangers is a log of lines that strangers cause and that belong to no connection. Each is let through as the first of a
+// stranger's connection would be.
+type Strangers struct{ log *Log }
+
+// Strangers returns the log of such lines.
+func (l *Log) Strangers() Strangers { return Strangers{l} }
+
+// Info writes a line at that level if it is let through.
+func (s Strangers) Info(event any, facts ...any) { s.log.Connection(nil).Info(event, facts...) }
+
+// Warn writes a line at that level if it is let through.
+func (s Strangers) Warn(event any, facts ...any) { s.log.Connection(nil).Warn(event, facts...) }
+
 // Connection returns what writes the lines of a connection from peer, each with the facts.
 func (l *Log) Connection(peer net.Addr, facts ...any) *Connection {
 	return &Connection{log: l, peer: peer, facts: facts, level: l.GetLevel()}

@@ -327,6 +327,20 @@ func TestFlood(t *testing.T) {
 	b.expectCounts(t, map[tally.Reason]uint64{tally.LogRate: uint64(2*100_000 + 100 - written)})
 }
 
+// Lines that belong to no connection are bounded too, and go the way of those that do.
+func TestLinesOfStrangers(t *testing.T) {
+	b := open(1)
+	burst := int(bounded.Burst/time.Second) / 2 // the last line of a connection, which never comes, is paid for
+	for range burst {
+		b.Strangers().Warn("source blocked", "addr", "192.0.2.1")
+		b.Strangers().Info("source unblocked")
+	}
+	b.expectCounts(t, map[tally.Reason]uint64{tally.LogRate: uint64(burst)})
+	if blocked := strings.Count(b.text.String(), "source blocked"); blocked != burst/2+burst%2 {
+		t.Errorf("%d lines of %d", blocked, burst)
+	}
+}
+
 func TestWithoutSettings(t *testing.T) {
 	text := sshtest.NewLog()
 	l := bounded.Of(text.Logger())
