@@ -170,7 +170,7 @@ func reason(err error) string {
 	var denied *gossh.ServerAuthError
 	var apart *gossh.AlgorithmNegotiationError
 	switch {
-	case errors.As(err, &denied) && strings.Contains(err.Error(), "too many authentication"):
+	case errors.As(err, &denied) && tooMany(denied.Errors):
 		return "too many authentication failures"
 	case errors.Is(err, net.ErrClosed):
 		return "hung up on"
@@ -180,6 +180,12 @@ func reason(err error) string {
 		return fmt.Sprintf("no common algorithm for %s: the client offers %q", apart.What, apart.RequestedAlgorithms)
 	}
 	return err.Error()
+}
+
+// tooMany reports whether the last of the errors is what the library has sent the client in the end. All that quotes a
+// client begins otherwise.
+func tooMany(errs []error) bool {
+	return len(errs) > 0 && strings.HasPrefix(errs[len(errs)-1].Error(), `ssh: disconnect, reason 2: "too many authentication`)
 }
 
 // since is rounded to what an operator compares.

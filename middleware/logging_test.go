@@ -233,6 +233,31 @@ func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
 	}
 }
 
+// Why a connection ended is not for the client to say.
+func TestLoggingOfAMethodInTheLibrarysWords(t *testing.T) {
+	for _, method := range []string{"too many authentication failures", "x]: too many authentication attempts"} {
+		l := sshtest.NewLog()
+		srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), checks(func(_, _ string) bool { return false }))
+		c := mustDialRaw(t, srv, "SSH-2.0-raw")
+		if in, err := c.attempt("guest", "ssh-connection", method, nil); in || err != nil {
+			t.Fatalf("let in: %t, error %v", in, err)
+		}
+		hangUp(c.conn)
+		l.Line(t, "connection closed", `err="left without authentication"`)
+	}
+}
+
+// A layer may let people in and say nothing of what they may do.
+func TestLoggingOfWhoeverMayDoNothing(t *testing.T) {
+	l := sshtest.NewLog()
+	letsIn := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }
+	}}.Add}
+	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), letsIn)
+	expect(t, srv.Visit(t, sshtest.Visit{Password: "any"}), sshtest.Result{Stdout: "guest"})
+	l.Line(t, "session closed", "exit=0")
+}
+
 func TestLoggingTellsFailedHandshakes(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

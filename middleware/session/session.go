@@ -177,8 +177,14 @@ func (s *Session) PublicKey() ssh.PublicKey {
 // session's own; the connection's can be read through it.
 func (s *Session) Context() ssh.Context { return &s.ctx }
 
-// Permissions returns what the method that let the visitor in has granted.
-func (s *Session) Permissions() ssh.Permissions { return *s.ctx.Permissions() }
+// Permissions returns what the method that let the visitor in has granted, be it nothing.
+func (s *Session) Permissions() ssh.Permissions {
+	granted := *s.ctx.Permissions()
+	if granted.Permissions == nil {
+		granted.Permissions = &gossh.Permissions{}
+	}
+	return granted
+}
 
 // EmulatedPty reports whether a PTY was granted: foyer has no real ones to give.
 func (s *Session) EmulatedPty() bool { return s.ptyState() == Granted }
