@@ -22,7 +22,7 @@ import (
 //
 // The client chooses: the first of its list that is on ours too is taken (RFC 4253, section 7.1). So a client that
 // knows better gets no worse from compat, and the order of our lists decides nothing. What compat costs is work:
-// a stranger may ask for Diffie-Hellman with 4096 bits, and has a hundred times the effect of one with curve25519.
+// a stranger may ask for Diffie-Hellman with 2048 bits, which is many times that of curve25519.
 //
 // Clients that never heard of ed25519 (OpenSSH before 6.5) need an RSA host key besides: foyer hostkey add rsa. Host
 // keys are added to the server before the layers; one that comes later is not restricted. User keys are [PublicKey]'s

@@ -31,6 +31,8 @@ import (
 // "_", and no more than 64. A name that is dressed up as the end of a line bans nobody, and one that no filter can read
 // protects nobody.
 //
+// A file has to be opened with O_APPEND, and rotated with copytruncate: it is written to for as long as the server runs.
+//
 // Failed keys are not told: clients offer one after the other, and an offer that is refused looks here like a proof that
 // is. Their users are told when the connection ends without success. That is also when "Invalid user" is said, which
 // sshd says at once: a line more for some users than for others could be seen in the time until the answer.

@@ -171,7 +171,7 @@ var errDecided = errors.New("the methods layer stands before it and would let it
 func decided(cfg *gossh.ServerConfig) bool { return cfg.MaxAuthTries < 0 }
 
 func countFailures(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	cfg.MaxAuthTries = -1 // x/crypto's one budget for keys and guesses
+	cfg.MaxAuthTries = -1 // x/crypto counts most refused keys among the guesses
 	a := kept[*attempts](ctx)
 	if a == nil {
 		return // at start

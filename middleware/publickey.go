@@ -29,7 +29,8 @@ type KeySource interface {
 const (
 	// KeyFingerprint is the fingerprint of the key that was proven, also where a certificate vouched for it.
 	KeyFingerprint = "fingerprint@foyer"
-	// KeyCertificate says which certificate it was: its id, serial number and authority, clean enough for a log.
+	// KeyCertificate says which certificate it was: its id, serial number and authority, clean enough for a log. An id
+	// that is long or has a backslash in it is not there to the letter: serial number and authority are.
 	KeyCertificate = "certificate@foyer"
 )
 
@@ -44,7 +45,8 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // refused. Logins that the key does not permit a PTY get none; other methods' logins are not affected. Session.PublicKey
 // returns the proven key or certificate, and that of no other login.
 //
-// Without Methods, which counts them otherwise, six keys may be refused, and each further one is one of six attempts.
+// Without Methods, which counts them otherwise, six keys that are only shown may be refused, and each further one, or one
+// that is proven at once, is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
 	return Layer{
 		Name: "publickey",
@@ -126,7 +128,7 @@ func (d keyDoor) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.P
 	if cert, ok := key.(*gossh.Certificate); ok {
 		extensions[KeyFingerprint] = gossh.FingerprintSHA256(cert.Key)
 		extensions[KeyCertificate] = fmt.Sprintf("%s serial %d by %s",
-			clean.String(cert.KeyId, shownName), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
+			clean.String(cert.KeyId, shownText), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
 	}
 	extensions[provenKey] = base64.StdEncoding.EncodeToString(key.Marshal())
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions), Extensions: extensions}, nil

@@ -5,8 +5,8 @@
 //
 //	ssh-keygen -s ca -I "ada's laptop" -z 17 -n ada -V +8h id_ed25519.pub
 //
-// The user must be among the certificate's principals, to the letter; a certificate for no principal in particular,
-// which x/crypto takes for everybody's, is nobody's here. Its time must have come and not be over. Of the critical
+// The user must be among the certificate's principals, to the letter; a certificate for no principal in particular is
+// nobody's. Its time must have come and not be over. Of the critical
 // options, source-address is honoured, and any other, force-command and verify-required among them, refuses the
 // certificate. Of the extensions, those of package keyfile (permit-pty, …) are what the login may do; unknown ones mean
 // nothing, and no-touch-required refuses the certificate: a security key has to be touched.
