@@ -161,8 +161,11 @@ func edit(path string, change func([]line) ([]line, error)) error {
 		return err
 	}
 	text := join(lines)
-	if text == data {
+	switch {
+	case text == data:
 		return nil
+	case len(text) > maxFile:
+		return fmt.Errorf("would be larger than %d MiB, which no server reads", maxFile>>20)
 	}
 	return write(target, text, func(p *renameio.PendingFile) error {
 		if err := keepOwner(p, info); err != nil {
@@ -186,14 +189,32 @@ func lock(path string) (*lockedfile.File, string, error) {
 		}
 		held, heldErr := f.Stat()
 		now, nowErr := os.Stat(path)
-		if heldErr == nil && nowErr == nil && os.SameFile(held, now) {
+		entry, err := os.Lstat(path)
+		if err := errors.Join(heldErr, nowErr, err); err != nil {
+			f.Close()
+			return nil, "", err
+		}
+		if !mayLead(entry, held) {
+			f.Close()
+			return nil, "", errOthersLink
+		}
+		if os.SameFile(held, now) {
 			return f, target, nil
 		}
 		f.Close()
-		if err := errors.Join(heldErr, nowErr); err != nil {
-			return nil, "", err
-		}
 	}
+}
+
+var errOthersLink = errors.New("is a symbolic link of another user's, to a file that is not theirs")
+
+// mayLead reports whether the directory's entry may lead to the file: as the file itself, or as a link of root's, of the
+// caller's, or of the file's owner. Who owns the directory could have root edit another's file.
+func mayLead(entry, file fs.FileInfo) bool {
+	if entry.Mode().Type() != fs.ModeSymlink {
+		return true
+	}
+	link, target := entry.Sys().(*syscall.Stat_t), file.Sys().(*syscall.Stat_t)
+	return link.Uid == 0 || link.Uid == uint32(os.Geteuid()) || link.Uid == target.Uid
 }
 
 // write puts data into a temporary file beside target, which commit makes the target; if anything fails, the

@@ -281,6 +281,52 @@ func TestEditKeepsTheOwner(t *testing.T) {
 	}
 }
 
+// Whoever owns the directory does not have root edit another's file, by a link in the place of the file.
+func TestEditWhereAnothersLinkLeads(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make another user's link")
+	}
+	for _, tt := range []struct {
+		name       string
+		link, file int // the owners
+		edited     bool
+	}{
+		{"another's link to root's file", 1234, 0, false},
+		{"another's link to a third's file", 1234, 1235, false},
+		{"another's link to their file", 1234, 1234, true},
+		{"root's link to another's file", 0, 1234, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := newFile(t, "bob:x\n")
+			link := filepath.Join(t.TempDir(), "link")
+			must(t, os.Chown(path, tt.file, -1))
+			must(t, os.Symlink(path, link))
+			must(t, os.Lchown(link, tt.link, -1))
+			err := Add(link, "ada", "open sesame")
+			if edited := err == nil; edited != tt.edited || !edited && !errors.Is(err, errOthersLink) {
+				t.Errorf("edited %t, error %v", edited, err)
+			}
+			if !tt.edited {
+				wantFile(t, path, "bob:x\n")
+			}
+		})
+	}
+}
+
+// No edit makes a file that the next one, and the server, would not read.
+func TestEditLeavesRoomToRead(t *testing.T) {
+	before := "bob:x\n" + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", maxFile>>10-1)
+	before += strings.Repeat("#", maxFile-len(before)-20) + "\n"
+	path := newFile(t, before)
+	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, which no server reads") {
+		t.Errorf("added, error %v", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != before {
+		t.Errorf("the file has changed, error %v", err)
+	}
+	must(t, Remove(path, "bob"))
+}
+
 // A limit on the size of files stands for a full disk. It holds for the whole process, so it leaves room for
 // what the test's own machinery writes.
 func TestFullDisk(t *testing.T) {
