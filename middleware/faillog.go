@@ -34,8 +34,9 @@ import (
 // A file has to be opened with O_APPEND, and rotated with copytruncate: it is written to for as long as the server runs.
 //
 // Failed keys are not told: clients offer one after the other, and an offer that is refused looks here like a proof that
-// is. Their users are told when the connection ends without success. That is also when "Invalid user" is said, which
-// sshd says at once: a line more for some users than for others could be seen in the time until the answer.
+// is; of a false proof of a key that would do the library does not tell. Their users are told when the connection ends
+// without success. That is also when "Invalid user" is said, which sshd says at once: a line more for some users than for
+// others could be seen in the time until the answer.
 func FailLog(w io.Writer, known func(user string) bool) Layer {
 	l := &failLog{w: w, known: known}
 	return Layer{Name: "faillog", Server: l.attach}

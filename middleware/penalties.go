@@ -19,10 +19,10 @@ type PenaltiesConfig = sources.Config
 // IPv6 a /64.
 //
 // A connection that ends without authentication costs one penalty, however much was tried on it: authfail 5s,
-// invaliduser 5s, grace-exceeded 10s, or noauth 1s where nothing was tried. One that ends with it costs nothing and
-// forgives nothing, or who has an account could guess the others' passwords for free. A debt runs out by a second each
-// second. Beyond Min, 15s, the source is refused until it owes nothing; it never owes more than Max, 10m. Connections
-// that are open go on, and pay.
+// invaliduser 5s, grace-exceeded 10s, or noauth 1s where nothing was tried, or nothing but a false proof of a key that would
+// do, of which the library tells nobody. One that ends with it costs nothing and forgives nothing, or who has an account
+// could guess the others' passwords for free. A debt runs out by a second each second. Beyond Min, 15s, the source is
+// refused until it owes nothing; it never owes more than Max, 10m. Connections that are open go on, and pay.
 //
 // So a block begins with the fourth login within 5 seconds that fails, with the second prompt within 5 seconds that
 // nobody answered in time, or with the sixteenth port scan within one second, and lasts 20, 20 and 16 seconds at first.
