@@ -57,7 +57,6 @@ func (b *bench) run(ctx context.Context, chosen []door) error {
 	if err := b.open(ctx, b.report.inspected()...); err != nil {
 		return err
 	}
-	defer b.report.conclude()
 	return b.rounds(ctx)
 }
 
@@ -187,24 +186,38 @@ func (b *bench) open(ctx context.Context, chosen ...door) error {
 	return nil
 }
 
-// rounds measures all doors in every round, in an order of its own. The first round fills caches and does not count.
+// rounds measures all doors in every round. The first round fills caches and does not count, nor does one that an
+// error ends.
 func (b *bench) rounds(ctx context.Context) error {
+	defer b.report.conclude()
 	for round := range b.plan.rounds + 1 {
 		begun := time.Now()
-		for _, i := range rand.Perm(len(b.doors)) {
-			for _, method := range methods() {
-				w, err := b.turn(ctx, round, b.doors[i], method, pace{visitors: b.plan.visitors, window: b.plan.window})
-				if err != nil {
-					return err
-				}
-				if round > 0 {
-					b.report.Doors[i].add(method, w)
-				}
-			}
+		windows, err := b.round(ctx, round)
+		if err != nil {
+			return err
+		}
+		if round > 0 {
+			b.report.complete(round, windows)
 		}
 		b.tell("round %d of %d: %s", round, b.plan.rounds, time.Since(begun).Round(time.Second/10))
 	}
 	return nil
+}
+
+// round measures all doors, in an order of its own, and returns each door's windows by method.
+func (b *bench) round(ctx context.Context, round int) ([]map[string]window, error) {
+	windows := make([]map[string]window, len(b.doors))
+	for _, i := range rand.Perm(len(b.doors)) {
+		windows[i] = map[string]window{}
+		for _, method := range methods() {
+			w, err := b.turn(ctx, round, b.doors[i], method, pace{visitors: b.plan.visitors, window: b.plan.window})
+			if err != nil {
+				return nil, err
+			}
+			windows[i][method] = w
+		}
+	}
+	return windows, nil
 }
 
 // turn is one door's in a round.

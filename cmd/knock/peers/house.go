@@ -154,15 +154,18 @@ func (h *house) makeGuest() error {
 	if err != nil {
 		return err
 	}
-	for _, file := range []struct{ name, line string }{
-		{"passwd", fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", guest, guestID, guestID, h.path("home"))},
-		{"shadow", fmt.Sprintf("%s:%s:19000:0:99999:7:::\n", guest, digest.Encode())},
+	for _, file := range []struct {
+		name, line string
+		mode       os.FileMode
+	}{
+		{"passwd", fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", guest, guestID, guestID, h.path("home")), 0o644},
+		{"shadow", fmt.Sprintf("%s:%s:19000:0:99999:7:::\n", guest, digest.Encode()), 0o600}, // with everybody's hashes
 	} {
 		others, err := os.ReadFile("/etc/" + file.name)
 		if err != nil {
 			return err
 		}
-		if err := h.write("etc/"+file.name, append([]byte(file.line), others...), 0o644); err != nil {
+		if err := h.write("etc/"+file.name, append([]byte(file.line), others...), file.mode); err != nil {
 			return err
 		}
 	}

@@ -104,10 +104,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer func() { _ = h.remove() }()
 	b := newBench(p, h, stderr)
 	defer b.close()
-	if err := b.run(ctx, chosen); err != nil {
+	return b.finish(stdout, b.run(ctx, chosen))
+}
+
+// finish writes what was measured, even where an error or Ctrl-C ended the measurement early.
+func (b *bench) finish(stdout io.Writer, err error) error {
+	if err != nil && !b.report.tells() {
 		return err
 	}
-	return b.write(stdout)
+	return errors.Join(b.write(stdout), err)
 }
 
 // write writes the report to where it was asked for.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 type report struct {
 	Date       time.Time     `json:"date"`
 	Machine    machine       `json:"machine"`
-	Rounds     int           `json:"rounds"`
+	Rounds     int           `json:"rounds"` // that were complete
 	Visitors   int           `json:"concurrency"`
 	Window     float64       `json:"window_s"`
 	Held       int           `json:"connections_held"`
@@ -82,6 +83,21 @@ func (d *doorReport) add(method string, w window) {
 	}
 	f.Windows = append(f.Windows, w)
 	f.Failed += w.Failed
+}
+
+// complete takes down a round that all doors have been through.
+func (r *report) complete(round int, windows []map[string]window) {
+	r.Rounds = round
+	for i, byMethod := range windows {
+		for method, w := range byMethod {
+			r.Doors[i].add(method, w)
+		}
+	}
+}
+
+// tells reports whether there is a complete round to tell of, or a target.
+func (r *report) tells() bool {
+	return len(r.Targets) > 0 || slices.ContainsFunc(r.Doors, func(d *doorReport) bool { return len(d.Logins) > 0 })
 }
 
 // conclude makes the figures of all rounds.

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// benchUntil returns a bench of two doors, and of a knock that fails once it was called so often.
+func benchUntil(t *testing.T, calls int) *bench {
+	t.Helper()
+	h := &house{dir: t.TempDir()}
+	script := fmt.Sprintf("#!/bin/sh\necho >>\"$0.calls\"\n[ $(wc -l <\"$0.calls\") -le %d ] || { echo no more >&2; exit 1; }\n"+
+		`echo '{"logins": 1, "logins_per_s": 5, "server": {"cpu_ms_per_login": 1}}'`+"\n", calls)
+	if err := h.write("bin/knock", []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(&plan{rounds: 9}, h, io.Discard)
+	t.Cleanup(b.close)
+	for _, name := range []string{itself, again} {
+		d := door{name: name, command: func(*house, string) []string { return []string{"sleep", "600"} }}
+		r, err := h.start(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.doors = append(b.doors, r)
+		b.report.Doors = append(b.report.Doors, &doorReport{Name: name, door: d, Logins: map[string]*figures{}})
+	}
+	return b
+}
+
+// TestDyingBench: the rounds that were complete are told, and the error too; where there are none, the error alone.
+func TestDyingBench(t *testing.T) {
+	const each = 4 // calls in a round: two doors, two methods
+	for _, tt := range []struct {
+		name          string
+		calls, rounds int
+	}{
+		{"in the round that does not count", 1, 0},
+		{"in the first round", each + 3, 0},
+		{"in the third round", 3*each + 3, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := benchUntil(t, tt.calls)
+			var tables strings.Builder
+			err := b.finish(&tables, b.rounds(t.Context()))
+			if err == nil || !strings.Contains(err.Error(), "no more") {
+				t.Errorf("the error is %v", err)
+			}
+			if tt.rounds == 0 {
+				if tables.Len() > 0 {
+					t.Errorf("a report of nothing:\n%s", &tables)
+				}
+				return
+			}
+			if !strings.Contains(tables.String(), fmt.Sprintf("; %d rounds of ", tt.rounds)) {
+				t.Errorf("not %d rounds:\n%s", tt.rounds, &tables)
+			}
+			for _, d := range b.report.Doors {
+				if f := d.Logins[password]; len(f.Windows) != tt.rounds || f.CPU == nil ||
+					strings.Count(tables.String(), "\n| "+d.Name+" | 1000 µs |") != len(methods()) {
+					t.Errorf("%s has %d windows in\n%s", d.Name, len(f.Windows), &tables)
+				}
+			}
+		})
+	}
+}
