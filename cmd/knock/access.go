@@ -52,11 +52,11 @@ func (s *settings) password(user string) (string, error) {
 	if s.passwordFile != "" {
 		return readPassword(s.passwordFile)
 	}
+	if s.key != "" { // the environment is for all doors, and would let in at this one whose key does not
+		return "", nil
+	}
 	if password := s.environment(passwordVariable); password != "" {
 		return password, nil
-	}
-	if s.key != "" {
-		return "", nil
 	}
 	password, err := s.prompt(user)
 	if err == nil && password == "" {

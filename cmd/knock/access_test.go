@@ -52,7 +52,8 @@ func TestAccess(t *testing.T) {
 		{"the file wins", withPassword, "wrong", []string{"--password-file", write(t, "password", "secret")}, 0},
 		{"a wrong password", withPassword, "wrong", nil, 1},
 		{"a key", withKey, "", []string{"--key", path}, 0},
-		{"a key and a password", withPassword, "secret", []string{"--key", path}, 0},
+		{"a key and a password", withPassword, "", []string{"--key", path, "--password-file", write(t, "password", "secret")}, 0},
+		{"a key and no password from the environment", withPassword, "secret", []string{"--key", path}, 1},
 		{"a stranger's key", withKey, "", []string{"--key", stranger}, 1},
 		{"nothing", withKey, "", []string{"--open"}, 1},
 	} {

@@ -126,6 +126,29 @@ func TestCompareTable(t *testing.T) {
 	}
 }
 
+// TestOwnAccess: what a door says of itself wins over the flag --open, and the doors that say nothing have the flag.
+func TestOwnAccess(t *testing.T) {
+	path, public := keyFile(t)
+	withKey, withPassword := (&fake{key: public}).open(t), (&fake{password: "secret"}).open(t)
+	open := new(fake).open(t)
+	for _, tt := range []struct {
+		name, door string
+		status     int
+	}{
+		{"a key", withKey.target() + ",key=" + path, 0},
+		{"a password", withPassword.target() + ",password-file=" + write(t, "password", "secret"), 0},
+		{"nothing", open.target(), 0},
+		{"its own open", withKey.target() + ",open=true,key=" + path, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := knock(t, "compare", "a="+tt.door, "b="+open.target(), "--open", "--rounds", "1", "--window", "50ms", "-c", "1")
+			if got.status != tt.status {
+				t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+			}
+		})
+	}
+}
+
 // TestDeadDoor: a comparison with a door where nobody gets in is none.
 func TestDeadDoor(t *testing.T) {
 	f := new(fake).open(t)

@@ -122,6 +122,9 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 		return nil, remedy.Misuse(doorHint, "door %q has no name", arg)
 	}
 	s := *f.settings
+	if slices.ContainsFunc(parts[1:], letsIn) { // wins over the flag --open; the door's own open=true is still to come
+		s.open = false
+	}
 	for _, part := range parts[1:] {
 		if err := s.set(part); err != nil {
 			return nil, remedy.Misuse(doorHint, "door %s: %w", name, err)
@@ -133,6 +136,11 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 	}
 	d.name = name
 	return d, nil
+}
+
+// letsIn reports whether a part is what a door's visitors log in with.
+func letsIn(part string) bool {
+	return strings.HasPrefix(part, "key=") || strings.HasPrefix(part, "password-file=")
 }
 
 // set sets one thing that is a door's own.

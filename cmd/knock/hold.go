@@ -68,7 +68,7 @@ var errSilent = failed{"the server said nothing"}
 
 // unspoken says why no version came. Without one there is no key exchange yet that could have timed out.
 func (v *visit) unspoken(conn *wire, err error) error {
-	if conn.timedOut() != nil && len(conn.line) == 0 {
+	if conn.timedOut() != nil && len(conn.first) == 0 && len(conn.line) == 0 {
 		return errSilent
 	}
 	return v.refused(conn, err)
@@ -84,21 +84,25 @@ func drain(conn io.Reader) error {
 	}
 }
 
-// errNoVersion is what a server is refused for that begins in other words than SSH does.
+// errNoVersion is what a server is refused for that has many words and no version.
 var errNoVersion = errors.New("no version of SSH")
 
-// version reads the first line.
+// maxGreeting is how many bytes of a server are read until its version was: as many as x/crypto reads in a login, which
+// is 1024 lines of 255.
+const maxGreeting = 1024 * 255
+
+// version reads up to the version, before which a server may say other lines (RFC 4253, section 4.2).
 func version(conn *wire) error {
 	one := make([]byte, 1)
-	for !conn.hasLine {
+	for range maxGreeting {
 		if _, err := conn.Read(one); err != nil {
 			return err
 		}
+		if conn.hasVersion {
+			return nil
+		}
 	}
-	if conn.words() != "" {
-		return errNoVersion
-	}
-	return nil
+	return errNoVersion
 }
 
 // hold opens the connections, some at a time, keeps them for a while, and closes them.

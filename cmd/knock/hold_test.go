@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +31,37 @@ func TestHold(t *testing.T) {
 				t.Errorf("%d open, %d dropped: %v", h.opened, h.dropped, h.record.reasons)
 			}
 		})
+	}
+}
+
+// greet says lines before the version, as RFC 4253 lets a server do (section 4.2).
+func greet(conn net.Conn) bool {
+	_, _ = conn.Write([]byte("Welcome.\r\n\r\nThis line is long: " + strings.Repeat("x", 200) + "\r\nNot SSH-2.0.\r\n"))
+	return true
+}
+
+// TestHoldAfterGreeting: a connection is held from the version on, and not from other lines before it.
+func TestHoldAfterGreeting(t *testing.T) {
+	for mode, wait := range waiters {
+		t.Run(mode, func(t *testing.T) {
+			h := (&fake{accept: greet}).open(t).held(t, 5, wait)
+			if err := h.hold(t.Context(), 2, 0); err != nil || h.verdict() != nil || h.opened != 5 {
+				t.Errorf("%d open, %d dropped: %v, %v", h.opened, h.dropped, h.record.reasons, err)
+			}
+		})
+	}
+}
+
+// chatter is a server that never comes to its version.
+type chatter struct{ net.Conn }
+
+func (chatter) Read(p []byte) (int, error) { return copy(p, "Welcome.\r\n"), nil }
+
+// TestVersionIsBounded: it is over only if version gives up.
+func TestVersionIsBounded(t *testing.T) {
+	conn := newWire(chatter{})
+	if err := version(conn); !errors.Is(err, errNoVersion) || conn.words() != "Welcome." {
+		t.Errorf("%v after %q", err, conn.words())
 	}
 }
 

@@ -140,6 +140,32 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestGreeting: what a server says before its version is told only where no version follows.
+func TestGreeting(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fake   *fake
+		cipher string
+		reason string // "" for a success
+	}{
+		{"and in", &fake{accept: greet}, "", ""},
+		{"and not authenticated", &fake{accept: greet, password: "secret"}, "", "authentication: unable to authenticate"},
+		{"and no key exchange", &fake{accept: greet}, "aes128-cbc", "key exchange: no common algorithm"},
+		{"and no more", &fake{accept: func(conn net.Conn) bool { greet(conn); return false }}, "", "the server said: Welcome."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := tt.fake.open(t).door(t)
+			if tt.cipher != "" {
+				d.config.Ciphers = []string{tt.cipher}
+			}
+			got := login(t, d)
+			if got.err == nil && tt.reason != "" || got.err != nil && (tt.reason == "" || !strings.HasPrefix(got.err.Error(), tt.reason)) {
+				t.Errorf("%v, want %q", got.err, tt.reason)
+			}
+		})
+	}
+}
+
 // A server may hang up once the channel is closed: the visitor has had all of the session.
 func TestHungUpAfterwards(t *testing.T) {
 	d := (&fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn) {

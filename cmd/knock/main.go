@@ -24,9 +24,11 @@ func main() {
 }
 
 const about = "knock opens real SSH logins, one after the other and many at a time, and measures them: TCP, key exchange,\n" +
-	"authentication, session, shell, reading to the end, closing. It exits 0 only if all of them succeeded.\n\n" +
+	"authentication, session, shell, reading to the end, closing. It exits 0 only if all of them succeeded; a run that\n" +
+	"was interrupted is judged by what was done until then.\n\n" +
 	"With --pid or --cgroup it also says what a login costs the server. The password is asked for, or comes from\n" +
-	"--password-file or $KNOCK_PASSWORD. The port is 22 unless it is there; an IPv6 address stands in brackets.\n\n" +
+	"--password-file or, where no --key is named, $KNOCK_PASSWORD. The port is 22 unless it is there; an IPv6 address\n" +
+	"stands in brackets.\n\n" +
 	"On loopback the host key is not checked. Elsewhere it has to be in the known hosts, and knock goes there only\n" +
 	"with --i-own-this-host: what it does to a server is what an attack does."
 

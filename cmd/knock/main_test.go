@@ -153,7 +153,7 @@ func lockedKey(t *testing.T) string {
 
 func TestHelpSaysWhatIsChecked(t *testing.T) {
 	got := knock(t, "--help")
-	for _, want := range []string{"not checked", "--i-own-this-host", "KNOCK_PASSWORD", "hold", "preauth", "compare", "--plot"} {
+	for _, want := range []string{"not checked", "--i-own-this-host", "KNOCK_PASSWORD", "judged by what was done until then", "hold", "preauth", "compare", "--plot"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the help has no %q:\n%s", want, got.stdout)
 		}

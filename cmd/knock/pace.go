@@ -52,14 +52,16 @@ func (p pace) closed(ctx context.Context, visit func(time.Time) bool) {
 }
 
 // open has every visitor come who was due, even where the one before is late: whoever had to wait, waited at the door,
-// and their login counts from when they were due.
+// and their login counts from when they were due. The last has as long as all others until the next would be due: a
+// single login in the second that was asked for is one a second, however soon it is done.
 func (p pace) open(ctx context.Context, visit func(time.Time) bool) (waited int64) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	turns := make(chan struct{}, p.visitors)
 	start := time.Now()
-	for k := int64(0); p.count == 0 || k < p.count; k++ {
-		due := time.Duration(float64(k) / p.rate * float64(time.Second))
+	var k int64
+	for ; p.count == 0 || k < p.count; k++ {
+		due := p.due(k)
 		if p.duration > 0 && due >= p.duration || !sleep(ctx, due-time.Since(start)) {
 			break
 		}
@@ -78,7 +80,17 @@ func (p pace) open(ctx context.Context, visit func(time.Time) bool) (waited int6
 			visit(start.Add(due))
 		})
 	}
+	sleep(ctx, p.due(k)-time.Since(start))
 	return waited
+}
+
+// due is when visitor k of an open loop comes, since its start, and no later than its end.
+func (p pace) due(k int64) time.Duration {
+	due := time.Duration(float64(k) / p.rate * float64(time.Second))
+	if p.duration > 0 {
+		return min(due, p.duration)
+	}
+	return due
 }
 
 // sleep waits, not at all where d is in the past, and reports whether ctx is still not done.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -81,6 +82,42 @@ func TestOpenLoopCount(t *testing.T) {
 	p := pace{visitors: 10, rate: 10_000, count: 25}
 	if waited := p.knock(t.Context(), func(time.Time) bool { came.Add(1); return true }); came.Load() != 25 || waited > 25 {
 		t.Errorf("%d came, %d waited", came.Load(), waited)
+	}
+}
+
+// TestOpenLoopEnds: the last visitor has as much time as the others, or there would be more logins a second than were
+// asked for, and who is still there then is waited for.
+func TestOpenLoopEnds(t *testing.T) {
+	const second = time.Second
+	for _, tt := range []struct {
+		name  string
+		pace  pace
+		stay  time.Duration // of each visitor
+		leave time.Duration // when an interrupt comes, or 0
+		took  time.Duration
+	}{
+		{"after its duration", pace{rate: 1, duration: second}, 0, 0, second},
+		{"after its count", pace{rate: 2, count: 3}, 0, 0, 3 * second / 2},
+		{"after its count, which is less", pace{rate: 2, count: 3, duration: second * 9}, 0, 0, 3 * second / 2},
+		{"after its duration, which is less", pace{rate: 2, count: 99, duration: 5 * second / 4}, 0, 0, 5 * second / 4},
+		{"with the last visitor", pace{rate: 1, count: 2}, 5 * second, 0, 6 * second},
+		{"when interrupted", pace{rate: 1, count: 1, duration: time.Hour}, 0, second / 4, second / 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.leave > 0 {
+					time.AfterFunc(tt.leave, cancel)
+				}
+				tt.pace.visitors = 9
+				start := time.Now()
+				tt.pace.knock(ctx, func(time.Time) bool { time.Sleep(tt.stay); return true })
+				if took := time.Since(start); took != tt.took {
+					t.Errorf("it took %s, want %s", took, tt.took)
+				}
+			})
+		})
 	}
 }
 

@@ -73,6 +73,10 @@ func (t processTree) memory() (int64, error) {
 // gone reports whether err is of a process that has ended: without its directory, or while a file of it was read.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
 
+// hidden reports whether err is of a process that is shown to its user alone: where /proc is mounted with hidepid=1,
+// those of others are listed, and cannot be read (proc(5)).
+func hidden(err error) bool { return errors.Is(err, fs.ErrPermission) }
+
 // processes returns the root and all below it. The one that is named has to be there.
 func (t processTree) processes() (tree []process, err error) {
 	entries, err := os.ReadDir(t.proc)
@@ -87,7 +91,7 @@ func (t processTree) processes() (tree []process, err error) {
 		}
 		p, err := t.stat(pid)
 		switch {
-		case gone(err):
+		case gone(err), pid != t.root && hidden(err):
 		case err != nil:
 			return nil, err
 		case pid == t.root:

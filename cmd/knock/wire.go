@@ -10,16 +10,17 @@ import (
 )
 
 // wire is a connection that reads ahead, since the library reads the version line byte by byte and each packet in two
-// parts. It keeps the first line for the case that it holds no version but words (RFC 4253, section 4.2), as of a
-// server that takes nobody in; and it remembers how its reading ended: the library closes the channels of a connection
-// that was lost as if the server had closed them.
+// parts. It keeps the first line that is no version but words (RFC 4253, section 4.2), for the case that no version
+// follows, as of a server that takes nobody in; and it remembers how its reading ended: the library closes the channels
+// of a connection that was lost as if the server had closed them.
 type wire struct {
 	net.Conn
-	reader  *bufio.Reader
-	line    []byte // the first one, as far as it was read
-	hasLine bool
-	ended   atomic.Bool           // nothing more will be read
-	err     atomic.Pointer[error] // why
+	reader     *bufio.Reader
+	first      []byte // the line that is not empty and came first, until then nil
+	line       []byte // the one that is being read, and in the end the version
+	hasVersion bool
+	ended      atomic.Bool           // nothing more will be read
+	err        atomic.Pointer[error] // why
 }
 
 // readAhead holds all that a server says at once, but for long messages.
@@ -32,9 +33,8 @@ func newWire(conn net.Conn) *wire {
 // Read implements [net.Conn].
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.reader.Read(p)
-	if !w.hasLine {
-		w.line = append(w.line, p[:n]...)
-		w.hasLine = len(w.line) >= maxReason || bytes.IndexByte(w.line, '\n') >= 0
+	if !w.hasVersion {
+		w.listen(p[:n])
 	}
 	if err != nil {
 		w.err.CompareAndSwap(nil, &err)
@@ -43,10 +43,35 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// words returns what a server said instead of its version, or "". It is asked when the handshake has failed.
+// listen takes down what a server says until it has said its version. Of a long line only the beginning matters.
+func (w *wire) listen(said []byte) {
+	for part := range bytes.Lines(said) {
+		w.line = append(w.line, part[:min(len(part), maxReason-len(w.line))]...)
+		switch {
+		case part[len(part)-1] != '\n':
+		case w.atVersion():
+			w.hasVersion = true
+			return
+		default:
+			if len(w.first) == 0 {
+				w.first = bytes.Clone(bytes.TrimSpace(w.line))
+			}
+			w.line = w.line[:0]
+		}
+	}
+}
+
+// atVersion reports whether the line that is being read is the version.
+func (w *wire) atVersion() bool { return bytes.HasPrefix(w.line, []byte("SSH-")) }
+
+// words returns what a server said instead of its version, or "". It is asked when the handshake has failed. What a
+// server said and went on to its version is no reason for that.
 func (w *wire) words() string {
-	if bytes.HasPrefix(w.line, []byte("SSH-")) {
+	switch {
+	case w.atVersion():
 		return ""
+	case len(w.first) > 0:
+		return string(w.first)
 	}
 	return string(bytes.TrimSpace(w.line))
 }
