@@ -78,21 +78,6 @@ func authentications() []attack {
 			many(1000, attempt("guest", connection, "publickey", true, "ssh-ed25519", key("ssh-rsa"), "sig"))...),
 		sending("requests cut short", (*attacker).asked,
 			cutShort(attempt("guest", connection, "password", false, "wrong"))...),
-		{"names that the library remembers at four times their length", remembered},
-	}
-}
-
-// remembered is what many connections have the library keep of them at once.
-func remembered(a *attacker) {
-	noise := strings.Repeat("\x80", 34_000)
-	var clients []*client
-	for range 100 {
-		c := a.asked()
-		go c.send(many(29, attempt("guest", connection, "publickey", false, noise, noise))...)
-		clients = append(clients, c)
-	}
-	for _, c := range clients {
-		c.over(0)
 	}
 }
 

@@ -189,4 +189,5 @@ func (d *door) goodbyes() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	_ = d.gate.table.Wait(ctx)
+	_ = d.sessions.Drain(ctx) // whose handlers may hear of the end of their connection last
 }

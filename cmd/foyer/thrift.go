@@ -20,15 +20,16 @@ const (
 	// lookEvery is how often that is looked at, and calm how long nobody must have waited until one is enough again.
 	lookEvery = 200 * time.Millisecond
 	calm      = 10 * time.Second
-	// A look finds no more than quiet bytes allocated where nobody has come: a login takes more, and the keepalives of
-	// three thousand who are there do not. rest is how long that lasts until it is time to tidy up.
+	// A look finds no more than quiet bytes allocated where nobody has come: a login takes more, as a rule, and the
+	// keepalives of three thousand who are there do not. rest is how long that lasts until it is time to tidy up.
 	quiet = 32 << 10
 	rest  = time.Second
 	// room is how much garbage may lie about while one processor is not enough, in bytes. littlest is when Go collects it
-	// at the earliest, and dust what is not worth a collection.
+	// at the earliest. dust, in bytes, and crumbs, goroutines that have ended, are not worth a collection.
 	room     = 16 << 20
 	littlest = 4 << 20
 	dust     = 256 << 10
+	crumbs   = 100
 )
 
 // thrift has the process live on little while that is enough, and take what there is once somebody waits, be it that many
@@ -51,17 +52,17 @@ type thrift struct {
 	waited time.Time // when too many steps were last found to have waited
 	busy   bool      // all is taken that there is
 	came   time.Time // when somebody last did
+	there  uint64    // goroutines at the last collection
 }
 
 // load is what the process has had to do so far, and what it has in memory.
 type load struct {
 	steps, late       uint64 // and those of them that have waited longer than longWait
 	allocated         uint64 // bytes
+	collections       uint64
 	alive, notCleared uint64 // bytes, in the last collection, and now, with all that has died since
+	goroutines        uint64
 }
-
-// garbage is at least what could be cleared away.
-func (l load) garbage() uint64 { return l.notCleared - min(l.alive, l.notCleared) }
 
 // newThrift returns the thrift of a process that has just started, which leaves garbage too.
 func newThrift(logger *log.Logger, measure func() load) *thrift {
@@ -103,6 +104,9 @@ func (t *thrift) look(now time.Time) {
 	if is.allocated-t.before.allocated > quiet {
 		t.came = now
 	}
+	if is.collections != t.before.collections {
+		t.there = is.goroutines
+	}
 	t.before = is
 	switch {
 	case !enough && !t.busy:
@@ -113,10 +117,20 @@ func (t *thrift) look(now time.Time) {
 	if t.busy && t.garbage {
 		debug.SetGCPercent(percent(is.alive))
 	}
-	if t.garbage && now.Sub(t.came) >= rest && is.garbage() > max(dust, is.alive/8) {
+	if t.garbage && now.Sub(t.came) >= rest && t.untidy() {
 		debug.FreeOSMemory()
 		t.before = t.measure() // its own work is nobody's
+		t.there = t.before.goroutines
 	}
+}
+
+// untidy reports whether a collection would find something: what was allocated since the last one, or what those had who
+// have left since.
+func (t *thrift) untidy() bool {
+	is := t.before
+	garbage := is.notCleared - min(is.alive, is.notCleared)
+	left := t.there - min(is.goroutines, t.there)
+	return garbage > max(dust, is.alive/8) || left > max(crumbs, t.there/8)
 }
 
 func (t *thrift) useLittle() {
@@ -159,13 +173,17 @@ func loadOfProcess() func() load {
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/sched/goroutines:goroutines"},
 	}
 	return func() load {
 		metrics.Read(samples)
 		is := load{
-			allocated:  samples[1].Value.Uint64(),
-			alive:      samples[2].Value.Uint64(),
-			notCleared: samples[3].Value.Uint64(),
+			allocated:   samples[1].Value.Uint64(),
+			alive:       samples[2].Value.Uint64(),
+			notCleared:  samples[3].Value.Uint64(),
+			collections: samples[4].Value.Uint64(),
+			goroutines:  samples[5].Value.Uint64(),
 		}
 		waits := samples[0].Value.Float64Histogram()
 		long, _ := slices.BinarySearch(waits.Buckets, longWait)
