@@ -163,9 +163,18 @@ func (a *attacker) session() *client {
 // order.
 func (c *client) open(number uint32) {
 	c.a.Helper()
-	c.a.must(c.Write(openSession(number, 1<<20, 1<<15)))
-	_, err := c.Await(sshtest.MsgChannelConfirmed)
+	if !c.opens(openSession(number, 1<<20, 1<<15)) {
+		c.a.Error("a session is refused")
+	}
+}
+
+// opens asks for a session, and reports whether there is one. Until it knows, what is sent for it is lost.
+func (c *client) opens(session []byte) bool {
+	c.a.Helper()
+	c.a.must(c.Write(session))
+	answer, err := c.Await(sshtest.MsgChannelConfirmed, sshtest.MsgChannelRefused)
 	c.a.must(err)
+	return err == nil && answer[0] == sshtest.MsgChannelConfirmed
 }
 
 func openSession(number, window, packet uint32) []byte {

@@ -53,17 +53,24 @@ func channelOpens() []attack {
 			msg(sshtest.MsgChannelOpen, "tun@openssh.com", uint32(2), uint32(1<<20), uint32(1<<15), uint32(1), uint32(0)),
 			msg(sshtest.MsgChannelOpen, "auth-agent@openssh.com", uint32(3), uint32(1<<20), uint32(1<<15))),
 		{"packets of absurd sizes", func(a *attacker) {
-			for _, size := range []uint32{0, 1, 8, 1 << 31, 1<<32 - 1} {
+			for _, size := range []uint32{0, 1, 8, 9, 1 << 31, 1<<32 - 1} {
 				c := a.in()
-				c.send(openSession(0, 1<<20, size), request(0, "shell", true))
-				_, _ = c.Await(sshtest.MsgChannelSuccess)
+				if c.opens(openSession(0, 1<<20, size)) {
+					c.send(request(0, "shell", true))
+					_, err := c.Await(sshtest.MsgChannelSuccess)
+					a.must(err)
+				}
 				_ = c.conn.Close()
 			}
 		}},
-		{"a session of one byte a packet", func(a *attacker) {
+		{"a session of as few bytes a packet as there may be", func(a *attacker) {
 			c := a.in()
-			c.send(openSession(0, 1<<20, 1), request(0, "shell", true))
-			_, _ = c.Await(sshtest.MsgChannelClose)
+			if !c.opens(openSession(0, 1<<20, 9)) {
+				a.Error("a session is refused")
+			}
+			c.send(request(0, "shell", true))
+			_, err := c.Await(sshtest.MsgChannelClose)
+			a.must(err)
 		}},
 		sending("a session cut short", (*attacker).in, msg(sshtest.MsgChannelOpen, "session", uint32(0))),
 	}
@@ -268,7 +275,8 @@ func waitingInside() []attack {
 		{"a client that has vanished", func(a *attacker) { a.session().over(sessionTime) }},
 		{"a window of nothing", func(a *attacker) {
 			c := a.in()
-			c.send(openSession(0, 0, 1<<15), request(0, "shell", true))
+			c.opens(openSession(0, 0, 1<<15))
+			c.send(request(0, "shell", true))
 			trickle(c, msg(sshtest.MsgIgnore, "x"))
 			c.over(2*unreadTime + idleTime)
 		}},
