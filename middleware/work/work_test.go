@@ -135,7 +135,7 @@ func TestQuickClient(t *testing.T) {
 				var err error
 				over := false
 				go func() { n, err = c.Read(buffer); over = true }()
-				time.Sleep(maxServiceWait - 1)
+				time.Sleep(maxServiceWait - time.Nanosecond)
 				synctest.Wait()
 				if over {
 					t.Fatalf("read %d bytes more, error %v", n, err)
@@ -145,7 +145,7 @@ func TestQuickClient(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if told != (n == len(buffer) && err == nil) || told != (client.closed.Load() == 0) {
 					t.Errorf("read %d bytes, error %v, closed %d times", n, err, client.closed.Load())
