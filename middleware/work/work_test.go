@@ -131,24 +131,24 @@ func TestQuickClient(t *testing.T) {
 				if n, err := c.Read(buffer); n != maxBeforeService || err != nil {
 					t.Fatalf("read %d bytes before the service, error %v", n, err)
 				}
-				var n int
-				var err error
-				over := false
-				go func() { n, err = c.Read(buffer); over = true }()
+				type result struct {
+					n   int
+					err error
+				}
+				read := make(chan result, 1)
+				go func() { n, err := c.Read(buffer); read <- result{n, err} }()
 				time.Sleep(maxServiceWait - time.Nanosecond)
 				synctest.Wait()
-				if over {
-					t.Fatalf("read %d bytes more, error %v", n, err)
+				if len(read) > 0 {
+					t.Fatalf("read %+v before the service", <-read)
 				}
 				if told {
 					if err := c.PreAuth(preAuth{transport: &struct{ incoming chan []byte }{make(chan []byte)}}); err != nil {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(time.Nanosecond)
-				synctest.Wait()
-				if told != (n == len(buffer) && err == nil) || told != (client.closed.Load() == 0) {
-					t.Errorf("read %d bytes, error %v, closed %d times", n, err, client.closed.Load())
+				if got := <-read; told != (got.n == len(buffer) && got.err == nil) || told != (client.closed.Load() == 0) {
+					t.Errorf("read %+v, closed %d times", got, client.closed.Load())
 				}
 			})
 		})
