@@ -144,12 +144,10 @@ func (b *bench) hold(
 	if err := b.house.knock(ctx, r, report, args...); err != nil {
 		return 0, 0, err
 	}
-	if report.Opened < int64(number) {
-		err := fmt.Errorf("%s: %d of %d connections were opened: %v", mode, report.Opened, number, report.Failures)
-		return 0, 0, r.unwell(err)
+	if each, err = report.each(number); err != nil {
+		return 0, 0, r.unwell(fmt.Errorf("%s: %w", mode, err))
 	}
-	before := float64(report.Memory.Before)
-	return (float64(report.Memory.End) - before) / float64(report.Opened), before, nil
+	return each, float64(report.Memory.Before), nil
 }
 
 // count counts round trips. What foyer and its visitors send is recorded for the floor.

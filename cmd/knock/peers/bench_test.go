@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -62,6 +63,31 @@ func TestDyingBench(t *testing.T) {
 					strings.Count(tables.String(), "\n| "+d.Name+" | 1000 µs |") != len(methods()) {
 					t.Errorf("%s has %d windows in\n%s", d.Name, len(f.Windows), &tables)
 				}
+			}
+		})
+	}
+}
+
+// TestEachHeld: memory is told of connections that are all there in the end, and of a door that has dropped some, or is
+// gone, there is none.
+func TestEachHeld(t *testing.T) {
+	for name, tt := range map[string]struct {
+		report string
+		each   float64
+		fails  bool
+	}{
+		"all are there":    {`{"opened": 10, "memory": {"before_bytes": 1000, "end_bytes": 3000}}`, 200, false},
+		"some were not":    {`{"opened": 9, "memory": {"before_bytes": 1000, "end_bytes": 3000}}`, 0, true},
+		"some were lost":   {`{"opened": 10, "dropped": 1, "memory": {"before_bytes": 1000, "end_bytes": 3000}}`, 0, true},
+		"the door is gone": {`{"opened": 10, "dropped": 10, "memory": {"before_bytes": 1000, "end_bytes": null}}`, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var report holdReport
+			if err := json.Unmarshal([]byte(tt.report), &report); err != nil {
+				t.Fatal(err)
+			}
+			if each, err := report.each(10); each != tt.each || (err != nil) != tt.fails {
+				t.Errorf("%f, %v", each, err)
 			}
 		})
 	}

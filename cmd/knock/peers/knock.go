@@ -38,12 +38,22 @@ type loginReport struct {
 
 // holdReport is what is used of what knock reports of connections that were held.
 type holdReport struct {
-	Opened int64 `json:"opened"`
-	Memory struct {
+	Opened  int64 `json:"opened"`
+	Dropped int64 `json:"dropped"`
+	Memory  struct {
 		Before int64 `json:"before_bytes"`
 		End    int64 `json:"end_bytes"`
 	} `json:"memory"`
 	Failures []failure `json:"failures"`
+}
+
+// each returns how many bytes each of number connections took in the end, when all of them have to be there still.
+func (r *holdReport) each(number int) (float64, error) {
+	kept := r.Opened - r.Dropped
+	if kept < int64(number) {
+		return 0, fmt.Errorf("%d of %d connections were opened and kept: %v", kept, number, r.Failures)
+	}
+	return float64(r.Memory.End-r.Memory.Before) / float64(kept), nil
 }
 
 // failure is why logins failed.
