@@ -163,7 +163,13 @@ func (a *attacker) session() *client {
 // order.
 func (c *client) open(number uint32) {
 	c.a.Helper()
-	if !c.opens(openSession(number, 1<<20, 1<<15)) {
+	c.mustOpen(openSession(number, 1<<20, 1<<15))
+}
+
+// mustOpen opens a session as it is asked for.
+func (c *client) mustOpen(session []byte) {
+	c.a.Helper()
+	if !c.opens(session) {
 		c.a.Error("a session is refused")
 	}
 }
