@@ -67,7 +67,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
 	fs.StringVar(&c.SourceBits, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
 	fs.StringSliceVar(&c.Exempt, "penalty-exempt", nil, "networks that are no source and never refused, such as 192.0.2.0/24, or a proxy's")
-	fs.StringVar(&c.FailLog, "fail-log", "", "file to which failed logins are written in sshd's words, for fail2ban; - for stderr (rotate it with copytruncate: it stays open)")
+	fs.StringVar(&c.FailLog, "fail-log", "", "file to which failed logins are written in sshd's words, for fail2ban; it stays open: rotate it with copytruncate; - for stderr")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
 	c.Algorithms = "modern"
 	fs.Var(&choice{&c.Algorithms, []string{"modern", "compat"}}, "algorithms", "modern, or compat for old clients too")

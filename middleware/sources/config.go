@@ -12,12 +12,6 @@ import (
 	"charm.land/log/v2"
 )
 
-// Logger writes lines, as a [log.Logger] does.
-type Logger interface {
-	Info(event any, facts ...any)
-	Warn(event any, facts ...any)
-}
-
 // Config is how hard a [Ledger] is. The zero value has sshd's defaults, except for Prefix6.
 type Config struct {
 	// What a connection costs that ends without authentication: 5s, 5s, 1s and 10s where they are zero, and nothing
@@ -37,7 +31,10 @@ type Config struct {
 	// Where InvalidUser differs from AuthFail, the moment at which a block begins tells strangers what it reported.
 	KnownUser func(name string) bool
 	// Logger hears of blocks, as many as strangers care to have: it has to be bounded. The default logger where it is nil.
-	Logger Logger
+	Logger interface {
+		Info(event any, facts ...any)
+		Warn(event any, facts ...any)
+	}
 	// Refused hears of each connection that is refused, and of its source's last penalty, if it is not nil.
 	Refused func(reason Reason, peer net.Addr)
 	// Now is for tests; [time.Now] where it is nil.

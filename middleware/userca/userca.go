@@ -6,10 +6,10 @@
 //	ssh-keygen -s ca -I "ada's laptop" -z 17 -n ada -V +8h id_ed25519.pub
 //
 // The user must be among the certificate's principals, to the letter; a certificate for no principal in particular is
-// nobody's. Its time must have come and not be over. Of the critical
-// options, source-address is honoured, and any other, force-command and verify-required among them, refuses the
-// certificate. Of the extensions, those of package keyfile (permit-pty, …) are what the login may do; unknown ones mean
-// nothing, and no-touch-required refuses the certificate: a security key has to be touched.
+// nobody's. Its time must have come and not be over. Of the critical options, source-address is honoured, and any other,
+// force-command and verify-required among them, refuses the certificate. Of the extensions, those of package keyfile
+// (permit-pty, …) are what the login may do; unknown ones mean nothing, and no-touch-required refuses the certificate: a
+// security key has to be touched.
 //
 // Authority and certified key must both be strong (keyfile.Strong), the authority's signature must not be of SHA-1, and
 // the key of an authority cannot be certified: it signs, and does not log in.
