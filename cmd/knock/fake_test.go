@@ -17,12 +17,13 @@ import (
 type fake struct {
 	address  string
 	hostKey  gossh.Signer
-	password string                   // that lets guest in; "" lets everybody in
-	key      gossh.PublicKey          // that lets guest in, or nil
-	accept   func(conn net.Conn) bool // says whether to go on with a connection, or nil
-	full     bool                     // it opens no sessions
-	leave    bool                     // it hangs up when it is asked for one
-	alsoRSA  bool                     // it has another host key
+	password string                                          // that lets guest in; "" lets everybody in
+	key      gossh.PublicKey                                 // that lets guest in, or nil
+	accept   func(conn net.Conn) bool                        // says whether to go on with a connection, or nil
+	prepare  func(config *gossh.ServerConfig, conn net.Conn) // sees to what comes after that, or nil
+	full     bool                                            // it opens no sessions
+	leave    bool                                            // it hangs up when it is asked for one
+	alsoRSA  bool                                            // it has another host key
 	session  func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn)
 
 	mu    sync.Mutex
@@ -125,7 +126,11 @@ func (f *fake) serve(conn net.Conn) {
 	if f.accept != nil && !f.accept(conn) {
 		return
 	}
-	server, channels, requests, err := gossh.NewServerConn(conn, f.config())
+	config := f.config()
+	if f.prepare != nil {
+		f.prepare(config, conn)
+	}
+	server, channels, requests, err := gossh.NewServerConn(conn, config)
 	if err != nil {
 		return
 	}

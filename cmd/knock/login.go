@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +56,7 @@ type visit struct {
 	door  *door
 	begun time.Time
 	last  time.Duration // since begun: when the last phase ended
+	told  string        // what the server has said in a banner
 	result
 }
 
@@ -111,8 +114,12 @@ func (v *visit) phase() phase {
 
 // refused says in which phase a handshake failed, and in the server's words where it had some.
 func (v *visit) refused(conn *wire, err error) error {
-	if words := conn.words(); words != "" {
-		return failed{"the server said: " + clean.String(words, maxReason)}
+	words := cmp.Or(conn.words(), goodbye(err))
+	if words == "" && hungUp(err) {
+		words = v.told
+	}
+	if words != "" {
+		return failed{"the server said: " + clean.String(strings.TrimSpace(words), maxReason)}
 	}
 	if !v.reached[keyExchange] {
 		return failure(keyExchange, err)
@@ -147,6 +154,10 @@ func (v *visit) handshake(conn net.Conn) (gossh.Conn, error) {
 			exchanged.CompareAndSwap(0, int64(time.Since(v.begun)))
 		}
 		return err
+	}
+	config.BannerCallback = func(text string) error {
+		v.told = text
+		return nil
 	}
 	client, channels, requests, err := gossh.NewClientConn(conn, v.door.target.address(), &config)
 	if at := exchanged.Load(); at != 0 {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/connections"
 )
 
 // login makes one login that begins now.
@@ -120,6 +122,17 @@ func TestOutcomes(t *testing.T) {
 			_, _ = conn.Write([]byte("Too many \x1b[31mvisitors.\r\n"))
 			return false
 		}}, `the server said: Too many \x1b[31mvisitors.`},
+		{"a disconnect", &fake{accept: func(conn net.Conn) bool {
+			connections.NewFarewells(1).Busy(conn, "fake")
+			return false
+		}}, "the server said: too many visitors at the moment, please try again in a minute"},
+		{"a banner", &fake{prepare: func(config *gossh.ServerConfig, conn net.Conn) {
+			config.BannerCallback = func(gossh.ConnMetadata) string { return "Too many visitors.\r\n" }
+			config.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) {
+				_ = conn.Close()
+				return nil, net.ErrClosed
+			}
+		}}, "the server said: Too many visitors."},
 		{"hung up at once", &fake{accept: func(net.Conn) bool { return false }}, "key exchange: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,6 +163,9 @@ func TestGreeting(t *testing.T) {
 	}{
 		{"and in", &fake{accept: greet}, "", ""},
 		{"and not authenticated", &fake{accept: greet, password: "secret"}, "", "authentication: unable to authenticate"},
+		{"in a banner, and not authenticated", &fake{password: "secret", prepare: func(config *gossh.ServerConfig, _ net.Conn) {
+			config.BannerCallback = func(gossh.ConnMetadata) string { return "Welcome.\n" }
+		}}, "", "authentication: unable to authenticate"},
 		{"and no key exchange", &fake{accept: greet}, "aes128-cbc", "key exchange: no common algorithm"},
 		{"and no more", &fake{accept: func(conn net.Conn) bool { greet(conn); return false }}, "", "the server said: Welcome."},
 	} {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -58,7 +59,7 @@ func reason(err error) string {
 		return "the session was refused: " + clean.String(refused.Message, maxReason)
 	case errors.Is(err, net.ErrClosed):
 		return "the connection was closed"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasSuffix(err.Error(), unanswered):
+	case hungUp(err):
 		return "the server hung up"
 	}
 	text := err.Error()
@@ -66,6 +67,18 @@ func reason(err error) string {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return clean.String(text, maxReason)
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.HasSuffix(err.Error(), unanswered)
+}
+
+// goodbye returns the words of the SSH_MSG_DISCONNECT that a handshake ended with, or "". The library has no type for it.
+func goodbye(err error) string {
+	_, said, _ := strings.Cut(err.Error(), "ssh: disconnect, reason ")
+	_, quoted, _ := strings.Cut(said, ": ")
+	words, _ := strconv.Unquote(quoted)
+	return words
 }
 
 func timedOut(err error) bool {
