@@ -11,13 +11,10 @@ import (
 	"foyer/middleware/tally"
 )
 
-// farewells is how many clients at a time are given a second to hear that there is no room.
-const farewells = 64
-
 // Limits returns the layer that bounds how many connections there are, in all and from one source, with authentication
 // and without, and how many sessions each has. The table says who has to go ([connections.Table]): at the door whoever
-// waits longest in silence, and the newcomer only where everybody is authenticated. A newcomer is told why in an
-// SSH_MSG_DISCONNECT, which ssh shows: "Received disconnect from …: too many visitors at the moment".
+// waits longest in silence, and the newcomer only where everybody is authenticated. All of them are told why, which ssh
+// shows: "Received disconnect from …: too many visitors at the moment", or above its prompt the same without the address.
 //
 // A session over the limit is refused in words, and the connection goes on. One that has had too many in all is over.
 func Limits(table *connections.Table) Layer {
@@ -40,13 +37,16 @@ func Limits(table *connections.Table) Layer {
 }
 
 func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn) net.Conn {
-	goodbye := connections.NewFarewells(farewells)
+	goodbye := connections.NewFarewells(table.Farewells)
 	return func(ctx ssh.Context, conn net.Conn) net.Conn {
-		c, reached := table.Admit(conn)
+		c, out, reached := table.Admit(conn)
+		for _, c := range out {
+			go goodbye.Busy(c, srv.Version)
+		}
 		switch {
 		case c != nil:
 			keep(ctx, c)
-			return &listened{Conn: conn, to: c}
+			return c
 		case reached == "":
 			goodbye.Closing(conn, srv.Version)
 		default:
@@ -56,23 +56,6 @@ func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn
 	}
 }
 
-// listened is a connection that tells the table when its client begins to speak.
-type listened struct {
-	net.Conn
-	to    *connections.Conn
-	heard bool // the reader's
-}
-
-// Read implements [net.Conn].
-func (l *listened) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
-	if n > 0 && !l.heard {
-		l.heard = true
-		l.to.Heard()
-	}
-	return n, err
-}
-
 // noteStages tells the table how far the connection has come.
 func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
 	c := kept[*connections.Conn](ctx)
@@ -80,7 +63,7 @@ func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
 		return // at start
 	}
 	afterKeyExchange(cfg, func(conn gossh.ServerPreAuthConn) {
-		c.KeyExchanged()
+		c.Banner(conn.SendAuthBanner)
 	})
 	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
 		if err == nil {

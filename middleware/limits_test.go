@@ -1,12 +1,7 @@
 package middleware_test
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"net"
-	"os/exec"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,7 +19,7 @@ import (
 // roomy has limits that none of these tests reaches by chance.
 var roomy = connections.Config{
 	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
-	MaxSessions: 10, MaxSessionsEver: 1000, Prefix4: 32, Prefix6: 64,
+	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: 64, Prefix4: 32, Prefix6: 64,
 }
 
 // limited returns a table with limits that set has changed.
@@ -42,78 +37,6 @@ func empty(t testing.TB, table *connections.Table) {
 		conns, sources := table.Len()
 		return conns == 0 && sources == 0
 	})
-}
-
-// turnedAway are servers with no room, and what they say.
-var turnedAway = map[string]struct {
-	fill   func(testing.TB, *sshtest.Server, *connections.Table)
-	reason uint32
-	words  string
-}{
-	"busy": {func(t testing.TB, srv *sshtest.Server, _ *connections.Table) { enter(t, srv, "guest") },
-		12, "too many visitors at the moment, please try again in a minute"},
-	"draining": {func(_ testing.TB, _ *sshtest.Server, table *connections.Table) { table.Drain() },
-		7, "this server is closing, please come back later"},
-}
-
-// Who is not let in is told why, in a form that clients show, and one that has spoken already is, too: its words are
-// heard out, or the answer would be lost in a reset.
-func TestLimitsSayWhy(t *testing.T) {
-	for name, tt := range turnedAway {
-		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
-			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
-			tt.fill(t, srv, table)
-
-			_, err := srv.Dial("guest", "")
-			if err == nil || !strings.Contains(err.Error(), tt.words) {
-				t.Errorf("x/crypto's client says %v", err)
-			}
-			for range 50 {
-				c := sshtest.NewRaw(dialTCP(t, srv))
-				_, _ = io.WriteString(c.Conn, "SSH-2.0-raw\r\n"+unencrypted(sshtest.Init(sshtest.Curve25519)))
-				toldWhy(t, c, tt.reason, tt.words)
-			}
-		})
-	}
-}
-
-// toldWhy checks that a client which has said its version line is told why it is not let in, and no more.
-func toldWhy(t *testing.T, c *sshtest.Raw, reason uint32, words string) {
-	t.Helper()
-	var told *sshtest.Disconnected
-	err := c.Greet("")
-	if err == nil {
-		_, err = c.Await(sshtest.MsgKexInit)
-	}
-	if !errors.As(err, &told) || told.Reason != reason || told.Message != words {
-		t.Errorf("told %v", err)
-	}
-	if _, err := c.Read(); err != io.EOF {
-		t.Errorf("hung up on with %v", err)
-	}
-}
-
-// OpenSSH shows the words.
-func TestLimitsSayWhyToOpenSSH(t *testing.T) {
-	program, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip("there is no ssh here")
-	}
-	for name, tt := range turnedAway {
-		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
-			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
-			tt.fill(t, srv, table)
-			host, port, _ := net.SplitHostPort(srv.Address)
-			visit := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "BatchMode=yes", "-p", port, host)
-			said, err := visit.CombinedOutput()
-			want := fmt.Sprintf("Received disconnect from %s port %s:%d: %s", host, port, tt.reason, tt.words)
-			if err == nil || !strings.Contains(string(said), want) {
-				t.Errorf("ssh says %q, want %q", said, want)
-			}
-		})
-	}
 }
 
 // Silence pushes out neither a person who is at the password prompt nor a session, and keeps nobody from logging in.

@@ -24,6 +24,8 @@ type Limits struct {
 	Connections, PerSource                    int
 	Unauthenticated, UnauthenticatedPerSource int
 	Sessions, SessionsEver                    int
+
+	farewells int // of those who are turned away, how many have time to hear it
 }
 
 // Deadlines is how long they may stay.
@@ -78,8 +80,10 @@ func (l *Limits) validate() error {
 }
 
 const (
-	// spareDescriptors are for what is no connection, and for connections that are being turned away.
+	// spareDescriptors are for what is no connection, and for connections that are being turned away. Where there are more,
+	// maxFarewells of these have time.
 	spareDescriptors = 64
+	maxFarewells     = 256
 	// defaultConnections and defaultUnauthenticated keep the memory in bounds: a held connection takes about 60 kB, and
 	// one that has announced the longest packet, before anybody knows who it is, a quarter of a megabyte.
 	defaultConnections     = 4096
@@ -93,6 +97,7 @@ func (l *Limits) derive(descriptors int) {
 	l.PerSource = cmp.Or(l.PerSource, half(l.Connections))
 	l.Unauthenticated = cmp.Or(l.Unauthenticated, min(half(l.Connections), defaultUnauthenticated))
 	l.UnauthenticatedPerSource = cmp.Or(l.UnauthenticatedPerSource, half(l.Unauthenticated))
+	l.farewells = min(max(descriptors-l.Connections, 1), maxFarewells)
 }
 
 // descriptors returns how many the process may have: the hard limit, which the Go runtime has raised it to.
@@ -141,7 +146,7 @@ func newGate(cfg *Config, logger *log.Logger, page *bounded.Page) *gate {
 	return &gate{counts, lines, connections.NewTable(connections.Config{
 		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
 		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
-		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver,
+		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver, Farewells: cfg.farewells,
 		Prefix4: bits4, Prefix6: bits6, Exempt: exempt,
 		Tally: counts,
 	})}

@@ -2,21 +2,22 @@ package connections
 
 import (
 	"container/list"
-	"net"
 	"time"
 
 	"foyer/middleware/tally"
 )
 
-// Conn is a connection that a [Table] has let in.
+// Conn is a connection that a [Table] has let in. It tells the table when its client begins to speak, and when the server
+// has exchanged keys with it.
 type Conn struct {
+	wire
 	table  *Table
-	conn   net.Conn
 	source *source
+	spoken bool // the reader's
 
 	// Guarded by the table.
 	stage          stage
-	heard          time.Time     // when the client was last heard of, while it has only arrived
+	since          time.Time     // when it came to that stage, or was first heard of there
 	silent         *list.Element // in the table's list of those
 	place          *list.Element // among its source's, while it is not authenticated
 	sessions, ever int
@@ -57,18 +58,35 @@ func (c *Conn) move(to stage) {
 	}
 }
 
-// Heard notes that the client has begun to speak.
-func (c *Conn) Heard() {
+// Read implements [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.wire.Read(p)
+	if n > 0 && !c.spoken {
+		c.spoken = true
+		c.heardOf()
+	}
+	return n, err
+}
+
+func (c *Conn) heardOf() {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	if c.stage == arrived {
-		c.heard = time.Now()
+		c.since = time.Now()
 		c.table.waiting.silent.MoveToBack(c.silent)
 	}
 }
 
-// KeyExchanged notes that the first key exchange is over.
-func (c *Conn) KeyExchanged() { c.moveTo(keyed) }
+// slow reports whether the client has taken longer than an honest program does.
+func (c *Conn) slow() bool { return time.Since(c.since) > soon }
+
+// Banner notes what sends the client an SSH_MSG_USERAUTH_BANNER, which there is once the first key exchange is over.
+func (c *Conn) Banner(send func(text string) error) {
+	select {
+	case c.banner <- send:
+	default: // it is known
+	}
+}
 
 // Authenticated notes that somebody was let in.
 func (c *Conn) Authenticated() { c.moveTo(authenticated) }
@@ -92,10 +110,10 @@ func (c *Conn) Closed() {
 func (c *Conn) Open() (reached tally.Reason) {
 	reached, tooMany := c.open()
 	if reached != "" {
-		c.table.Tally.Count(reached, c.conn.RemoteAddr())
+		c.table.Tally.Count(reached, c.RemoteAddr())
 	}
 	if tooMany {
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 	return reached
 }
@@ -121,6 +139,6 @@ func (c *Conn) Leave() {
 	defer c.table.mu.Unlock()
 	c.sessions--
 	if c.table.draining != nil && c.sessions == 0 {
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 }

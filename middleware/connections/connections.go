@@ -2,10 +2,12 @@
 // are too many.
 //
 // Where there is no room for one more, the connection goes that has waited longest for its own key exchange, if that is
-// more than two seconds. Else it is the oldest of the source that has most of those that wait for it, and where there are
-// none, of those that wait for authentication. Whoever sits there in silence makes room for whoever comes to log in; a
-// person at the password prompt is never pushed out by silence, however much of it there is; and those who come quickly
-// push out one another. Only where everybody is authenticated is the newcomer refused.
+// more than two seconds. Else it is the oldest of the source that has most of those that wait for the server's keys, and
+// where there are none, of those that have them and wait for authentication. Whoever sits there in silence makes room for
+// whoever comes to log in; a person at the password prompt is never pushed out by silence, however much of it there is;
+// and where more come at once than the server can serve, those go for whom it has done next to nothing. Only where most
+// have their keys, and have had them for more than two seconds, does one of these go first, so that a crowd at the prompt
+// keeps nobody out. Only where everybody is authenticated is the newcomer refused.
 //
 // sshd's random early drop (MaxStartups start:rate:full) was measured against it (BenchmarkNewcomers, package middleware).
 // Of fifty visitors who log in at once, among two thousand silent connections that come again when they are dropped, it
@@ -33,6 +35,8 @@ type Config struct {
 	// MaxSessions is how many sessions a connection may have at once: sshd's MaxSessions. A session counts until its
 	// client has confirmed that it is closed. MaxSessionsEver is how many it may have in all.
 	MaxSessions, MaxSessionsEver int
+	// Farewells is how many of those who are refused, or have to go, are told so in their own time; see [Farewells].
+	Farewells int
 	// Prefix4 and Prefix6 are how many bits of an address make a source.
 	Prefix4, Prefix6 int
 	// Exempt are the networks that are no sources: a proxy, behind which all visitors have one address.
@@ -57,30 +61,25 @@ func NewTable(cfg Config) *Table {
 	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}}
 }
 
-// Admit takes a connection in, and sends off those who have to go for it. It returns nil and the limit that was reached
-// where there is no room, and no limit where the table is draining.
-func (t *Table) Admit(conn net.Conn) (c *Conn, reached tally.Reason) {
-	c, out, reached := t.admit(conn)
-	for _, c := range out {
-		_ = c.conn.Close()
-	}
+// Admit takes a connection in. It returns those who have to go for it, whom the caller closes, and the limit that was
+// reached. Where there is no room it returns no connection, and no limit either where the table is draining.
+func (t *Table) Admit(conn net.Conn) (c *Conn, out []*Conn, reached tally.Reason) {
+	c, out, reached = t.admit(conn)
 	if reached != "" {
 		t.Tally.Count(reached, conn.RemoteAddr())
 	}
-	if c == nil {
-		return nil, reached
-	}
-	return c, ""
+	return c, out, reached
 }
 
-// admit returns the connection, or nil, those who have to go, and the last limit that was reached.
+// admit is [Table.Admit], for one at a time.
 func (t *Table) admit(conn net.Conn) (c *Conn, out []*Conn, reached tally.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.draining != nil {
 		return nil, nil, ""
 	}
-	c = &Conn{table: t, conn: conn, source: t.source(conn.RemoteAddr())}
+	c = &Conn{wire: newWire(conn), table: t, source: t.source(conn.RemoteAddr())}
+	c.onKeys = func() { c.moveTo(keyed) }
 	for _, limit := range c.limits() {
 		if limit.has-len(out) < limit.max { // who has made room for one's source has made it for all
 			continue
@@ -144,7 +143,7 @@ func (t *Table) Drain() {
 	t.refuse()
 	for c := range t.all {
 		if c.sessions == 0 {
-			_ = c.conn.Close()
+			_ = c.Close()
 		}
 	}
 }
@@ -155,7 +154,7 @@ func (t *Table) Close() {
 	defer t.mu.Unlock()
 	t.refuse()
 	for c := range t.all {
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 }
 

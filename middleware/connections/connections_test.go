@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -22,8 +23,17 @@ type conn struct {
 	closed bool
 }
 
-func (c *conn) RemoteAddr() net.Addr { return c.peer }
-func (c *conn) Close() error         { c.closed = true; return nil }
+func (c *conn) Read([]byte) (int, error)    { return 1, nil }
+func (c *conn) Write(p []byte) (int, error) { return len(p), nil }
+func (c *conn) RemoteAddr() net.Addr        { return c.peer }
+func (c *conn) Close() error                { c.closed = true; return nil }
+
+// What a server says until the keys are new.
+const (
+	version = "SSH-2.0-foyer\r\n"
+	packet  = "\x00\x00\x00\x0c\x0a\x02.........."
+	newKeys = "\x00\x00\x00\x0c\x0a\x15.........."
+)
 
 // crowd is a table, and those who come to it, each by a name whose first letter is the source's.
 type crowd struct {
@@ -53,9 +63,11 @@ func (c *crowd) do(script string) {
 		case step == "~":
 			time.Sleep(3 * time.Second) // the bubble's
 		case step[:2] == "h:":
-			c.admits[step[2:]].Heard()
+			_, _ = c.admits[step[2:]].Read(nil)
 		case step[:2] == "k:":
-			c.admits[step[2:]].KeyExchanged()
+			for _, said := range []string{version, packet, newKeys} {
+				_, _ = io.WriteString(c.admits[step[2:]], said)
+			}
 		case step[:2] == "a:":
 			c.admits[step[2:]].Authenticated()
 		case step[:2] == "x:":
@@ -73,9 +85,12 @@ func (c *crowd) do(script string) {
 func (c *crowd) come(name string, in bool) {
 	c.t.Helper()
 	conn := &conn{peer: &net.TCPAddr{IP: net.IPv4(192, 0, 2, name[0]), Port: 1}}
-	admitted, reached := c.Admit(conn)
-	if (admitted != nil) != in || in && reached != "" {
-		c.t.Errorf("%s is let in: %t, by the limit %q", name, admitted != nil, reached)
+	admitted, out, reached := c.Admit(conn)
+	if (admitted != nil) != in || in && (len(out) > 0) != (reached != "") {
+		c.t.Errorf("%s is let in: %t, %d have to go, by the limit %q", name, admitted != nil, len(out), reached)
+	}
+	for _, c := range out {
+		_ = c.Close()
 	}
 	if in {
 		c.conns[name], c.admits[name] = conn, admitted
@@ -111,6 +126,12 @@ func TestWhoMakesRoom(t *testing.T) {
 		{"the source that has most", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 }, "+a1 +b1 +b2 +c1 +d1 !b1 !a1"},
 		{"silence, of whoever has most of it", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 4 },
 			"+a1 k:a1 +a2 k:a2 +a3 +b1 +c1 !a3"},
+		{"a prompt where most are at one", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
+			"+a1 k:a1 +b1 k:b1 ~ +c1 +d1 !a1 +e1 !c1"},
+		{"not a prompt that was reached at once, where most are", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
+			"+a1 k:a1 +b1 k:b1 +c1 +d1 +e1 !c1 !d1"},
+		{"a prompt of its own source, where most are at one", func(cfg *connections.Config) { cfg.MaxUnauthenticatedPerSource = 3 },
+			"+a1 k:a1 +a2 k:a2 ~ +a3 +a4 !a1 +a5 !a3"},
 		{"most of those at the prompt", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 k:b1 +b2 k:b2 +c1 !b1"},
 		{"who has been silent for long, before an office", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 5 },

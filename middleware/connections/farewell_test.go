@@ -2,6 +2,7 @@ package connections_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -91,6 +92,7 @@ func TestFarewellWords(t *testing.T) {
 type silence struct{ net.Conn }
 
 func (silence) Read([]byte) (int, error)    { return 0, io.EOF }
+func (silence) RemoteAddr() net.Addr        { return nil }
 func (silence) SetDeadline(time.Time) error { return nil }
 func (silence) Close() error                { return nil }
 
@@ -105,8 +107,8 @@ func (reads) SetDeadline(time.Time) error      { return nil }
 func (reads) SetReadDeadline(time.Time) error  { return nil }
 func (reads) SetWriteDeadline(time.Time) error { return nil }
 
-// A few clients at a time are listened to, until they close or a second is over; all others are closed at once. Places
-// are free again then.
+// A few clients at a time are listened to, until they close or a second is over; all others have a moment. Places are free
+// again then.
 func TestFarewellsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		say := connections.NewFarewells(3).Busy
@@ -119,12 +121,19 @@ func TestFarewellsAreFew(t *testing.T) {
 				}
 				listening = append(listening, done)
 			}
-			for range 50 {
-				if _, _, done := farewell(say); !isClosed(done) {
+			const moment = 20 * time.Millisecond
+			for range 9 {
+				_, _, done := farewell(say)
+				time.Sleep(moment - time.Nanosecond)
+				if isClosed(done) {
+					t.Error("one more has not even a moment")
+				}
+				time.Sleep(time.Nanosecond)
+				if !isClosed(done) {
 					t.Error("one more is listened to")
 				}
 			}
-			time.Sleep(time.Second - time.Nanosecond)
+			time.Sleep(time.Second - 9*moment - time.Nanosecond)
 			for _, done := range listening {
 				if isClosed(done) {
 					t.Error("closed too early")
@@ -179,4 +188,59 @@ func TestFarewellUnheard(t *testing.T) {
 			t.Error("not closed")
 		}
 	})
+}
+
+// Nothing is said into what the server was saying, where that was no whole packet, or not known to be one.
+func TestFarewellBetweenPackets(t *testing.T) {
+	for name, tt := range map[string]struct {
+		said []string
+		told bool
+	}{
+		"nothing":                  {nil, true},
+		"its version":              {[]string{version}, true},
+		"packets":                  {[]string{version, packet, packet}, true},
+		"another line":             {[]string{"hello\r\n", version}, false},
+		"half a line":              {[]string{"SSH-2.0-foyer"}, false},
+		"a packet before any line": {[]string{packet}, false},
+		"half a packet":            {[]string{version, packet[:10]}, false},
+		"hardly anything":          {[]string{version, packet[:3]}, false},
+		"two packets":              {[]string{version, packet + packet}, false},
+		"new keys":                 {[]string{version, packet, newKeys}, false},
+		"what is encrypted":        {[]string{version, newKeys, packet}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &guest{Conn: silence{}}
+			c, _, _ := newCrowd(t, wide).Admit(g)
+			for _, said := range tt.said {
+				_, _ = io.WriteString(c, said)
+			}
+			before := g.said.Len()
+			connections.NewFarewells(0).Busy(c, "foyer")
+			if more := g.said.String()[before:]; strings.Contains(more, "too many visitors") != tt.told || (more != "") != tt.told {
+				t.Errorf("it hears %q", more)
+			}
+			if n, err := c.Write([]byte(packet)); tt.told && (n != 0 || !errors.Is(err, net.ErrClosed)) {
+				t.Errorf("after that %d bytes more, error %v", n, err)
+			}
+		})
+	}
+}
+
+// Half of what the server was saying did not get through: nothing can follow.
+func TestFarewellAfterHalfAPacket(t *testing.T) {
+	g := &stuck{guest: guest{Conn: silence{}}}
+	c, _, _ := newCrowd(t, wide).Admit(g)
+	_, _ = io.WriteString(c, "SSH-2.0-foyer\r\n")
+	connections.NewFarewells(0).Busy(c, "foyer")
+	if said := g.said.String(); said != "SSH-2.0-f" {
+		t.Errorf("it hears %q", said)
+	}
+}
+
+// stuck takes less than all that is said to it.
+type stuck struct{ guest }
+
+func (s *stuck) Write(p []byte) (int, error) {
+	_, _ = s.guest.Write(p[:9])
+	return 9, io.ErrShortWrite
 }

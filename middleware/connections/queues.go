@@ -1,6 +1,7 @@
 package connections
 
 import (
+	"cmp"
 	"container/list"
 	"net/netip"
 	"time"
@@ -11,7 +12,7 @@ type stage int
 
 const (
 	arrived       stage = iota
-	keyed               // the first key exchange is over
+	keyed               // the server has the keys: most of its work is done
 	authenticated       // somebody was let in
 	gone
 )
@@ -27,10 +28,12 @@ type source struct {
 
 // first returns who makes room for another of the same source, or nil.
 func (s *source) first() *Conn {
-	for stage := range s.waiting {
-		if e := s.waiting[stage].Front(); e != nil {
-			return e.Value.(*Conn)
-		}
+	return first(s.waiting[arrived].Len(), s.waiting[keyed].Len(), s.oldest)
+}
+
+func (s *source) oldest(at stage) *Conn {
+	if e := s.waiting[at].Front(); e != nil {
+		return e.Value.(*Conn)
 	}
 	return nil
 }
@@ -44,32 +47,47 @@ type queues struct {
 	byCount [authenticated][]*list.List
 }
 
-// soon is how long an honest client may take for its version line, and from then for its key exchange, which take it
-// milliseconds and some round trips, and a server that is short of processors a second.
+// soon is how long an honest client may take for its version line, and from then for its key exchange, and from then for
+// its authentication if no person has to type for it. These take it milliseconds and some round trips, and a server that
+// is short of processors a second.
 const soon = 2 * time.Second
 
 // first returns who makes room for whoever comes, or nil: who has been silent for longest, and where nobody has been for
 // long, the oldest of the source that has most; of those that have as many, the one that has had them longest.
 func (q *queues) first() *Conn {
-	if e := q.silent.Front(); e != nil && time.Since(e.Value.(*Conn).heard) > soon {
+	if e := q.silent.Front(); e != nil && e.Value.(*Conn).slow() {
 		return e.Value.(*Conn)
 	}
-	for stage, lists := range q.byCount {
-		for i := len(lists) - 1; i > 0; i-- {
-			if e := lists[i].Front(); e != nil {
-				return e.Value.(*source).waiting[stage].Front().Value.(*Conn)
-			}
-			q.byCount[stage] = lists[:i] // so that nobody looks there again in vain
+	return first(q.silent.Len(), q.n-q.silent.Len(), q.oldest)
+}
+
+func (q *queues) oldest(at stage) *Conn {
+	lists := q.byCount[at]
+	for i := len(lists) - 1; i > 0; i-- {
+		if e := lists[i].Front(); e != nil {
+			return e.Value.(*source).oldest(at)
 		}
+		q.byCount[at] = lists[:i] // so that nobody looks there again in vain
 	}
 	return nil
+}
+
+// first returns who makes room among so many newcomers and so many with keys. It is a newcomer, whom the server has done
+// little for, unless there are more with keys, and the oldest of those has had them for long: then it is a crowd at the
+// prompt, before which the newcomers would have no more than the last place to push one another out of.
+func first(newcomers, withKeys int, oldest func(stage) *Conn) *Conn {
+	if c := oldest(keyed); withKeys > newcomers && c.slow() {
+		return c
+	}
+	return cmp.Or(oldest(arrived), oldest(keyed))
 }
 
 // push puts c at the end of the queue of its stage, and pull takes it out.
 func (q *queues) push(c *Conn) {
 	s := c.source
+	c.since = time.Now()
 	if c.stage == arrived {
-		c.heard, c.silent = time.Now(), q.silent.PushBack(c)
+		c.silent = q.silent.PushBack(c)
 	}
 	q.unrank(s, c.stage)
 	c.place = s.waiting[c.stage].PushBack(c)

@@ -36,6 +36,7 @@ const (
 	MsgUserauthRequest  = 50
 	MsgUserauthFailure  = 51
 	MsgUserauthSuccess  = 52
+	MsgUserauthBanner   = 53
 	MsgUserauthPKOK     = 60
 	MsgGlobalRequest    = 80
 	MsgChannelOpen      = 90
