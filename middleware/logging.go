@@ -88,8 +88,11 @@ type connection struct {
 }
 
 func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
+	told := kept[connection](ctx)
+	if told.Connection == nil {
+		return // at start
+	}
 	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		told := kept[connection](ctx)
 		level, event := log.InfoLevel, "authentication succeeded"
 		var partial *gossh.PartialSuccessError
 		switch {

@@ -13,6 +13,7 @@ func layers(cfg *Config, who *users, at *gate, greeting string) []middleware.Lay
 		middleware.Algorithms(cfg.Algorithms),
 		middleware.Logging(at.lines),
 		middleware.Vestibule(),
+		middleware.Cork(),
 		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
 		when(!cfg.Open, middleware.PublicKey(who.keys...)),
 		when(!cfg.Open, middleware.Password(who.passwords)),

@@ -73,9 +73,9 @@ func TestOrder(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{PTY: "refuse"}, "recover limits deadlines budgets algorithms logging vestibule publickey password methods ptynotice greeting"},
-		{Config{PTY: "accept", Penalties: true}, "recover penalties limits deadlines budgets algorithms logging vestibule publickey password methods greeting"},
-		{Config{PTY: "refuse", Open: true}, "recover limits deadlines budgets algorithms logging vestibule open ptynotice greeting"},
+		{Config{PTY: "refuse"}, "recover limits deadlines budgets algorithms logging vestibule cork publickey password methods ptynotice greeting"},
+		{Config{PTY: "accept", Penalties: true}, "recover penalties limits deadlines budgets algorithms logging vestibule cork publickey password methods greeting"},
+		{Config{PTY: "refuse", Open: true}, "recover limits deadlines budgets algorithms logging vestibule cork open ptynotice greeting"},
 	} {
 		var names []string
 		for _, layer := range layers(&tt.cfg, &users{}, &gate{}, "") {

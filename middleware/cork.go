@@ -1,0 +1,170 @@
+package middleware
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+const (
+	// corkedFor is how long a packet waits for another one at most. That takes microseconds, unless the client wants new
+	// keys in between.
+	corkedFor = time.Millisecond
+	// maxCorked is how much waits: more than a key exchange says in the end, and than a session does.
+	maxCorked = 4096
+)
+
+// Cork returns the layer that sends at once what the server has to say at once, and that the library writes packet by
+// packet: what ends the first key exchange (the server's share, SSH_MSG_NEWKEYS and SSH_MSG_EXT_INFO) and what ends a session
+// (its status, EOF and the close). To write and to receive a packet costs more than to make it.
+//
+// Nothing waits for a client: the key exchange's packets go out before the next one is read, and a session's with its
+// close, or after a millisecond. The layer belongs behind those that look at what is written.
+func Cork() Layer {
+	return Layer{
+		Name: "cork",
+		Server: func(srv *ssh.Server) error {
+			aroundSessions(srv, corkSessions)
+			return Hooks{Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
+				c := &corked{Conn: conn, exchanging: true}
+				keep(ctx, c)
+				return c
+			}}.Add(srv)
+		},
+	}
+}
+
+// corked is a connection on which packets wait for those that follow at once.
+type corked struct {
+	net.Conn
+
+	mu         sync.Mutex
+	held       []byte
+	exchanging bool // the first keys are to be exchanged yet
+	ending     bool // a session says its last
+	release    *time.Timer
+}
+
+// Write implements [net.Conn].
+func (c *corked) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := !c.goesOn(p)
+	if last && len(c.held) == 0 {
+		return c.Conn.Write(p)
+	}
+	c.held = append(c.held, p...)
+	if last {
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// goesOn reports whether another packet follows p at once. Without encryption the type of a message is its sixth byte (RFC
+// 4253 section 6).
+func (c *corked) goesOn(p []byte) bool {
+	const newKeys, reply = 21, 31 // SSH_MSG_NEWKEYS; SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), SSH_MSG_KEXDH_REPLY
+	switch {
+	case c.exchanging && len(p) > 5 && (p[5] == newKeys || p[5] == reply):
+		return true
+	case c.exchanging:
+		c.exchanging = len(c.held) == 0
+		return false
+	}
+	return c.ending && len(c.held)+len(p) <= maxCorked
+}
+
+// Read implements [net.Conn].
+func (c *corked) Read(p []byte) (int, error) {
+	if err := c.exchanged(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// exchanged sends what is held of the key exchange, if anything is.
+func (c *corked) exchanged() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.exchanging || len(c.held) == 0 {
+		return nil
+	}
+	c.exchanging = false
+	return c.flush()
+}
+
+func (c *corked) flush() error {
+	held := c.held
+	c.held = nil
+	_, err := c.Conn.Write(held)
+	return err
+}
+
+// cork has packets wait, and uncork sends them.
+func (c *corked) cork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = true
+	if c.release == nil {
+		c.release = time.AfterFunc(corkedFor, c.uncork)
+	} else {
+		c.release.Reset(corkedFor)
+	}
+}
+
+func (c *corked) uncork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending = false; c.release != nil {
+		c.release.Stop()
+	}
+	if len(c.held) > 0 {
+		_ = c.flush() // what comes next hears of it
+	}
+}
+
+func corkSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
+	return func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
+		next(srv, conn, corkedSession{opened, kept[*corked](ctx)}, ctx)
+	}
+}
+
+type corkedSession struct {
+	gossh.NewChannel
+	conn *corked
+}
+
+// Accept implements [gossh.NewChannel].
+func (s corkedSession) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
+	channel, requests, err := s.NewChannel.Accept()
+	if err != nil {
+		return nil, nil, err
+	}
+	return corkedChannel{channel, s.conn}, requests, nil
+}
+
+// corkedChannel begins to end with the status (RFC 4254 section 6.10), and has ended with the close.
+type corkedChannel struct {
+	gossh.Channel
+	conn *corked
+}
+
+// SendRequest implements [gossh.Channel].
+func (c corkedChannel) SendRequest(name string, wantReply bool, payload []byte) (bool, error) {
+	if (name == "exit-status" || name == "exit-signal") && !wantReply {
+		c.conn.cork()
+	}
+	return c.Channel.SendRequest(name, wantReply, payload)
+}
+
+// Close implements [gossh.Channel].
+func (c corkedChannel) Close() error {
+	err := c.Channel.Close()
+	c.conn.uncork()
+	return err
+}

@@ -1,0 +1,183 @@
+package middleware_test
+
+import (
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/sshtest"
+)
+
+// writes are what a server writes to a connection, by their lengths.
+type writes struct {
+	mu      sync.Mutex
+	lengths []int
+}
+
+func (w *writes) layer() middleware.Layer {
+	return middleware.Layer{Server: middleware.Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
+		return &noted{conn, w}
+	}}.Add}
+}
+
+// rest returns what was written since it was last asked for, once all is written that will be.
+func (w *writes) rest() []int {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lengths := w.lengths
+	w.lengths = nil
+	return lengths
+}
+
+type noted struct {
+	net.Conn
+	to *writes
+}
+
+func (n *noted) Write(p []byte) (int, error) {
+	n.to.mu.Lock()
+	n.to.lengths = append(n.to.lengths, len(p))
+	n.to.mu.Unlock()
+	return n.Conn.Write(p)
+}
+
+// corked is a door behind which packets wait for one another, or do not.
+func corked(t *testing.T, handler ssh.Handler, cork bool) (*wire, *writes) {
+	to := &writes{}
+	layers := []middleware.Layer{to.layer(), middleware.Cork(), middleware.Open()}
+	if !cork {
+		layers = slices.Delete(layers, 1, 2)
+	}
+	return newWire(t, door(t, handler, layers...)), to
+}
+
+func sum(lengths []int) (total int) {
+	for _, n := range lengths {
+		total += n
+	}
+	return total
+}
+
+// What ends a key exchange is one write, and so is what ends a session, with not a byte more or less.
+func TestCork(t *testing.T) {
+	for name, extensions := range map[string]bool{"with SSH_MSG_EXT_INFO": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			visit := func(t *testing.T, cork bool) (greeting, session []int) {
+				synctest.Test(t, func(t *testing.T) {
+					w, to := corked(t, whoami, cork)
+					if extensions {
+						client := w.client(t)
+						greeting = to.rest()
+						expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: "guest"})
+					} else {
+						c := w.enter(t)
+						greeting = to.rest()
+						if refused := openSession(t, c, 0); refused != "" {
+							t.Fatal(refused)
+						}
+						mustWrite(t, c, request(0, "shell"))
+						if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+							t.Fatal(err)
+						}
+					}
+					session = to.rest()
+				})
+				return greeting, session
+			}
+			loose, looseSession := visit(t, false)
+			tight, tightSession := visit(t, true)
+			fewer := 1
+			if extensions {
+				fewer = 2
+			}
+			if len(tight) != len(loose)-fewer || sum(tight) != sum(loose) {
+				t.Errorf("a login writes %v, and without waiting %v", tight, loose)
+			}
+			if n := len(looseSession) - 3; len(tightSession) != n+1 || !slices.Equal(tightSession[:n], looseSession[:n]) ||
+				sum(tightSession) != sum(looseSession) {
+				t.Errorf("a session writes %v, and without waiting %v", tightSession, looseSession)
+			}
+		})
+	}
+}
+
+// New keys are exchanged, and sessions end, as often as the client likes.
+func TestCorkAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := corked(t, whoami, true)
+		c := w.enter(t)
+		for id := range uint32(5) {
+			if err := c.Keys(sshtest.Curve25519); err != nil {
+				t.Fatal(err)
+			}
+			if refused := openSession(t, c, id); refused != "" {
+				t.Fatal(refused)
+			}
+			mustWrite(t, c, request(id, "shell"))
+			if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A session that does not close its channel once it has sent its status, or that has none, keeps nothing back.
+func TestCorkLetsGo(t *testing.T) {
+	status := func(channel gossh.Channel) { _, _ = channel.SendRequest("exit-status", false, []byte{0, 0, 0, 3}) }
+	for name, end := range map[string]func(channel gossh.Channel, heard <-chan struct{}){
+		"a status and no close": func(channel gossh.Channel, heard <-chan struct{}) {
+			status(channel)
+			<-heard
+			_ = channel.Close()
+		},
+		"much after the status": func(channel gossh.Channel, _ <-chan struct{}) {
+			status(channel)
+			_, _ = channel.Write(make([]byte, 1<<20))
+			_ = channel.Close()
+		},
+		"a close and no status": func(channel gossh.Channel, _ <-chan struct{}) {
+			_, _ = channel.Write([]byte("bye"))
+			_ = channel.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				heard := make(chan struct{})
+				mine := middleware.Layer{Server: func(srv *ssh.Server) error {
+					srv.ChannelHandlers["session"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
+						if channel, _, err := opened.Accept(); err == nil {
+							end(channel, heard)
+						}
+					}
+					return nil
+				}}
+				to := &writes{}
+				w := newWire(t, door(t, whoami, mine, to.layer(), middleware.Cork(), middleware.Open()))
+				began := time.Now()
+				channel, requests, err := w.client(t).OpenChannel("session", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() { _, _ = io.Copy(io.Discard, channel) }()
+				for range requests {
+					close(heard)
+				}
+				if took := time.Since(began); took > time.Millisecond {
+					t.Errorf("it took %s", took)
+				}
+				if most := slices.Max(to.rest()); most > 36_000 { // a packet and a bit
+					t.Errorf("%d bytes have waited", most)
+				}
+			})
+		})
+	}
+}
