@@ -3,6 +3,7 @@ package middleware
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"charm.land/ssh"
@@ -13,8 +14,10 @@ const (
 	// corkedFor is how long a packet waits for another one at most. That takes microseconds, unless the client wants new
 	// keys in between.
 	corkedFor = time.Millisecond
-	// maxCorked is how much waits: more than a key exchange says in the end, and than a session does.
-	maxCorked = 4096
+	// maxCorked is how many bytes of a session wait at most, and corkedRoom how many there is room for at first: what ends
+	// a key exchange is less, unless it is post-quantum, and so is what ends a session.
+	maxCorked  = 4096
+	corkedRoom = 512
 )
 
 // Cork returns the layer that sends at once what the server has to say at once, and that the library writes packet by
@@ -29,7 +32,7 @@ func Cork() Layer {
 		Server: func(srv *ssh.Server) error {
 			aroundSessions(srv, corkSessions)
 			return Hooks{Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-				c := &corked{Conn: conn, exchanging: true}
+				c := &corked{Conn: conn}
 				keep(ctx, c)
 				return c
 			}}.Add(srv)
@@ -41,11 +44,13 @@ func Cork() Layer {
 type corked struct {
 	net.Conn
 
-	mu         sync.Mutex
-	held       []byte
-	exchanging bool // the first keys are to be exchanged yet
-	ending     bool // a session says its last
-	release    *time.Timer
+	exchanged atomic.Bool // the first keys
+
+	mu      sync.Mutex
+	held    []byte
+	ending  bool // a session says its last
+	release *time.Timer
+	err     error // why what was held did not go out
 }
 
 // Write implements [net.Conn].
@@ -53,56 +58,58 @@ func (c *corked) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := !c.goesOn(p)
+	if c.err != nil {
+		return 0, c.err
+	}
 	if last && len(c.held) == 0 {
 		return c.Conn.Write(p)
 	}
+	if c.held == nil {
+		c.held = make([]byte, 0, corkedRoom)
+	}
 	c.held = append(c.held, p...)
 	if last {
-		if err := c.flush(); err != nil {
-			return 0, err
-		}
+		c.flush()
 	}
-	return len(p), nil
+	return len(p), c.err
 }
 
 // goesOn reports whether another packet follows p at once. Without encryption the type of a message is its sixth byte (RFC
 // 4253 section 6).
 func (c *corked) goesOn(p []byte) bool {
 	const newKeys, reply = 21, 31 // SSH_MSG_NEWKEYS; SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), SSH_MSG_KEXDH_REPLY
-	switch {
-	case c.exchanging && len(p) > 5 && (p[5] == newKeys || p[5] == reply):
-		return true
-	case c.exchanging:
-		c.exchanging = len(c.held) == 0
-		return false
+	if c.exchanged.Load() {
+		return c.ending && len(c.held)+len(p) <= maxCorked
 	}
-	return c.ending && len(c.held)+len(p) <= maxCorked
+	if len(p) > 5 && (p[5] == newKeys || p[5] == reply) {
+		return true
+	}
+	c.exchanged.Store(len(c.held) > 0) // what is said after those two is the last of it
+	return false
 }
 
-// Read implements [net.Conn].
+// Read implements [net.Conn]. After the key exchange it never waits for somebody who writes.
 func (c *corked) Read(p []byte) (int, error) {
-	if err := c.exchanged(); err != nil {
-		return 0, err
+	if !c.exchanged.Load() {
+		c.endExchange()
 	}
 	return c.Conn.Read(p)
 }
 
-// exchanged sends what is held of the key exchange, if anything is.
-func (c *corked) exchanged() error {
+// endExchange sends what is held of the key exchange, if anything is: nothing follows at once.
+func (c *corked) endExchange() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.exchanging || len(c.held) == 0 {
-		return nil
+	if !c.exchanged.Load() && len(c.held) > 0 {
+		c.exchanged.Store(true)
+		c.flush()
 	}
-	c.exchanging = false
-	return c.flush()
 }
 
-func (c *corked) flush() error {
+func (c *corked) flush() {
 	held := c.held
 	c.held = nil
-	_, err := c.Conn.Write(held)
-	return err
+	_, c.err = c.Conn.Write(held)
 }
 
 // cork has packets wait, and uncork sends them.
@@ -124,7 +131,7 @@ func (c *corked) uncork() {
 		c.release.Stop()
 	}
 	if len(c.held) > 0 {
-		_ = c.flush() // what comes next hears of it
+		c.flush()
 	}
 }
 

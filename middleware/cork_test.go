@@ -77,7 +77,11 @@ func TestCork(t *testing.T) {
 					if extensions {
 						client := w.client(t)
 						greeting = to.rest()
+						began := time.Now()
 						expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: "guest"})
+						if took := time.Since(began); took > 0 {
+							t.Errorf("a session waits for %s", took)
+						}
 					} else {
 						c := w.enter(t)
 						greeting = to.rest()
@@ -128,6 +132,71 @@ func TestCorkAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A client that says all it has to say before it listens is heard out, whatever the server has to say meanwhile: who
+// reads does not wait for who writes. (Not in a bubble: who waits for a mutex keeps its time from passing.)
+func TestCorkReads(t *testing.T) {
+	const much = 1 << 20 // more than is ever underway
+	talks := func(sess ssh.Session) { _, _ = sess.Write(make([]byte, much)) }
+	w := newWire(t, door(t, talks, middleware.Cork(), middleware.Open()))
+	c := w.enter(t)
+	if refused := openSession(t, c, 0); refused != "" {
+		t.Fatal(refused)
+	}
+	mustWrite(t, c, request(0, "shell"))
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for range much / (1 << 15) {
+			_ = c.Write(gossh.Marshal(struct {
+				Channel uint32 `sshtype:"94"`
+				Data    []byte
+			}{0, make([]byte, 1<<15)}))
+		}
+	}()
+	receive(t, said)
+	if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where half of what was held got through, nothing follows it.
+func TestCorkBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &writes{}
+		broken := middleware.Layer{Server: middleware.Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
+			return &breaks{Conn: conn, at: 100} // the end of a session, which is longer than its beginning
+		}}.Add}
+		w := newWire(t, door(t, func(ssh.Session) {}, to.layer(), broken, middleware.Cork(), middleware.Open()))
+		c := w.enter(t)
+		if refused := openSession(t, c, 0); refused != "" {
+			t.Fatal(refused)
+		}
+		to.rest()
+		mustWrite(t, c, request(0, "shell"))
+		synctest.Wait()
+		mustWrite(t, c, opening("session", 1)) // which would be answered
+		if got := to.rest(); len(got) != 1 {
+			t.Errorf("%v is written, of which the first is half of a packet", got)
+		}
+	})
+}
+
+// breaks is a connection on which one write fails half-way: the first, once somebody is in, of more than so many bytes.
+type breaks struct {
+	net.Conn
+	at     int
+	writes int
+}
+
+func (b *breaks) Write(p []byte) (int, error) {
+	if b.writes++; b.writes > 4 && len(p) > b.at {
+		n, _ := b.Conn.Write(p[:b.at])
+		b.at = 1 << 30
+		return n, io.ErrShortWrite
+	}
+	return b.Conn.Write(p)
 }
 
 // A session that does not close its channel once it has sent its status, or that has none, keeps nothing back.
