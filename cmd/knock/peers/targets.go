@@ -30,7 +30,7 @@ func (r *report) targetTable(w *strings.Builder) {
 
 // targets measures what only foyer is asked for, one after the other.
 func (b *bench) targets(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.tail, b.openLoop, b.crowd, b.manyUsers} {
+	for _, step := range []func(context.Context) error{b.tail, b.openLoop, b.crowd, b.rush, b.manyUsers} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -134,18 +134,43 @@ func (b *bench) crowd(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var mute int64
-		for _, failure := range came.Failures {
-			if !strings.HasPrefix(failure.Reason, "the server said: ") {
-				mute += failure.Count
-			}
-		}
+		mute := mute(came)
 		memory := came.Server.Memory
 		b.found("5,000 visitors in 10 s", "all served or refused in words, under 300 MiB",
 			"%d served, %d refused in words, %d neither %v; %s at most, %s afterwards", came.Logins, came.Failed-mute, mute,
 			came.Failures, size(float64(memory.Peak)), size(float64(memory.After)))
 		return nil
 	})
+}
+
+// rush is twice as many visitors, for a while, as could be served.
+func (b *bench) rush(ctx context.Context) error {
+	return b.with(ctx, named(itself)[0], func(r *running) error {
+		closed, err := b.house.visit(ctx, r, publickey, pace{visitors: b.plan.visitors, window: 5 * b.plan.window})
+		if err != nil {
+			return err
+		}
+		rate := 2 * closed.PerSecond
+		count := int(rate * 5 * b.plan.window.Seconds())
+		came, err := b.house.visit(ctx, r, publickey, pace{visitors: count, count: count, rate: rate})
+		if err != nil {
+			return err
+		}
+		b.found(fmt.Sprintf("key logins at %.0f a second, twice the most", rate), "as many served, the others refused in words",
+			"%.0f %% of the most served, %.1f %% of the others refused in words",
+			100*came.PerSecond/closed.PerSecond, 100*(1-float64(mute(came))/float64(max(came.Failed, 1))))
+		return nil
+	})
+}
+
+// mute returns how many were neither served nor told why.
+func mute(came *loginReport) (n int64) {
+	for _, failure := range came.Failures {
+		if !strings.HasPrefix(failure.Reason, "the server said: ") {
+			n += failure.Count
+		}
+	}
+	return n
 }
 
 // manyUsers compares doors that know few and many. The first two know the same, and show the noise.

@@ -37,6 +37,16 @@ func TestPeople(t *testing.T) {
 	}
 }
 
+// Whoever was told why is not among those who were neither served nor told.
+func TestMute(t *testing.T) {
+	came := &loginReport{Failures: []failure{
+		{Reason: "the server said: too many visitors", Count: 7}, {Reason: "key exchange: broken pipe", Count: 2}, {Reason: "timed out", Count: 1},
+	}}
+	if got := mute(came); got != 3 {
+		t.Errorf("%d of 10", got)
+	}
+}
+
 func TestTargetTable(t *testing.T) {
 	b := &bench{report: &report{}}
 	b.found("p99 to p50", "under 5", "%.1f: %s", 4.1, ms(26.6))
