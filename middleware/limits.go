@@ -13,8 +13,9 @@ import (
 
 // Limits returns the layer that bounds how many connections there are, in all and from one source, with authentication
 // and without, and how many sessions each has. The table says who has to go ([connections.Table]): at the door whoever
-// waits longest in silence, and the newcomer only where everybody is authenticated. All of them are told why, which ssh
-// shows: "Received disconnect from …: too many visitors at the moment", or above its prompt the same without the address.
+// waits longest in silence, and the newcomer only where everybody is authenticated. They are told why, which ssh shows:
+// "Received disconnect from …: too many visitors at the moment", or the same without the address to whoever is at its
+// prompt, once they have typed.
 //
 // A session over the limit is refused in words, and the connection goes on. One that has had too many in all is over.
 func Limits(table *connections.Table) Layer {

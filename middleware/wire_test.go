@@ -115,6 +115,9 @@ func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
 func (e *end) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 22} }
 func (e *end) RemoteAddr() net.Addr        { return e.peer }
 
+// CloseWrite is [net.TCPConn]'s.
+func (e *end) CloseWrite() error { e.out.close(writer); return nil }
+
 func (e *end) SetDeadline(at time.Time) error {
 	_ = e.SetReadDeadline(at)
 	return e.SetWriteDeadline(at)

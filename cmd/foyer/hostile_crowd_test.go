@@ -38,6 +38,23 @@ func TestHostileCrowds(t *testing.T) {
 	}
 }
 
+// TestHostileSmallDoor comes without end to a door with few places, says nothing, and does not go when it is told to.
+// Nobody waits for that to be heard.
+func TestHostileSmallDoor(t *testing.T) {
+	h := openHall(t, "--penalties=false", "--max-connections", "100")
+	h.withstand(t, func(a *attacker) { a.stay(2000 / slowness) })
+}
+
+// stay connects n times, 500 times a second, and closes nothing.
+func (a *attacker) stay(n int) {
+	next := time.NewTicker(2 * time.Millisecond)
+	defer next.Stop()
+	for range n {
+		<-next.C
+		a.dial()
+	}
+}
+
 // crowd fills the door with n silent connections, and comes back for each that is closed, but not at once.
 func (a *attacker) crowd(n int, from func(i int) string) {
 	var here sync.WaitGroup

@@ -80,8 +80,8 @@ func (l *Limits) validate() error {
 }
 
 const (
-	// spareDescriptors are for what is no connection, and for connections that are being turned away. Where there are more,
-	// maxFarewells of these have time.
+	// spareDescriptors are for what is no connection, a quarter of them, for connections that are being turned away in a
+	// hurry, and for those that are given time, which are maxFarewells where there are more descriptors.
 	spareDescriptors = 64
 	maxFarewells     = 256
 	// defaultConnections and defaultUnauthenticated keep the memory in bounds: a held connection takes about 60 kB, and
@@ -97,8 +97,11 @@ func (l *Limits) derive(descriptors int) {
 	l.PerSource = cmp.Or(l.PerSource, half(l.Connections))
 	l.Unauthenticated = cmp.Or(l.Unauthenticated, min(half(l.Connections), defaultUnauthenticated))
 	l.UnauthenticatedPerSource = cmp.Or(l.UnauthenticatedPerSource, half(l.Unauthenticated))
-	l.farewells = min(max(descriptors-l.Connections, 1), maxFarewells)
+	l.farewells = min(max(descriptors-l.Connections-spareDescriptors*3/4, 1), maxFarewells)
 }
+
+// places returns how many connections may be open at once: those that there may be, and those that are turned away.
+func (l *Limits) places() int { return l.Connections + l.farewells + spareDescriptors/2 }
 
 // descriptors returns how many the process may have: the hard limit, which the Go runtime has raised it to.
 func descriptors() int {

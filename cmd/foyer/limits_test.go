@@ -16,9 +16,9 @@ func TestDerivedLimits(t *testing.T) {
 		given, want Limits
 	}{
 		{1 << 20, Limits{}, Limits{Connections: 4096, PerSource: 2048, Unauthenticated: 1024, UnauthenticatedPerSource: 512, farewells: 256}},
-		{1024, Limits{}, Limits{Connections: 960, PerSource: 480, Unauthenticated: 480, UnauthenticatedPerSource: 240, farewells: 64}},
-		{400, Limits{}, Limits{Connections: 336, PerSource: 168, Unauthenticated: 168, UnauthenticatedPerSource: 84, farewells: 64}},
-		{20, Limits{}, Limits{Connections: 10, PerSource: 5, Unauthenticated: 5, UnauthenticatedPerSource: 2, farewells: 10}},
+		{1024, Limits{}, Limits{Connections: 960, PerSource: 480, Unauthenticated: 480, UnauthenticatedPerSource: 240, farewells: 16}},
+		{400, Limits{}, Limits{Connections: 336, PerSource: 168, Unauthenticated: 168, UnauthenticatedPerSource: 84, farewells: 16}},
+		{20, Limits{}, Limits{Connections: 10, PerSource: 5, Unauthenticated: 5, UnauthenticatedPerSource: 2, farewells: 1}},
 		{1, Limits{}, Limits{Connections: 1, PerSource: 1, Unauthenticated: 1, UnauthenticatedPerSource: 1, farewells: 1}},
 		{1024, Limits{Connections: 100, Unauthenticated: 80},
 			Limits{Connections: 100, PerSource: 50, Unauthenticated: 80, UnauthenticatedPerSource: 40, farewells: 256}},

@@ -52,7 +52,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	slog.SetDefault(slog.New(bounded.Library(logger, nil))) // what the libraries say
 
 	// The address comes first: it is what fails most, and then nothing has been made yet.
-	listener, err := listen(ctx, cfg.Listen, cfg.Connections+spareDescriptors/2, cfg.Deadlines)
+	listener, err := listen(ctx, cfg.Listen, cfg.places(), cfg.Deadlines)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,10 @@
 // Where there is no room for one more, the connection goes that has waited longest for its own key exchange, if that is
 // more than two seconds. Else it is the oldest of the source that has most of those that wait for the server's keys, and
 // where there are none, of those that have them and wait for authentication. Whoever sits there in silence makes room for
-// whoever comes to log in; a person at the password prompt is never pushed out by silence, however much of it there is;
-// and where more come at once than the server can serve, those go for whom it has done next to nothing. Only where most
-// have their keys, and have had them for more than two seconds, does one of these go first, so that a crowd at the prompt
-// keeps nobody out. Only where everybody is authenticated is the newcomer refused.
+// whoever comes to log in; a person at the password prompt is not pushed out by silence, however much of it there is;
+// and where more come at once than the server can serve, those go for whom it has done next to nothing. Where more sit at
+// the prompt than do not, and the oldest has for more than two seconds, that one goes first, so that a crowd there keeps
+// nobody out. Only where everybody is authenticated is the newcomer refused.
 //
 // sshd's random early drop (MaxStartups start:rate:full) was measured against it (BenchmarkNewcomers, package middleware).
 // Of fifty visitors who log in at once, among two thousand silent connections that come again when they are dropped, it
@@ -78,9 +78,8 @@ func (t *Table) admit(conn net.Conn) (c *Conn, out []*Conn, reached tally.Reason
 	if t.draining != nil {
 		return nil, nil, ""
 	}
-	c = &Conn{wire: newWire(conn), table: t, source: t.source(conn.RemoteAddr())}
-	c.onKeys = func() { c.moveTo(keyed) }
-	for _, limit := range c.limits() {
+	s := t.source(conn.RemoteAddr())
+	for _, limit := range t.limits(s) {
 		if limit.has-len(out) < limit.max { // who has made room for one's source has made it for all
 			continue
 		}
@@ -92,6 +91,8 @@ func (t *Table) admit(conn net.Conn) (c *Conn, out []*Conn, reached tally.Reason
 		oldest.leave()
 		out = append(out, oldest)
 	}
+	c = &Conn{wire: newWire(conn), table: t, source: s}
+	c.onKeys = func() { c.moveTo(keyed) }
 	c.enter()
 	return c, out, reached
 }
@@ -105,8 +106,7 @@ type limit struct {
 }
 
 // limits are the source's first: one that is over its share makes room itself.
-func (c *Conn) limits() []limit {
-	t, s := c.table, c.source
+func (t *Table) limits(s *source) []limit {
 	limits := []limit{
 		{tally.Connections, len(t.all), t.Max, &t.waiting},
 		{tally.Unauthenticated, t.waiting.n, t.MaxUnauthenticated, &t.waiting},

@@ -50,7 +50,7 @@ func newCrowd(t *testing.T, cfg connections.Config) *crowd {
 }
 
 // do reads a script: "+a1" comes and is let in, "-a1" comes and is refused, "h:a1" is heard of, "k:a1" exchanges keys, "a:a1" is
-// authenticated, "x:a1" is over, "~" is three seconds, "!a1" has to be gone by now, and all else still there.
+// authenticated, "x:a1" is over, "." is a second, "~" is three, "!a1" has to be gone by now, and all else still there.
 func (c *crowd) do(script string) {
 	c.t.Helper()
 	gone := map[string]bool{}
@@ -60,8 +60,10 @@ func (c *crowd) do(script string) {
 			c.come(name, step[0] == '+')
 		case step[0] == '!':
 			gone[name] = true
+		case step == ".":
+			time.Sleep(time.Second) // the bubble's
 		case step == "~":
-			time.Sleep(3 * time.Second) // the bubble's
+			time.Sleep(3 * time.Second)
 		case step[:2] == "h:":
 			_, _ = c.admits[step[2:]].Read(nil)
 		case step[:2] == "k:":
@@ -129,13 +131,15 @@ func TestWhoMakesRoom(t *testing.T) {
 		{"a prompt where most are at one", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 k:b1 ~ +c1 +d1 !a1 +e1 !c1"},
 		{"not a prompt that was reached at once, where most are", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
-			"+a1 k:a1 +b1 k:b1 +c1 +d1 +e1 !c1 !d1"},
+			"+a1 k:a1 +b1 k:b1 . +c1 +d1 +e1 !c1 !d1"},
 		{"a prompt of its own source, where most are at one", func(cfg *connections.Config) { cfg.MaxUnauthenticatedPerSource = 3 },
 			"+a1 k:a1 +a2 k:a2 ~ +a3 +a4 !a1 +a5 !a3"},
 		{"most of those at the prompt", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 k:b1 +b2 k:b2 +c1 !b1"},
 		{"who has been silent for long, before an office", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 5 },
 			"+a1 +b1 ~ +c1 +c2 +c3 +c4 +c5 !a1 !b1"},
+		{"not who has been silent for a second", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
+			"+a1 . +b1 +b2 +c1 !b1"},
 		{"who has been silent for long, and not who has begun to speak", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 +b1 ~ h:a1 +c1 +c2 +d1 !b1 !c1"},
 		{"who has been silent for long, and not who has spoken", func(cfg *connections.Config) { cfg.MaxUnauthenticated = 3 },

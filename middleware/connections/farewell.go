@@ -19,7 +19,7 @@ const (
 	// and earshot how much of what it says meanwhile is heard: its version line and its KEXINIT. Closed on what it has
 	// said, the connection would be reset, and the words could be lost on the way.
 	patience = time.Second
-	moment   = patience / 50
+	moment   = patience / 200
 	earshot  = 8 << 10
 )
 

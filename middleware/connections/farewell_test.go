@@ -121,7 +121,7 @@ func TestFarewellsAreFew(t *testing.T) {
 				}
 				listening = append(listening, done)
 			}
-			const moment = 20 * time.Millisecond
+			const moment = 5 * time.Millisecond
 			for range 9 {
 				_, _, done := farewell(say)
 				time.Sleep(moment - time.Nanosecond)
