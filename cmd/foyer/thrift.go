@@ -24,35 +24,35 @@ const (
 	// keepalives of three thousand who are there do not. rest is how long that lasts until it is time to tidy up.
 	quiet = 32 << 10
 	rest  = time.Second
-	// room is how much garbage may lie about while one processor is not enough, in bytes. littlest is when Go collects it
-	// at the earliest. dust, in bytes, and crumbs, goroutines that have ended, are not worth a collection.
+	// room is how much garbage may lie about while somebody comes, in bytes. littlest is when Go collects it at the
+	// earliest. dust, in bytes, and crumbs, goroutines that have ended, are not worth a collection.
 	room     = 16 << 20
 	littlest = 4 << 20
 	dust     = 256 << 10
 	crumbs   = 100
 )
 
-// thrift has the process live on little while that is enough, and take what there is once somebody waits, be it that many
-// come at once or that passwords are hashed:
+// thrift has the process live on little:
 //
-//   - One processor, or all. A login is some sixty steps of a few microseconds each, and most of them wait for the
-//     client's answer to the one before. The Go scheduler wakes another processor for each that it could take, which
-//     costs a tenth of a login and makes none shorter. How long steps wait for a processor the runtime knows.
-//   - As much garbage as lives in memory, or 16 MiB. A collection looks at everything that lives, which with many logins
-//     at a time takes a twelfth of each.
-//
-// Once nobody comes any more, what the last visitors left is cleared away, and the memory given back.
+//   - On one processor while that is enough, and on all once somebody waits, be it that many come at once or that
+//     passwords are hashed. A login is some sixty steps of a few microseconds each, and most of them wait for the client's
+//     answer to the one before. The Go scheduler wakes another processor for each that it could take, which costs a tenth
+//     of a login and makes none shorter. How long steps wait for a processor the runtime knows.
+//   - With as much garbage as lives in memory, or 16 MiB, while somebody comes. A collection looks at everything that
+//     lives, which with many logins at a time takes a twelfth of each, and on one processor keeps all of them waiting.
+//     Once nobody comes any more, what the last visitors left is cleared away, and the memory given back.
 type thrift struct {
 	logger     *log.Logger
 	processors bool // are ours to spare, and not for the operator to give
 	garbage    bool // is ours to leave
 	measure    func() load
 
-	before load
-	waited time.Time // when too many steps were last found to have waited
-	busy   bool      // all is taken that there is
-	came   time.Time // when somebody last did
-	there  uint64    // goroutines at the last collection
+	before  load
+	waited  time.Time // when too many steps were last found to have waited
+	busy    bool      // all processors are taken
+	came    time.Time // when somebody last did
+	there   uint64    // goroutines at the last collection
+	percent int       // the GOGC that is set
 }
 
 // load is what the process has had to do so far, and what it has in memory.
@@ -80,7 +80,8 @@ func newThrift(logger *log.Logger, measure func() load) *thrift {
 // Go runtime is to use, or when it is to collect garbage.
 func beThrifty(ctx context.Context, logger *log.Logger) {
 	t := newThrift(logger, loadOfProcess())
-	t.useLittle()
+	t.useOne()
+	t.leave(t.before.alive)
 	defer t.stop()
 	clock := time.NewTicker(lookEvery)
 	defer clock.Stop()
@@ -106,16 +107,14 @@ func (t *thrift) look(now time.Time) {
 	}
 	if is.collections != t.before.collections {
 		t.there = is.goroutines
+		t.leave(is.alive)
 	}
 	t.before = is
 	switch {
 	case !enough && !t.busy:
 		t.useAll()
 	case t.busy && now.Sub(t.waited) >= calm:
-		t.useLittle()
-	}
-	if t.busy && t.garbage {
-		debug.SetGCPercent(percent(is.alive))
+		t.useOne()
 	}
 	if t.garbage && now.Sub(t.came) >= rest && t.untidy() {
 		debug.FreeOSMemory()
@@ -133,14 +132,11 @@ func (t *thrift) untidy() bool {
 	return garbage > max(dust, is.alive/8) || left > max(crumbs, t.there/8)
 }
 
-func (t *thrift) useLittle() {
+func (t *thrift) useOne() {
 	t.busy = false
 	if t.processors {
 		runtime.GOMAXPROCS(1)
 		t.logger.Debug("one processor is enough")
-	}
-	if t.garbage {
-		debug.SetGCPercent(100)
 	}
 }
 
@@ -152,8 +148,15 @@ func (t *thrift) useAll() {
 	}
 }
 
-// percent returns the GOGC that leaves room for garbage, or for as much as is alive where that is more.
-func percent(alive uint64) int { return int(max(100, 100*room/max(alive, littlest))) }
+// leave has the runtime leave garbage where it is while there is room for it, or for as much as is alive where that is
+// more. The world stands still for a moment to be told.
+func (t *thrift) leave(alive uint64) {
+	percent := int(max(100, 100*room/max(alive, littlest)))
+	if t.garbage && percent != t.percent {
+		t.percent = percent
+		debug.SetGCPercent(percent)
+	}
+}
 
 // stop leaves the process as Go has it by default.
 func (t *thrift) stop() {

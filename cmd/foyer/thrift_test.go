@@ -38,14 +38,14 @@ const (
 	forced = "/gc/cycles/forced:gc-cycles"
 )
 
-// Little, all, and little again, as long as steps have waited.
+// One processor, all, and one again, as long as steps have waited; and always room for 16 MiB of garbage.
 func TestThrift(t *testing.T) {
 	all := byDefault(t)
 	t.Setenv("GOMAXPROCS", "")
 	t.Setenv("GOGC", "")
 	var is load
 	thrift := newThrift(sshtest.NewLog().Logger(), func() load { return is })
-	thrift.useLittle()
+	thrift.useOne()
 	now := time.Now()
 	for i, look := range []struct {
 		after       time.Duration
@@ -54,23 +54,24 @@ func TestThrift(t *testing.T) {
 		processors  int
 		percent     int
 	}{
-		{0, 0, 0, 0, 1, 100},
-		{lookEvery, 0, 1000, 1, 1, 100},
-		{lookEvery, 50, 1000, 1, 1, 100}, // one in twenty
+		{0, 0, 0, 0, 1, 400},
+		{lookEvery, 0, 1000, 1, 1, 400},
+		{lookEvery, 50, 1000, 16, 1, 100}, // one in twenty
 		{lookEvery, 51, 1000, 1, all, 400},
 		{lookEvery, 0, 1000, 8, all, 200},
 		{lookEvery, 0, 1000, 100, all, 100},
 		{calm - 4*lookEvery, 1, 10, 5, all, 320},  // and again
 		{calm - lookEvery, 0, 1000, 1, all, 400},  // which counts from then
-		{lookEvery, 0, 0, 1, 1, 100},              // calm for long enough, be it that nobody came
+		{lookEvery, 0, 0, 1, 1, 400},              // calm for long enough, be it that nobody came
 		{24 * time.Hour, 1, 1, 1, all, 400},       // the first after a night
 		{24 * time.Hour, 1000, 1000, 1, all, 400}, // and the next, which waits too
-		{24 * time.Hour, 1000, 100_000, 1, 1, 100},
+		{24 * time.Hour, 1000, 100_000, 1, 1, 400},
 	} {
 		now = now.Add(look.after)
 		is.late += look.late
 		is.steps += look.steps
 		is.alive = look.alive << 20
+		is.collections++
 		thrift.look(now)
 		if processors, percent := runtime.GOMAXPROCS(0), asked(gogc); processors != look.processors || percent != look.percent {
 			t.Fatalf("look %d: %d processors, want %d; GOGC=%d, want %d", i, processors, look.processors, percent, look.percent)
