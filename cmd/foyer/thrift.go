@@ -24,8 +24,9 @@ const (
 	// keepalives of three thousand who are there do not. rest is how long that lasts until it is time to tidy up.
 	quiet = 32 << 10
 	rest  = time.Second
-	// room is how much garbage may lie about while somebody comes, in bytes. littlest is when Go collects it at the
-	// earliest. dust, in bytes, and crumbs, goroutines that have ended, are not worth a collection.
+	// room is how much garbage may lie about while many come, in bytes. littlest is when Go collects it at the earliest,
+	// and many are those who leave more between two looks. dust, in bytes, and crumbs, goroutines that have ended, are not
+	// worth a collection.
 	room     = 16 << 20
 	littlest = 4 << 20
 	dust     = 256 << 10
@@ -38,9 +39,9 @@ const (
 //     passwords are hashed. A login is some sixty steps of a few microseconds each, and most of them wait for the client's
 //     answer to the one before. The Go scheduler wakes another processor for each that it could take, which costs a tenth
 //     of a login and makes none shorter. How long steps wait for a processor the runtime knows.
-//   - With as much garbage as lives in memory, or 16 MiB, while somebody comes. A collection looks at everything that
-//     lives, which with many logins at a time takes a twelfth of each, and on one processor keeps all of them waiting.
-//     Once nobody comes any more, what the last visitors left is cleared away, and the memory given back.
+//   - With as much garbage as lives in memory, or 16 MiB while many come. A collection looks at everything that lives,
+//     which with many logins at a time takes a twelfth of each, and on one processor keeps all of them waiting. Once
+//     nobody comes any more, what the last visitors left is cleared away, and the memory given back.
 type thrift struct {
 	logger     *log.Logger
 	processors bool // are ours to spare, and not for the operator to give
@@ -73,6 +74,7 @@ func newThrift(logger *log.Logger, measure func() load) *thrift {
 		measure:    measure,
 		before:     measure(),
 		came:       time.Now(),
+		percent:    100,
 	}
 }
 
@@ -81,7 +83,6 @@ func newThrift(logger *log.Logger, measure func() load) *thrift {
 func beThrifty(ctx context.Context, logger *log.Logger) {
 	t := newThrift(logger, loadOfProcess())
 	t.useOne()
-	t.leave(t.before.alive)
 	defer t.stop()
 	clock := time.NewTicker(lookEvery)
 	defer clock.Stop()
@@ -102,12 +103,12 @@ func (t *thrift) look(now time.Time) {
 	if !enough {
 		t.waited = now
 	}
-	if is.allocated-t.before.allocated > quiet {
+	allocated := is.allocated - t.before.allocated
+	if allocated > quiet {
 		t.came = now
 	}
 	if is.collections != t.before.collections {
 		t.there = is.goroutines
-		t.leave(is.alive)
 	}
 	t.before = is
 	switch {
@@ -116,6 +117,7 @@ func (t *thrift) look(now time.Time) {
 	case t.busy && now.Sub(t.waited) >= calm:
 		t.useOne()
 	}
+	t.leave(allocated > littlest, is.alive)
 	if t.garbage && now.Sub(t.came) >= rest && t.untidy() {
 		debug.FreeOSMemory()
 		t.before = t.measure() // its own work is nobody's
@@ -148,10 +150,13 @@ func (t *thrift) useAll() {
 	}
 }
 
-// leave has the runtime leave garbage where it is while there is room for it, or for as much as is alive where that is
-// more. The world stands still for a moment to be told.
-func (t *thrift) leave(alive uint64) {
-	percent := int(max(100, 100*room/max(alive, littlest)))
+// leave has the runtime leave as much garbage where it is as is alive, and where many come as there is room for, if that
+// is more. The world stands still for a moment to be told.
+func (t *thrift) leave(many bool, alive uint64) {
+	percent := 100
+	if many {
+		percent = int(max(100, 100*room/max(alive, littlest)))
+	}
 	if t.garbage && percent != t.percent {
 		t.percent = percent
 		debug.SetGCPercent(percent)

@@ -38,7 +38,7 @@ const (
 	forced = "/gc/cycles/forced:gc-cycles"
 )
 
-// One processor, all, and one again, as long as steps have waited; and always room for 16 MiB of garbage.
+// One processor, all, and one again, as long as steps have waited; and room for 16 MiB of garbage while many come.
 func TestThrift(t *testing.T) {
 	all := byDefault(t)
 	t.Setenv("GOMAXPROCS", "")
@@ -50,28 +50,29 @@ func TestThrift(t *testing.T) {
 	for i, look := range []struct {
 		after       time.Duration
 		late, steps uint64 // since the one before
+		allocated   uint64 // in MiB, since the one before
 		alive       uint64 // in MiB
 		processors  int
 		percent     int
 	}{
-		{0, 0, 0, 0, 1, 400},
-		{lookEvery, 0, 1000, 1, 1, 400},
-		{lookEvery, 50, 1000, 16, 1, 100}, // one in twenty
-		{lookEvery, 51, 1000, 1, all, 400},
-		{lookEvery, 0, 1000, 8, all, 200},
-		{lookEvery, 0, 1000, 100, all, 100},
-		{calm - 4*lookEvery, 1, 10, 5, all, 320},  // and again
-		{calm - lookEvery, 0, 1000, 1, all, 400},  // which counts from then
-		{lookEvery, 0, 0, 1, 1, 400},              // calm for long enough, be it that nobody came
-		{24 * time.Hour, 1, 1, 1, all, 400},       // the first after a night
-		{24 * time.Hour, 1000, 1000, 1, all, 400}, // and the next, which waits too
-		{24 * time.Hour, 1000, 100_000, 1, 1, 400},
+		{0, 0, 0, 0, 0, 1, 100},
+		{lookEvery, 0, 1000, 4, 1, 1, 100},
+		{lookEvery, 50, 1000, 5, 1, 1, 400}, // one in twenty
+		{lookEvery, 51, 1000, 5, 1, all, 400},
+		{lookEvery, 0, 1000, 5, 8, all, 200},
+		{lookEvery, 0, 1000, 5, 100, all, 100},
+		{calm - 4*lookEvery, 1, 10, 5, 5, all, 320},  // and again
+		{calm - lookEvery, 0, 1000, 0, 1, all, 100},  // which counts from then
+		{lookEvery, 0, 0, 0, 1, 1, 100},              // calm for long enough, be it that nobody came
+		{24 * time.Hour, 1, 1, 0, 1, all, 100},       // the first after a night
+		{24 * time.Hour, 1000, 1000, 5, 1, all, 400}, // and the next, which waits too
+		{24 * time.Hour, 1000, 100_000, 5, 1, 1, 400},
 	} {
 		now = now.Add(look.after)
 		is.late += look.late
 		is.steps += look.steps
 		is.alive = look.alive << 20
-		is.collections++
+		is.allocated += look.allocated << 20
 		thrift.look(now)
 		if processors, percent := runtime.GOMAXPROCS(0), asked(gogc); processors != look.processors || percent != look.percent {
 			t.Fatalf("look %d: %d processors, want %d; GOGC=%d, want %d", i, processors, look.processors, percent, look.percent)
