@@ -89,7 +89,7 @@ func countChannels(srv *ssh.Server) {
 		srv.ChannelHandlers[name] = func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
 			w := kept[*work.Conn](ctx)
 			if name == "session" || w.ChannelOpen() {
-				next(srv, conn, w.Channel(opened), ctx)
+				next(srv, conn, accepted{opened, w.Channel}, ctx)
 			}
 		}
 	}

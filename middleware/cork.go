@@ -137,23 +137,11 @@ func (c *corked) uncork() {
 
 func corkSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 	return func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
-		next(srv, conn, corkedSession{opened, kept[*corked](ctx)}, ctx)
+		next(srv, conn, accepted{opened, kept[*corked](ctx).channel}, ctx)
 	}
 }
 
-type corkedSession struct {
-	gossh.NewChannel
-	conn *corked
-}
-
-// Accept implements [gossh.NewChannel].
-func (s corkedSession) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
-	channel, requests, err := s.NewChannel.Accept()
-	if err != nil {
-		return nil, nil, err
-	}
-	return corkedChannel{channel, s.conn}, requests, nil
-}
+func (c *corked) channel(accepted gossh.Channel) gossh.Channel { return corkedChannel{accepted, c} }
 
 // corkedChannel begins to end with the status (RFC 4254 section 6.10), and has ended with the close.
 type corkedChannel struct {

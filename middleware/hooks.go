@@ -235,3 +235,18 @@ func afterKeyExchange(cfg *gossh.ServerConfig, tell func(conn gossh.ServerPreAut
 func aroundSessions(srv *ssh.Server, wrap func(ssh.ChannelHandler) ssh.ChannelHandler) {
 	srv.ChannelHandlers["session"] = wrap(srv.ChannelHandlers["session"])
 }
+
+// accepted is a channel that was asked for, and that whoever accepts it gets in the form that as gives it.
+type accepted struct {
+	gossh.NewChannel
+	as func(gossh.Channel) gossh.Channel
+}
+
+// Accept implements [gossh.NewChannel].
+func (a accepted) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
+	channel, requests, err := a.NewChannel.Accept()
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.as(channel), requests, nil
+}

@@ -7,21 +7,7 @@ import (
 )
 
 // Channel returns a channel of the connection as one whose input, once it is read, does not count any more.
-func (c *Conn) Channel(opened gossh.NewChannel) gossh.NewChannel { return newChannel{opened, c} }
-
-type newChannel struct {
-	gossh.NewChannel
-	conn *Conn
-}
-
-// Accept implements [gossh.NewChannel].
-func (n newChannel) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
-	accepted, requests, err := n.NewChannel.Accept()
-	if err != nil {
-		return nil, nil, err
-	}
-	return channel{accepted, n.conn}, requests, nil
-}
+func (c *Conn) Channel(accepted gossh.Channel) gossh.Channel { return channel{accepted, c} }
 
 type channel struct {
 	gossh.Channel
