@@ -119,12 +119,16 @@ func propose(c *sshtest.Raw) error {
 }
 
 func exchangeKeys(c *sshtest.Raw) error {
-	_ = greet(c)
+	if err := greet(c); err != nil {
+		return err
+	}
 	return c.Keys(sshtest.Curve25519)
 }
 
 func beAsked(c *sshtest.Raw) error {
-	_ = exchangeKeys(c)
+	if err := exchangeKeys(c); err != nil {
+		return err
+	}
 	return c.Service("ssh-userauth")
 }
 

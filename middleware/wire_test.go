@@ -69,10 +69,8 @@ func (w *wire) isOver() bool {
 func (w *wire) greet(t testing.TB) *sshtest.Raw {
 	t.Helper()
 	c := sshtest.NewRaw(w)
-	for _, err := range []error{c.Greet("SSH-2.0-raw"), c.Keys(sshtest.Curve25519), c.Service("ssh-userauth")} {
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := beAsked(c); err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
