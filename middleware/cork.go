@@ -57,10 +57,10 @@ type corked struct {
 func (c *corked) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := !c.goesOn(p)
 	if c.err != nil {
 		return 0, c.err
 	}
+	last := !c.goesOn(p)
 	if last && len(c.held) == 0 {
 		return c.Conn.Write(p)
 	}

@@ -35,7 +35,8 @@ const (
 	encrypted              // and all from SSH_MSG_NEWKEYS on, or what is neither
 )
 
-// after returns what the voice is once p is said. It takes x/crypto's word for it that each packet is a write.
+// after returns what the voice is once p is said. Each packet is a write, but for those that end with new keys: what is
+// more than one packet, or less, counts as encrypted.
 func (v voice) after(p []byte) voice {
 	const lengths, number = 4, 5 // RFC 4253 section 6
 	switch {
