@@ -15,22 +15,29 @@ const (
 	// keys in between.
 	corkedFor = time.Millisecond
 	// maxCorked is how many bytes of a session wait at most, and corkedRoom how many there is room for at first: what ends
-	// a key exchange is less, unless it is post-quantum, and so is what ends a session.
+	// a key exchange is less, unless it is post-quantum, and so is a short session.
 	maxCorked  = 4096
 	corkedRoom = 512
 )
 
 // Cork returns the layer that sends at once what the server has to say at once, and that the library writes packet by
-// packet: what ends the first key exchange (the server's share, SSH_MSG_NEWKEYS and SSH_MSG_EXT_INFO) and what ends a session
-// (its status, EOF and the close). To write and to receive a packet costs more than to make it.
+// packet: what ends the first key exchange (the server's share, SSH_MSG_NEWKEYS and SSH_MSG_EXT_INFO), and a session that is
+// soon over (the reply to its request, what the handler says, the status, EOF and the close), or else the end of it. To
+// write and to receive a packet costs more than to make it. A login is so one write for each round trip.
 //
-// Nothing waits for a client: the key exchange's packets go out before the next one is read, and a session's with its
-// close, or after a millisecond. The layer belongs behind those that look at what is written.
+// Nothing waits for a client, and no client waits: the key exchange's packets go out before the next one is read, and a
+// session's with its close, or once its handler asks for input or for a reply; after a millisecond in any case. The layer
+// belongs behind those that look at what is written.
 func Cork() Layer {
 	return Layer{
 		Name: "cork",
 		Server: func(srv *ssh.Server) error {
 			aroundSessions(srv, corkSessions)
+			before := srv.SessionRequestCallback
+			srv.SessionRequestCallback = func(sess ssh.Session, request string) bool {
+				kept[*corked](sess.Context()).cork()
+				return before == nil || before(sess, request)
+			}
 			return Hooks{Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
 				c := &corked{Conn: conn}
 				keep(ctx, c)
@@ -45,10 +52,10 @@ type corked struct {
 	net.Conn
 
 	exchanged atomic.Bool // the first keys
+	talking   atomic.Bool // a session is about to say more
 
 	mu      sync.Mutex
 	held    []byte
-	ending  bool // a session says its last
 	release *time.Timer
 	err     error // why what was held did not go out
 }
@@ -79,7 +86,7 @@ func (c *corked) Write(p []byte) (int, error) {
 func (c *corked) goesOn(p []byte) bool {
 	const newKeys, reply = 21, 31 // SSH_MSG_NEWKEYS; SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), SSH_MSG_KEXDH_REPLY
 	if c.exchanged.Load() {
-		return c.ending && len(c.held)+len(p) <= maxCorked
+		return c.talking.Load() && len(c.held)+len(p) <= maxCorked
 	}
 	if len(p) > 5 && (p[5] == newKeys || p[5] == reply) {
 		return true
@@ -116,10 +123,11 @@ func (c *corked) flush() {
 func (c *corked) cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ending = true
-	if c.release == nil {
+	switch {
+	case c.talking.Swap(true): // a millisecond from the first on is enough
+	case c.release == nil:
 		c.release = time.AfterFunc(corkedFor, c.uncork)
-	} else {
+	default:
 		c.release.Reset(corkedFor)
 	}
 }
@@ -127,7 +135,8 @@ func (c *corked) cork() {
 func (c *corked) uncork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending = false; c.release != nil {
+	c.talking.Store(false)
+	if c.release != nil {
 		c.release.Stop()
 	}
 	if len(c.held) > 0 {
@@ -143,7 +152,8 @@ func corkSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 
 func (c *corked) channel(accepted gossh.Channel) gossh.Channel { return corkedChannel{accepted, c} }
 
-// corkedChannel begins to end with the status (RFC 4254 section 6.10), and has ended with the close.
+// corkedChannel begins to end with the status (RFC 4254 section 6.10), and has ended with the close. What its handler waits
+// for, the client may have to be told of.
 type corkedChannel struct {
 	gossh.Channel
 	conn *corked
@@ -151,10 +161,21 @@ type corkedChannel struct {
 
 // SendRequest implements [gossh.Channel].
 func (c corkedChannel) SendRequest(name string, wantReply bool, payload []byte) (bool, error) {
-	if (name == "exit-status" || name == "exit-signal") && !wantReply {
+	switch {
+	case wantReply:
+		c.conn.uncork()
+	case name == "exit-status" || name == "exit-signal":
 		c.conn.cork()
 	}
 	return c.Channel.SendRequest(name, wantReply, payload)
+}
+
+// Read implements [gossh.Channel]. It does not wait for somebody who writes.
+func (c corkedChannel) Read(p []byte) (int, error) {
+	if c.conn.talking.Load() {
+		go c.conn.uncork()
+	}
+	return c.Channel.Read(p)
 }
 
 // Close implements [gossh.Channel].

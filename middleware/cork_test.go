@@ -67,7 +67,7 @@ func sum(lengths []int) (total int) {
 	return total
 }
 
-// What ends a key exchange is one write, and so is what ends a session, with not a byte more or less.
+// What ends a key exchange is one write, and so is a session, with not a byte more or less.
 func TestCork(t *testing.T) {
 	for name, extensions := range map[string]bool{"with SSH_MSG_EXT_INFO": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -106,10 +106,78 @@ func TestCork(t *testing.T) {
 			if len(tight) != len(loose)-fewer || sum(tight) != sum(loose) {
 				t.Errorf("a login writes %v, and without waiting %v", tight, loose)
 			}
-			if n := len(looseSession) - 3; len(tightSession) != n+1 || !slices.Equal(tightSession[:n], looseSession[:n]) ||
+			// After the confirmation of its channel there are the reply, for who wants one, the name, the status, EOF and close.
+			if len(looseSession) < 5 || len(tightSession) != 2 || tightSession[0] != looseSession[0] ||
 				sum(tightSession) != sum(looseSession) {
 				t.Errorf("a session writes %v, and without waiting %v", tightSession, looseSession)
 			}
+		})
+	}
+}
+
+// A session that has lasted ends in one write too.
+func TestCorkEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, to := corked(t, func(ssh.Session) { time.Sleep(time.Minute) }, true)
+		client := w.client(t)
+		to.rest()
+		sshtest.Run(t, client, sshtest.Visit{})
+		if got := to.rest(); len(got) != 3 {
+			t.Errorf("%v is written: not a confirmation, a reply and an end", got)
+		}
+	})
+}
+
+// What a handler says arrives at once where it waits for the client then, and a moment later where it does something else.
+func TestCorkKeepsNobodyWaiting(t *testing.T) {
+	const long = time.Minute
+	for name, test := range map[string]struct {
+		then func(sess ssh.Session)
+		most time.Duration
+	}{
+		"it waits for input": {func(sess ssh.Session) { _, _ = sess.Read(make([]byte, 1)) }, 0},
+		"it waits for a reply": {func(sess ssh.Session) {
+			_, _ = sess.SendRequest("are you there", true, nil)
+			time.Sleep(long)
+		}, 0},
+		"it takes its time": {func(ssh.Session) { time.Sleep(long) }, time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, _ := corked(t, func(sess ssh.Session) {
+					_, _ = io.WriteString(sess, "well?")
+					test.then(sess)
+				}, true)
+				sess, err := w.client(t).NewSession()
+				if err != nil {
+					t.Fatal(err)
+				}
+				stdin, err := sess.StdinPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				stdout, err := sess.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				if err := sess.Shell(); err != nil {
+					t.Fatal(err)
+				}
+				said := make([]byte, len("well?"))
+				if _, err := io.ReadFull(stdout, said); err != nil || string(said) != "well?" {
+					t.Fatalf("%q, %v", said, err)
+				}
+				if took := time.Since(began); took > test.most {
+					t.Errorf("it arrives %s after it was asked for", took)
+				}
+				if _, err := stdin.Write([]byte("!")); err != nil {
+					t.Fatal(err)
+				}
+				if err := sess.Wait(); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
