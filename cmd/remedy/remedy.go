@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"charm.land/fang/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -22,6 +23,7 @@ func Run(ctx context.Context, root *cobra.Command) int {
 		}
 		return Usage(err)
 	})
+	refuseUnknownTopics(root)
 	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
 		explain(w, called(root).CommandPath(), err)
 	}))
@@ -32,6 +34,22 @@ func Run(ctx context.Context, root *cobra.Command) int {
 		return 2
 	}
 	return 1
+}
+
+// refuseUnknownTopics has "help" fail where there is no such command: cobra's helps with another one.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "help" {
+			continue
+		}
+		cmd.Args = func(_ *cobra.Command, args []string) error {
+			if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+				return Misuse("run: "+root.CommandPath()+" --help", "there is no command %q", strings.Join(args, " "))
+			}
+			return nil
+		}
+	}
 }
 
 // called returns the command that was called: it, or one of its subcommands.

@@ -34,6 +34,8 @@ func TestRun(t *testing.T) {
 		"no choice":      {nil, []string{"--open=maybe"}, 2, "error: --open: \"maybe\" is neither true nor false\nhint: run: door --help\n"},
 		"no network":     {nil, []string{"--from", "x"}, 2, "error: --from: invalid CIDR address: x\nhint: run: door --help\n"},
 		"one further in": {nil, []string{"key", "add", "--odd"}, 2, "error: unknown flag: --odd\nhint: run: door key add --help\n"},
+		"no topic":       {nil, []string{"help", "lock"}, 2, "error: there is no command \"lock\"\nhint: run: door --help\n"},
+		"none there":     {nil, []string{"help", "key", "turn"}, 2, "error: there is no command \"key turn\"\nhint: run: door --help\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told bytes.Buffer
