@@ -126,7 +126,7 @@ func TestCompareTable(t *testing.T) {
 	}
 }
 
-// TestOwnAccess: what a door says of itself wins over the flag --open, and the doors that say nothing have the flag.
+// TestOwnAccess: what a door says of itself wins over the flags, and the doors that say nothing have those.
 func TestOwnAccess(t *testing.T) {
 	path, public := keyFile(t)
 	withKey, withPassword := (&fake{key: public}).open(t), (&fake{password: "secret"}).open(t)
@@ -146,6 +146,23 @@ func TestOwnAccess(t *testing.T) {
 				t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
 			}
 		})
+	}
+}
+
+// TestOwnMethod: who is measured with a password does not get in with the key that is for all others, nor the other way
+// round.
+func TestOwnMethod(t *testing.T) {
+	path, public := keyFile(t)
+	secret := write(t, "password", "secret")
+	withKey, withPassword := (&fake{key: public}).open(t), (&fake{password: "secret"}).open(t)
+	for _, args := range [][]string{
+		{"a=" + withKey.target(), "b=" + withKey.target() + ",password-file=" + secret, "--key", path},
+		{"a=" + withPassword.target(), "b=" + withPassword.target() + ",key=" + path, "--password-file", secret},
+	} {
+		got := knock(t, append([]string{"compare", "--rounds", "1", "--window", "50ms", "-c", "1"}, args...)...)
+		if got.status != 1 || !contains(got.stderr, "error: door b: no login succeeded") {
+			t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+		}
 	}
 }
 

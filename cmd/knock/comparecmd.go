@@ -34,7 +34,8 @@ func compareCommand() *cobra.Command {
 			"The same door twice says how far. It starts no server.\n\n" +
 			"A DOOR is NAME=USER@HOST[:PORT], and after it, with commas between, what is its own:\n" +
 			"pid=PID or cgroup=PATH, key=FILE, password-file=FILE, open=true, expect=FILE, known-hosts=FILE,\n" +
-			"kex=A:B, cipher=A:B, hostkey-algorithm=A:B. The flags are for all doors that say nothing else.",
+			"kex=A:B, cipher=A:B, hostkey-algorithm=A:B. The flags are for all doors that say nothing else: one that says how\n" +
+			"to get in has neither --key nor --password-file nor --open.",
 		Example: "knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456 --key id_ed25519\n" +
 			"knock compare old=guest@localhost:2022,pid=123 again=guest@localhost:2022,pid=123 --json",
 		Args: arguments(2, -1),
@@ -122,8 +123,8 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 		return nil, remedy.Misuse(doorHint, "door %q has no name", arg)
 	}
 	s := *f.settings
-	if slices.ContainsFunc(parts[1:], letsIn) { // wins over the flag --open; the door's own open=true is still to come
-		s.open = false
+	if slices.ContainsFunc(parts[1:], letsIn) { // then no flag does; the door's own open=true is still to come
+		s.key, s.passwordFile, s.open = "", "", false
 	}
 	for _, part := range parts[1:] {
 		if err := s.set(part); err != nil {
