@@ -38,20 +38,19 @@ func Limits(table *connections.Table) Layer {
 }
 
 func admit(srv *ssh.Server, table *connections.Table) func(ssh.Context, net.Conn) net.Conn {
-	goodbye := connections.NewFarewells(table.Farewells)
 	return func(ctx ssh.Context, conn net.Conn) net.Conn {
 		c, out, reached := table.Admit(conn)
 		for _, c := range out {
-			go goodbye.Busy(c, srv.Version)
+			go table.Farewells.Busy(c, srv.Version)
 		}
 		switch {
 		case c != nil:
 			keep(ctx, c)
 			return c
 		case reached == "":
-			goodbye.Closing(conn, srv.Version)
+			table.Farewells.Closing(conn, srv.Version)
 		default:
-			goodbye.Busy(conn, srv.Version)
+			table.Farewells.Busy(conn, srv.Version)
 		}
 		return nil
 	}

@@ -19,7 +19,7 @@ import (
 // roomy has limits that none of these tests reaches by chance.
 var roomy = connections.Config{
 	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
-	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: 64, Prefix4: 32, Prefix6: 64,
+	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: connections.NewFarewells(64), Prefix4: 32, Prefix6: 64,
 }
 
 // limited returns a table with limits that set has changed.

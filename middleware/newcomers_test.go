@@ -29,7 +29,7 @@ func BenchmarkNewcomers(b *testing.B) {
 		{"limits", func() middleware.Layer {
 			return middleware.Limits(connections.NewTable(connections.Config{
 				Max: 4096, MaxPerSource: 2048, MaxUnauthenticated: 1024, MaxUnauthenticatedPerSource: 512,
-				MaxSessions: 10, MaxSessionsEver: 1000, Farewells: 64, Prefix4: 32, Prefix6: 64,
+				MaxSessions: 10, MaxSessionsEver: 1000, Farewells: connections.NewFarewells(64), Prefix4: 32, Prefix6: 64,
 			}))
 		}},
 		{"10:30:100", func() middleware.Layer { return earlyDrop(10, 30, 100) }},

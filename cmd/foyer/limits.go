@@ -149,7 +149,7 @@ func newGate(cfg *Config, logger *log.Logger, page *bounded.Page) *gate {
 	return &gate{counts, lines, connections.NewTable(connections.Config{
 		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
 		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
-		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver, Farewells: cfg.farewells,
+		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver, Farewells: connections.NewFarewells(cfg.farewells),
 		Prefix4: bits4, Prefix6: bits6, Exempt: exempt,
 		Tally: counts,
 	})}

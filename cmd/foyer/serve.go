@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -162,12 +163,15 @@ func (d *door) accept(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// drain lets nobody in any more, and closes the connections that have no session. Sessions may finish; those that have
-// not when the limit is near are told so, and all that is left is closed.
+// drain lets nobody in any more, and closes the connections that have no session; those who are at the prompt are told
+// why. Sessions may finish; those that have not when the limit is near are told so, and all that is left is closed.
 func (d *door) drain(logger *log.Logger) {
 	d.gate.lines.Flush() // in their order
 	logger.Info("closing", "limit", d.limit)
-	d.gate.table.Drain()
+	var told sync.WaitGroup
+	for _, conn := range d.gate.table.Drain() {
+		told.Go(func() { d.gate.table.Farewells.Closing(conn, d.srv.Version) })
+	}
 	limit, cancel := context.WithTimeout(context.Background(), d.limit)
 	defer cancel()
 	finish, cancel := context.WithTimeout(limit, d.limit-min(lastWords, d.limit/2))
@@ -176,6 +180,7 @@ func (d *door) drain(logger *log.Logger) {
 		logger.Warn("sessions cut off", "err", err)
 		_ = d.sessions.End(limit, "This server is closing. Please come back later.")
 	}
+	told.Wait()
 	d.gate.table.Close()
 	_ = d.srv.Close()
 	d.goodbyes()

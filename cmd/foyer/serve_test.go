@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -30,7 +31,7 @@ type drained struct {
 	log     *sshtest.Log
 }
 
-func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *drained {
+func serveUntilStopped(t *testing.T, limit time.Duration, access middleware.Layer, handler ssh.Handler) *drained {
 	t.Helper()
 	cfg := &Config{SourceBits: "32:64", LogFormat: "logfmt", Limits: Limits{Sessions: 10, SessionsEver: 10}}
 	cfg.derive(1000)
@@ -41,7 +42,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, handler ssh.Handler) *
 	door.srv, err = wish.NewServer(
 		func(srv *ssh.Server) error { srv.AddHostKey(sshtest.HostKey(t)); return nil },
 		door.sessions.Register,
-		middleware.Stack(handler, middleware.Limits(door.gate.table), middleware.Logging(door.gate.lines), middleware.Open()),
+		middleware.Stack(handler, middleware.Limits(door.gate.table), middleware.Logging(door.gate.lines), access),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func (d *drained) dial() (*gossh.Client, error) {
 // A session that runs when foyer is told to stop gets to its end. No other begins, on old connections or new ones.
 func TestDrainLetsSessionsFinish(t *testing.T) {
 	running, finish := make(chan bool), make(chan bool)
-	d := serveUntilStopped(t, time.Minute, func(sess ssh.Session) {
+	d := serveUntilStopped(t, time.Minute, middleware.Open(), func(sess ssh.Session) {
 		close(running)
 		<-finish
 		_, _ = io.WriteString(sess, "to the end")
@@ -107,7 +108,7 @@ func TestDrainLetsSessionsFinish(t *testing.T) {
 // A session that does not end is told so when its time is up, and foyer exits as it should all the same.
 func TestDrainIsBounded(t *testing.T) {
 	running := make(chan bool)
-	d := serveUntilStopped(t, 2*time.Second, func(sess ssh.Session) {
+	d := serveUntilStopped(t, 2*time.Second, middleware.Open(), func(sess ssh.Session) {
 		close(running)
 		<-sess.Context().Done()
 	})
@@ -130,7 +131,7 @@ func TestDrainIsBounded(t *testing.T) {
 
 // Whoever is not in yet when foyer is told to stop is not let in any more, and keeps nobody waiting.
 func TestDrainRefusesHandshakes(t *testing.T) {
-	d := serveUntilStopped(t, time.Hour, func(ssh.Session) {})
+	d := serveUntilStopped(t, time.Hour, middleware.Open(), func(ssh.Session) {})
 	conn, err := net.Dial("tcp", d.address)
 	if err != nil {
 		t.Fatal(err)
@@ -150,9 +151,44 @@ func TestDrainRefusesHandshakes(t *testing.T) {
 	}
 }
 
+// ponder is a source of passwords that has been asked for one, and takes its time.
+type ponder chan bool
+
+func (p ponder) VerifyFrom(ctx context.Context, _ netip.Addr, _, _ string) error {
+	close(p)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Whoever is about to log in when foyer is told to stop hears why that comes to nothing.
+func TestDrainTellsWhoIsAtThePrompt(t *testing.T) {
+	passwords := make(ponder)
+	d := serveUntilStopped(t, time.Hour, middleware.Password(passwords), func(ssh.Session) {})
+	heard := make(chan string, 1)
+	go func() {
+		var words string
+		_, err := gossh.Dial("tcp", d.address, &gossh.ClientConfig{
+			User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Auth: []gossh.AuthMethod{gossh.Password("secret")},
+			BannerCallback: func(text string) error { words += text; return nil },
+		})
+		if err == nil {
+			words = "come in"
+		}
+		heard <- words
+	}()
+	<-passwords
+	d.stop()
+	if err := <-d.served; err != nil {
+		t.Error(err)
+	}
+	if words := <-heard; words != "this server is closing, please come back later\r\n" {
+		t.Errorf("they hear %q", words)
+	}
+}
+
 // An idle connection keeps nobody waiting.
 func TestDrainClosesIdleConnections(t *testing.T) {
-	d := serveUntilStopped(t, time.Hour, func(ssh.Session) {})
+	d := serveUntilStopped(t, time.Hour, middleware.Open(), func(ssh.Session) {})
 	client, err := d.dial()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +205,7 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 
 // Whoever was there when foyer was told to stop has a last line in the log, before foyer's own.
 func TestDrainTellsOfEveryConnection(t *testing.T) {
-	d := serveUntilStopped(t, time.Hour, func(ssh.Session) {})
+	d := serveUntilStopped(t, time.Hour, middleware.Open(), func(ssh.Session) {})
 	const many = 50
 	for i := range many {
 		if i%2 == 0 {

@@ -15,6 +15,7 @@
 package connections
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -35,8 +36,8 @@ type Config struct {
 	// MaxSessions is how many sessions a connection may have at once: sshd's MaxSessions. A session counts until its
 	// client has confirmed that it is closed. MaxSessionsEver is how many it may have in all.
 	MaxSessions, MaxSessionsEver int
-	// Farewells is how many of those who are refused, or have to go, are told so in their own time; see [Farewells].
-	Farewells int
+	// Farewells tell those who are refused, or have to go. Nil: all of them in a hurry.
+	Farewells *Farewells
 	// Prefix4 and Prefix6 are how many bits of an address make a source.
 	Prefix4, Prefix6 int
 	// Exempt are the networks that are no sources: a proxy, behind which all visitors have one address.
@@ -58,6 +59,7 @@ type Table struct {
 
 // NewTable returns a table without connections.
 func NewTable(cfg Config) *Table {
+	cfg.Farewells = cmp.Or(cfg.Farewells, NewFarewells(0))
 	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}}
 }
 
@@ -136,16 +138,20 @@ func (t *Table) source(peer net.Addr) *source {
 }
 
 // Drain lets nobody in any more, and closes the connections that have no session: at once those that have none now, and
-// the others when their last one is over.
-func (t *Table) Drain() {
+// the others when their last one is over. It returns those that wait for authentication, whom the caller closes.
+func (t *Table) Drain() (waiting []*Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refuse()
 	for c := range t.all {
-		if c.sessions == 0 {
+		switch {
+		case c.stage < authenticated:
+			waiting = append(waiting, c)
+		case c.sessions == 0:
 			_ = c.Close()
 		}
 	}
+	return waiting
 }
 
 // Close closes every connection.

@@ -220,8 +220,12 @@ func TestDrain(t *testing.T) {
 	c.do("+a1 +b1 k:b1 +c1 a:c1 +d1 a:d1")
 	c.admits["d1"].Open()
 	c.admits["d1"].Open()
-	c.Drain()
-	c.do("!a1 !b1 !c1 -e1")
+	waiting := c.Drain()
+	c.do("!c1 -e1")
+	for _, conn := range waiting {
+		_ = conn.Close()
+	}
+	c.do("!a1 !b1 !c1")
 	c.admits["d1"].Leave()
 	c.do("!a1 !b1 !c1")
 	c.admits["d1"].Leave()
