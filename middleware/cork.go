@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	// corkedFor is how long a packet waits for another one at most. That takes microseconds, unless the client wants new
-	// keys in between.
+	// corkedFor is how long a packet waits for another one at most. A short session takes microseconds.
 	corkedFor = time.Millisecond
-	// maxCorked is how many bytes of a session wait at most, and corkedRoom how many there is room for at first: what ends
+	// maxCorked is how many bytes of sessions wait at most, and corkedRoom how many there is room for at first: what ends
 	// a key exchange is less, unless it is post-quantum, and so is a short session.
 	maxCorked  = 4096
 	corkedRoom = 512
@@ -25,9 +24,11 @@ const (
 // soon over (the reply to its request, what the handler says, the status, EOF and the close), or else the end of it. To
 // write and to receive a packet costs more than to make it. A login is so one write for each round trip.
 //
-// Nothing waits for a client, and no client waits: the key exchange's packets go out before the next one is read, and a
-// session's with its close, or once its handler asks for input or for a reply; after a millisecond in any case. The layer
-// belongs behind those that look at what is written.
+// Nothing waits for a client: the key exchange's packets go out before the next one is read, and a session's with its
+// close, or once its handler asks for input or for a reply. No client waits for longer than a millisecond, whatever else it
+// does on the connection meanwhile. What waits counts as sent: that the client does not take it shows in the next write.
+//
+// In the list it stands after the layers that look at what is written, packet by packet.
 func Cork() Layer {
 	return Layer{
 		Name: "cork",
@@ -35,8 +36,11 @@ func Cork() Layer {
 			aroundSessions(srv, corkSessions)
 			before := srv.SessionRequestCallback
 			srv.SessionRequestCallback = func(sess ssh.Session, request string) bool {
+				if before != nil && !before(sess, request) {
+					return false
+				}
 				kept[*corked](sess.Context()).cork()
-				return before == nil || before(sess, request)
+				return true
 			}
 			return Hooks{Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
 				c := &corked{Conn: conn}
@@ -47,7 +51,8 @@ func Cork() Layer {
 	}
 }
 
-// corked is a connection on which packets wait for those that follow at once.
+// corked is a connection on which packets wait for those that follow at once. After the first key exchange something is
+// held only as long as a session is talking, or whoever has found that it is not is about to send it.
 type corked struct {
 	net.Conn
 
@@ -86,7 +91,10 @@ func (c *corked) Write(p []byte) (int, error) {
 func (c *corked) goesOn(p []byte) bool {
 	const newKeys, reply = 21, 31 // SSH_MSG_NEWKEYS; SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), SSH_MSG_KEXDH_REPLY
 	if c.exchanged.Load() {
-		return c.talking.Load() && len(c.held)+len(p) <= maxCorked
+		if len(c.held)+len(p) > maxCorked { // it is not short
+			c.talking.Store(false)
+		}
+		return c.talking.Load()
 	}
 	if len(p) > 5 && (p[5] == newKeys || p[5] == reply) {
 		return true
@@ -123,11 +131,12 @@ func (c *corked) flush() {
 func (c *corked) cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.talking.Swap(true): // a millisecond from the first on is enough
-	case c.release == nil:
+	if c.talking.Swap(true) {
+		return // and the millisecond counts from the first time
+	}
+	if c.release == nil {
 		c.release = time.AfterFunc(corkedFor, c.uncork)
-	default:
+	} else {
 		c.release.Reset(corkedFor)
 	}
 }
@@ -144,6 +153,18 @@ func (c *corked) uncork() {
 	}
 }
 
+// Close implements [net.Conn]. What was said goes out before, unless a write is stuck, which ends by this.
+func (c *corked) Close() error {
+	if c.mu.TryLock() {
+		if len(c.held) > 0 {
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(corkedFor))
+			c.flush()
+		}
+		c.mu.Unlock()
+	}
+	return c.Conn.Close()
+}
+
 func corkSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 	return func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
 		next(srv, conn, accepted{opened, kept[*corked](ctx).channel}, ctx)
@@ -152,8 +173,8 @@ func corkSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
 
 func (c *corked) channel(accepted gossh.Channel) gossh.Channel { return corkedChannel{accepted, c} }
 
-// corkedChannel begins to end with the status (RFC 4254 section 6.10), and has ended with the close. What its handler waits
-// for, the client may have to be told of.
+// corkedChannel corks its connection when the session begins to end, with the status (RFC 4254 section 6.10), and uncorks it
+// when it has ended, with the close, and whenever its handler begins to wait for the client.
 type corkedChannel struct {
 	gossh.Channel
 	conn *corked
@@ -172,7 +193,7 @@ func (c corkedChannel) SendRequest(name string, wantReply bool, payload []byte) 
 
 // Read implements [gossh.Channel]. It does not wait for somebody who writes.
 func (c corkedChannel) Read(p []byte) (int, error) {
-	if c.conn.talking.Load() {
+	if c.conn.talking.Swap(false) { // once: who writes may be stuck
 		go c.conn.uncork()
 	}
 	return c.Channel.Read(p)

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -182,6 +183,41 @@ func TestCorkKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
+// What is refused is so at once.
+func TestCorkRefusedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuses := middleware.Layer{Server: func(srv *ssh.Server) error {
+			srv.SessionRequestCallback = func(ssh.Session, string) bool { return false }
+			return nil
+		}}
+		w := newWire(t, door(t, whoami, refuses, middleware.Cork(), middleware.Open()))
+		sess, err := w.client(t).NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := sess.Shell(); err == nil {
+			t.Error("it is not refused")
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it takes %s", took)
+		}
+	})
+}
+
+// A handler that says something and hangs up is heard.
+func TestCorkHangUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := corked(t, func(sess ssh.Session) {
+			_, _ = io.WriteString(sess, "go away")
+			_ = sess.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn).Close()
+		}, true)
+		if got := sshtest.Run(t, w.client(t), sshtest.Visit{}); got.Stdout != "go away" {
+			t.Errorf("it is heard as %+v", got)
+		}
+	})
+}
+
 // New keys are exchanged, and sessions end, as often as the client likes.
 func TestCorkAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -227,6 +263,62 @@ func TestCorkReads(t *testing.T) {
 	if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
 		t.Error(err)
 	}
+}
+
+// Whoever reads while a write is stuck, and packets wait behind it, leaves no goroutine behind each time.
+func TestCorkReadsWhileStuck(t *testing.T) {
+	const reads = 1000
+	heard := make(chan struct{})
+	w := newWire(t, door(t, func(sess ssh.Session) {
+		if sess.RawCommand() != "" {
+			<-sess.Context().Done()
+			return
+		}
+		go func() {
+			for {
+				if _, err := sess.Write(make([]byte, 1<<15)); err != nil {
+					return
+				}
+			}
+		}()
+		for range reads {
+			_, _ = sess.Read(make([]byte, 1))
+		}
+		close(heard)
+		<-sess.Context().Done()
+	}, middleware.Cork(), middleware.Open()))
+	c := w.enter(t)
+	for id := range uint32(2) {
+		if refused := openSession(t, c, id); refused != "" {
+			t.Fatal(refused)
+		}
+	}
+	moment := func() { time.Sleep(50 * time.Millisecond) }
+	mustWrite(t, c, request(0, "shell"))
+	moment() // until it is stuck
+	mustWrite(t, c, gossh.Marshal(struct {
+		Channel   uint32 `sshtype:"98"`
+		Type      string
+		WantReply bool
+		Command   string
+	}{1, "exec", false, "wait"}))
+	moment()
+	for range 4 { // whereupon the second session corks, and the first is stuck again
+		if _, err := c.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moment()
+	before := runtime.NumGoroutine()
+	mustWrite(t, c, gossh.Marshal(struct {
+		Channel uint32 `sshtype:"94"`
+		Data    []byte
+	}{0, make([]byte, reads)}))
+	receive(t, heard)
+	if more := runtime.NumGoroutine() - before; more > 10 {
+		t.Errorf("%d goroutines more after %d reads", more, reads)
+	}
+	_ = w.Close()
 }
 
 // Where half of what was held got through, nothing follows it.
