@@ -149,9 +149,9 @@ func TestKnownHosts(t *testing.T) {
 	}{
 		{"loopback", "", true, false, "", ""},
 		{"loopback, known", known, true, false, "", ""},
-		{"loopback, an impostor", impostor, true, false, "", "key exchange: key mismatch"},
+		{"loopback, an impostor", impostor, true, false, "", "key exchange: the host key is not the one in the known hosts"},
 		{"elsewhere, known", known, false, false, "", ""},
-		{"elsewhere, an impostor", impostor, false, false, "", "key exchange: key mismatch"},
+		{"elsewhere, an impostor", impostor, false, false, "", "key exchange: the host key is not the one in the known hosts"},
 		{"elsewhere, unknown", empty, false, false, "is not in", ""},
 		{"elsewhere, no file", empty + ".missing", false, false, "read the known hosts", ""},
 		{"elsewhere, blind", "", false, true, "", ""},
@@ -182,7 +182,7 @@ func TestKnownHosts(t *testing.T) {
 func TestKnownHostsAndAlgorithms(t *testing.T) {
 	f := (&fake{alsoRSA: true}).open(t)
 	ofRSA := write(t, "known", knownhosts.Line([]string{f.address}, rsaSigner().PublicKey())+"\n")
-	for algorithm, reason := range map[string]string{"": "", "rsa-sha2-256": "", "ssh-ed25519": "key exchange: key mismatch"} {
+	for algorithm, reason := range map[string]string{"": "", "rsa-sha2-256": "", "ssh-ed25519": "key exchange: the host key is not the one in the known hosts"} {
 		s := newSettings()
 		s.open, s.timeout, s.knownHosts = true, patience, ofRSA
 		if algorithm != "" {

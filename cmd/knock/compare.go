@@ -62,6 +62,14 @@ func (c *contest) run(ctx context.Context, shuffle func(n int) []int, tell func(
 	return nil
 }
 
+// nameOf names a round.
+func nameOf(round int) string {
+	if round == 0 {
+		return "the warm-up"
+	}
+	return fmt.Sprintf("round %d", round)
+}
+
 // complete takes down a round that all doors have been through.
 func (c *contest) complete(results []window, records []*record) {
 	c.results = append(c.results, results)
@@ -80,11 +88,14 @@ func (c *contest) measure(ctx context.Context, d *door, round int, r *record) (w
 		err = m.lost
 	}
 	if err != nil {
-		return w, fmt.Errorf("no figures of the server in round %d: %w", round, err)
+		return w, fmt.Errorf("no figures of the server in %s: %w", nameOf(round), err)
 	}
 	w = window{Round: round, Seconds: m.elapsed.Seconds(), Logins: r.logins, Failed: r.failures}
-	if w.Logins == 0 {
-		return w, fmt.Errorf("no login succeeded in round %d: %s", round, r.reasons)
+	switch {
+	case w.Logins == 0 && w.Failed == 0:
+		return w, fmt.Errorf("no login was begun in %s: windows of %s are too short", nameOf(round), c.window)
+	case w.Logins == 0:
+		return w, fmt.Errorf("no login succeeded in %s: %s", nameOf(round), r.reasons)
 	}
 	w.PerSecond = float64(w.Logins) / w.Seconds
 	if m.usage != nil {

@@ -171,7 +171,16 @@ func TestDeadDoor(t *testing.T) {
 	f := new(fake).open(t)
 	dead := (&fake{accept: func(net.Conn) bool { return false }}).open(t)
 	got := knock(t, "compare", "a="+f.target(), "b="+dead.target(), "--open", "--window", "10ms")
-	if got.status != 1 || got.stdout != "" || !contains(got.stderr, "error: door b: no login succeeded in round 0: key exchange") {
+	if got.status != 1 || got.stdout != "" || !contains(got.stderr, "error: door b: no login succeeded in the warm-up: key exchange") {
+		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+	}
+}
+
+// TestShortWindow: in no time nobody comes.
+func TestShortWindow(t *testing.T) {
+	f := new(fake).open(t)
+	got := knock(t, "compare", "a="+f.target(), "b="+f.target(), "--open", "--window", "1ns")
+	if got.status != 1 || !contains(got.stderr, "no login was begun in the warm-up: windows of 1ns are too short") {
 		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
 	}
 }

@@ -55,6 +55,9 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if f.visitors < 1 || f.rounds < 1 || f.window <= 0 {
 		return remedy.Misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
 	}
+	if err := affordable("visitors at a time", int64(f.visitors)); err != nil {
+		return err
+	}
 	c := &contest{visitors: f.visitors, window: f.window, rounds: f.rounds}
 	var err error
 	if c.doors, err = f.doors(cmd.Context(), args); err != nil {
@@ -66,9 +69,10 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	state.Store("")
 	line := startProgress(cmd.ErrOrStderr(), func() string { return state.Load().(string) })
 	err = c.run(ctx, shuffled, func(round int, door string) {
-		state.Store(fmt.Sprintf("round %d of %d: %s", round, c.rounds, door))
+		state.Store(fmt.Sprintf("%s, of %s: %s", nameOf(round), plural(int64(c.rounds), "round"), door))
 	})
 	line.stop()
+	stop()
 	if err != nil && len(c.results) == 0 {
 		return err
 	}
@@ -79,7 +83,10 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if !report.successful() {
+	switch {
+	case report.Rounds == 0:
+		return errNothing
+	case !report.successful():
 		return errUnsuccessful
 	}
 	return nil
@@ -158,7 +165,7 @@ func (s *settings) set(part string) (err error) {
 	case list != nil:
 		*list = strings.Split(value, ":")
 	case name == "pid":
-		err = s.pid.Set(value)
+		return s.pid.Set(value)
 	case name == "open":
 		s.open, err = strconv.ParseBool(value)
 	default:
@@ -219,9 +226,9 @@ func newCompareReport(c *contest, interrupted bool) *compareReport {
 	return report
 }
 
-// successful reports whether there is a round to go by, and no login failed in any.
+// successful reports whether no login failed in any round.
 func (r *compareReport) successful() bool {
-	return r.Rounds > 0 && !slices.ContainsFunc(r.Doors, func(d contestant) bool { return d.Failed > 0 })
+	return !slices.ContainsFunc(r.Doors, func(d contestant) bool { return d.Failed > 0 })
 }
 
 // table writes the report for people.

@@ -27,6 +27,7 @@ type holding struct {
 	memory  *heldMemory   // of the server, or nil where it was not measured
 	lost    error         // why the two could not be told in the end
 
+	gaveUp      atomic.Bool
 	interrupted bool
 }
 
@@ -115,7 +116,16 @@ func (h *holding) hold(ctx context.Context, openers int, keep time.Duration) err
 		return err
 	}
 	h.record.began = time.Now()
-	pace{visitors: openers, count: h.asked}.knock(ctx, func(intended time.Time) bool { return h.add(ctx, intended) })
+	coming, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	pace{visitors: openers, count: h.asked}.knock(coming, func(intended time.Time) bool {
+		open := h.add(ctx, intended)
+		if h.record.hopeless(openers, h.asked) {
+			h.gaveUp.Store(true)
+			giveUp()
+		}
+		return open
+	})
 	h.opening = time.Since(h.record.began)
 	h.opened, _ = h.record.counts()
 	var full state
@@ -180,7 +190,9 @@ func (h *holding) look(ctx context.Context) (s state, err error) {
 
 // compare takes down what the connections cost.
 func (h *holding) compare(before, full state) {
-	h.cpu = full.cpu - before.cpu
+	if h.cpu, h.lost = spent(before.cpu, full.cpu); h.lost != nil {
+		return
+	}
 	if h.door.meter == nil || before.memory < 0 {
 		return
 	}

@@ -65,6 +65,17 @@ func TestVersionIsBounded(t *testing.T) {
 	}
 }
 
+// TestHalfAVersion: the beginning of a version is not what a server has said instead of one.
+func TestHalfAVersion(t *testing.T) {
+	for said, words := range map[string]string{"S": "", "SSH": "", "SSH-2": "", "SSL": "SSL", "Sorry.\r\nSSH": "Sorry.", "\r\nSS": ""} {
+		conn := newWire(nil)
+		conn.listen([]byte(said))
+		if got := conn.words(); got != words {
+			t.Errorf("of %q it has said %q", said, got)
+		}
+	}
+}
+
 // TestDropped: connections that the server ends while they are held are counted.
 func TestDropped(t *testing.T) {
 	for mode, wait := range waiters {

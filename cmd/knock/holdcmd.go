@@ -60,6 +60,9 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 	if f.openers < 1 || f.keep < 0 {
 		return remedy.Misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
 	}
+	if err := affordable("connections", asked); err != nil {
+		return err
+	}
 	f.anonymous = mode == "preauth"
 	d, err := f.door(cmd.Context(), where)
 	if err != nil {
@@ -71,6 +74,7 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 	line := startProgress(cmd.ErrOrStderr(), h.progress)
 	err = h.hold(ctx, f.openers, f.keep)
 	line.stop()
+	stop()
 	if err != nil {
 		return err
 	}
@@ -101,6 +105,7 @@ type holdReport struct {
 	Failures    []reasonCount `json:"failures"`
 	CPU         *float64      `json:"cpu_ms_per_connection"` // of the server, to open one
 	Memory      *heldMemory   `json:"memory"`                // of the server
+	GaveUp      bool          `json:"gave_up"`               // the first to be tried all failed
 	Interrupted bool          `json:"interrupted"`
 	lost        error         // why there is neither CPU nor Memory
 }
@@ -111,7 +116,7 @@ func newHoldReport(mode string, h *holding) *holdReport {
 		Asked: h.asked, Opened: h.opened, Failed: h.record.failures, Dropped: h.dropped,
 		Opening: h.opening.Seconds(), Held: h.held.Seconds(),
 		Latency: h.record.latency(), Failures: h.record.reasons.sorted(),
-		Memory: h.memory, Interrupted: h.interrupted, lost: h.lost,
+		Memory: h.memory, GaveUp: h.gaveUp.Load(), Interrupted: h.interrupted, lost: h.lost,
 	}
 	if h.door.meter != nil && h.lost == nil {
 		report.CPU = perLogin(h.cpu, h.opened)
@@ -133,6 +138,9 @@ func (r *holdReport) table(w io.Writer) {
 	}
 	if r.Memory != nil {
 		_, _ = fmt.Fprintf(w, "server memory    %s\n", r.Memory)
+	}
+	if r.GaveUp {
+		_, _ = fmt.Fprintln(w, "note: given up, since all that were tried have failed")
 	}
 	if r.lost != nil {
 		_, _ = fmt.Fprintf(w, "note: %s\n", leftOut(r.lost))

@@ -84,8 +84,10 @@ func (v *visit) enter(ctx context.Context, serve func(gossh.Conn, *wire) error) 
 			return v.refused(conn, err)
 		}
 		err = serve(client, conn)
-		if expired := conn.timedOut(); expired != nil {
-			return failure(v.phase(), expired)
+		if expired := conn.timedOut(); expired != nil && v.reached[firstByte] {
+			return errEndless
+		} else if expired != nil {
+			return failure(firstByte, expired)
 		}
 		return err
 	})
@@ -102,14 +104,6 @@ func (v *visit) connect(ctx context.Context, use func(*wire) error) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	_ = conn.SetDeadline(deadline)
 	return use(conn)
-}
-
-// phase returns the phase that an authenticated visit is in: the last has no name of its own.
-func (v *visit) phase() phase {
-	if v.reached[firstByte] {
-		return wholeLogin
-	}
-	return firstByte
 }
 
 // refused says in which phase a handshake failed, and in the server's words where it had some.
@@ -183,10 +177,10 @@ func turnDown(channels <-chan gossh.NewChannel) {
 }
 
 var (
-	errHungUp   = errors.New("hung up before the session was over")
-	errRefused  = errors.New("the shell was refused")
-	errDiffers  = errors.New("stdout is not what was expected")
-	errOtherEnd = errors.New("ended by a signal")
+	errHungUp  = errors.New("hung up before the session was over")
+	errRefused = errors.New("the shell was refused")
+	errDiffers = errors.New("stdout is not what was expected")
+	errEndless = failed{"timed out before the session was over"}
 )
 
 // serve is a session as "ssh -T host </dev/null" has it: a shell, the end of the input, and reading until the server
@@ -242,6 +236,18 @@ func (v *visit) read(stdout io.Reader) (same bool) {
 	}
 }
 
+// signalled says which signal a session ended by, if it names one that could be.
+func signalled(payload []byte) string {
+	var msg struct {
+		Name string
+		Rest []byte `ssh:"rest"`
+	}
+	if gossh.Unmarshal(payload, &msg) != nil || msg.Name == "" {
+		return "ended by a signal"
+	}
+	return "ended by signal " + msg.Name
+}
+
 // outcome waits until the channel is closed and says how the session ended (RFC 4254, section 6.10). A server that
 // sends no status is taken to be content, unless it was the connection that ended.
 func outcome(requests <-chan *gossh.Request, conn *wire) error {
@@ -254,7 +260,7 @@ func outcome(requests <-chan *gossh.Request, conn *wire) error {
 				err = fmt.Errorf("exit status %d", status)
 			}
 		case request.Type == "exit-signal":
-			told, err = true, errOtherEnd
+			told, err = true, errors.New(signalled(request.Payload))
 		}
 		_ = request.Reply(false, nil)
 	}

@@ -110,6 +110,15 @@ func TestOutcomes(t *testing.T) {
 		}}, "hung up before the session was over"},
 		{"a signal", &fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
 			grant(requests, true)
+			_, _ = channel.SendRequest("exit-signal", false, gossh.Marshal(struct {
+				Name            string
+				Core            bool
+				Error, Language string
+			}{"SEGV\x1b[2J", false, "", ""}))
+			_ = channel.Close()
+		}}, `ended by signal SEGV\x1b[2J`},
+		{"an odd signal", &fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
+			grant(requests, true)
 			_, _ = channel.SendRequest("exit-signal", false, nil)
 			_ = channel.Close()
 		}}, "ended by a signal"},
@@ -208,6 +217,20 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// TestHungUpOn: that the library closes the connection then is not why it ended.
+func TestHungUpOn(t *testing.T) {
+	d := (&fake{accept: func(conn net.Conn) bool {
+		_, _ = io.WriteString(conn, "SSH-2.0-brief\r\n")
+		return false
+	}}).open(t).door(t)
+	for range 50 {
+		got := login(t, d)
+		if got.err == nil || !contains(got.err.Error(), "the server hung up") && !contains(got.err.Error(), "reset by peer") {
+			t.Fatal(got.err)
+		}
+	}
+}
+
 // mute takes a connection and says nothing until the visitor leaves.
 func mute(conn net.Conn) bool {
 	_, _ = io.Copy(io.Discard, conn)
@@ -236,7 +259,7 @@ func TestTimeouts(t *testing.T) {
 		{"no session", &fake{full: true}, `first byte: the session was refused: Full up.\n`},
 		{"no shell", &fake{session: wait}, "first byte: timed out"},
 		{"no answer", &fake{session: granted}, "first byte: timed out"},
-		{"no end", &fake{session: endless}, "timed out"},
+		{"no end", &fake{session: endless}, "timed out before the session was over"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := tt.fake.open(t).door(t)

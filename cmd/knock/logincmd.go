@@ -44,9 +44,12 @@ func (p *pace) complete() error {
 		return remedy.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
 	}
 	if p.visitors == 0 && p.rate > 0 {
-		p.visitors = openVisitors
+		p.visitors = min(openVisitors, affords())
 	} else if p.visitors == 0 {
 		p.visitors = defaultVisitors
+	}
+	if err := affordable("visitors at a time", int64(p.visitors)); err != nil {
+		return err
 	}
 	if p.duration == 0 && p.count == 0 {
 		p.duration = 10 * time.Second
@@ -107,6 +110,7 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 	line := startProgress(cmd.ErrOrStderr(), p.progress(r))
 	m, err := measure(ctx, d, p, r)
 	line.stop()
+	stop()
 	if err != nil {
 		return err
 	}
@@ -119,9 +123,13 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 }
 
 // probe sees that a picture can be written before the measurement, which would be lost on a path that cannot. It
-// leaves things as they were: of a measurement that comes to nothing there is no picture, and an older one stays.
+// leaves things as they were: of a measurement that ends with an error there is no picture, and an older one stays. What
+// reads from a pipe takes the first end for the last.
 func probe(path string) error {
 	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return nil
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)

@@ -50,6 +50,9 @@ func newRoot() *cobra.Command {
 // errUnsuccessful is the end of a measurement that is told in full by its report.
 var errUnsuccessful = errors.New("not every login succeeded")
 
+// errNothing is the end of a measurement that was over before it had begun.
+var errNothing = errors.New("nothing was measured")
+
 // arguments checks that a command was given between least and most arguments; most of -1 sets no limit.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -92,6 +92,9 @@ func TestMisuse(t *testing.T) {
 		{"elsewhere, silent", "preauth 5 guest@192.0.2.1", "not loopback", "--i-own-this-host"},
 		{"elsewhere, compared", "compare a=g@127.0.0.1 b=g@192.0.2.1 --open", "door b: 192.0.2.1 is at 192.0.2.1, which is not loopback", "--i-own-this-host"},
 		{"nothing to log in with", "guest@127.0.0.1", "no key and no password", "KNOCK_PASSWORD"},
+		{"too many at a time", "guest@127.0.0.1 --open -c 300000000 -n 1", "300000000 visitors at a time: there are descriptors for", "ulimit -n"},
+		{"too many to compare", "compare a=guest@127.0.0.1 b=guest@127.0.0.1 --open -c 300000000", "300000000 visitors at a time", "ulimit -n"},
+		{"too many to hold", "hold 300000000 guest@127.0.0.1 --open", "300000000 connections: there are descriptors for", "ulimit -n"},
 		{"a missing key", "guest@127.0.0.1 --key " + missing, "read the key: open", "knock --help"},
 		{"a locked key", "guest@127.0.0.1 --key " + locked, "has a passphrase", "ssh-keygen"},
 		{"no key", "guest@127.0.0.1 --key " + write(t, "id.pub", "ssh-ed25519 AAAA"), "read the key", ".pub"},
@@ -104,7 +107,7 @@ func TestMisuse(t *testing.T) {
 		{"no such process", "guest@127.0.0.1 --open --pid 999999999", "there is no process 999999999", "knock --help"},
 		{"no process", "guest@127.0.0.1 --open --pid 0", `--pid: "0" is no number of a process`, "knock --help"},
 		{"less than no process", "hold 1 guest@127.0.0.1 --open --pid -1", `--pid: "-1" is no number of a process`, "knock hold --help"},
-		{"no process of a door", "compare a=guest@127.0.0.1,pid=0 b=guest@127.0.0.1", `door a: pid is not "0"`, "NAME="},
+		{"no process of a door", "compare a=guest@127.0.0.1,pid=0 b=guest@127.0.0.1", `door a: "0" is no number of a process`, "NAME="},
 		{"no file of a password", "guest@127.0.0.1 --password-file /", "read the password: read /", "knock --help"},
 		{"no such cgroup", "guest@127.0.0.1 --open --cgroup " + missing, "cgroup's CPU time", "/sys/fs/cgroup"},
 		{"two meters", "guest@127.0.0.1 --open --pid 1 --cgroup /x", "the same thing", "leave out"},
@@ -120,7 +123,7 @@ func TestMisuse(t *testing.T) {
 		{"two doors of a name", "compare a=guest@127.0.0.1 a=guest@127.0.0.1 --open", "two doors are called a", "something else"},
 		{"what no door has", "compare a=guest@127.0.0.1,color=red b=guest@127.0.0.1", `door a: there is no "color"`, "NAME="},
 		{"what says nothing", "compare a=guest@127.0.0.1,pid b=guest@127.0.0.1", `"pid" is not name=value`, "NAME="},
-		{"a process without a number", "compare a=guest@127.0.0.1,pid=x b=guest@127.0.0.1", `pid is not "x"`, "NAME="},
+		{"a process without a number", "compare a=guest@127.0.0.1,pid=x b=guest@127.0.0.1", `door a: "x" is no number of a process`, "NAME="},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := knock(t, strings.Fields(tt.args)...)

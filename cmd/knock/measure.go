@@ -25,6 +25,12 @@ type measurement struct {
 // visitors, and no fewer than 10.
 func hopeless(visitors int) int64 { return int64(max(10, visitors)) }
 
+// hopeless reports whether so many have failed, and others of those asked for are still to come. 0 are no end of them.
+func (r *record) hopeless(visitors int, asked int64) bool {
+	succeeded, failures := r.counts()
+	return succeeded == 0 && failures >= hopeless(visitors) && (asked == 0 || failures < asked)
+}
+
 // measure lets visitors log in. With ctx the measurement ends early, and those who are not done are not counted.
 func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, error) {
 	m := &measurement{record: r}
@@ -34,7 +40,6 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 	}
 	coming, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	limit := hopeless(p.visitors)
 	var gaveUp atomic.Bool
 	own := ownCPU()
 	r.began = time.Now()
@@ -44,7 +49,7 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 			return false
 		}
 		r.add(login)
-		if logins, failures := r.counts(); logins == 0 && failures >= limit && (p.count == 0 || failures < p.count) {
+		if r.hopeless(p.visitors, p.count) {
 			gaveUp.Store(true)
 			giveUp()
 		}
@@ -60,8 +65,11 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 
 // verdict returns nil where logins were made, all of them succeeded, and their cost is known if it was asked for.
 func (m *measurement) verdict() error {
-	if logins, failures := m.record.counts(); logins == 0 || failures > 0 {
+	switch logins, failures := m.record.counts(); {
+	case failures > 0:
 		return errUnsuccessful
+	case logins == 0:
+		return errNothing
 	}
 	return m.lost
 }

@@ -50,9 +50,9 @@ func TestExpect(t *testing.T) {
 // TestGiveUp: where nobody gets in, there is no point in going on.
 func TestGiveUp(t *testing.T) {
 	f := (&fake{accept: func(net.Conn) bool { return false }}).open(t)
-	for _, args := range [][]string{{"-d", "1h"}, {"-d", "1h", "--rate", "500", "-c", "4"}} {
+	for _, args := range [][]string{{"-d", "1h"}, {"-d", "1h", "--rate", "500", "-c", "4"}, {"hold", "1000"}, {"preauth", "1000"}} {
 		got := knock(t, append(args, f.target(), "--open")...)
-		if got.status != 1 || !contains(got.stdout, "0 logins in", "note: given up") {
+		if got.status != 1 || !contains(got.stdout, "\n0 ", "note: given up") || contains(got.stdout, "1,000 failed") {
 			t.Errorf("status %d:\n%s", got.status, got.stdout)
 		}
 	}
@@ -103,6 +103,19 @@ func TestInterrupt(t *testing.T) {
 	}
 	if !report.Interrupted || report.Logins < 20 || report.Failed != 0 || got.status != 0 {
 		t.Errorf("status %d: %+v", got.status, report)
+	}
+}
+
+// TestInterruptedAtOnce: it is not said of nothing that it failed.
+func TestInterruptedAtOnce(t *testing.T) {
+	f := new(fake).open(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{f.target()}, {"compare", "a=" + f.target(), "b=" + f.target()}} {
+		got := knockUntil(over, append(args, "--open")...)
+		if got.status != 1 || !contains(got.stderr, "error: nothing was measured") {
+			t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+		}
 	}
 }
 

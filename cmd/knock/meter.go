@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ type cgroup struct{ dir string }
 func (c cgroup) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cpu.stat"))
 	if err != nil {
-		return 0, remedy.With(fmt.Errorf("read the cgroup's CPU time: %w", err), "name a directory below /sys/fs/cgroup")
+		return 0, remedy.With(fmt.Errorf("read the cgroup's CPU time: %w", err), "name one of cgroup version 2, such as /sys/fs/cgroup/system.slice/foyer.service")
 	}
 	for line := range strings.Lines(string(text)) {
 		if digits, found := strings.CutPrefix(line, "usage_usec "); found {
@@ -112,12 +113,23 @@ func (u *usage) stop(ctx context.Context, m meter) error {
 	if err != nil {
 		return err
 	}
-	u.cpu = cpu - u.from
+	if u.cpu, err = spent(u.from, cpu); err != nil {
+		return err
+	}
 	if u.memory.After, err = m.memory(); err != nil {
 		return err
 	}
 	u.memory.Peak = max(peak, u.memory.Before, u.memory.After)
 	return nil
+}
+
+// spent returns the CPU time between two looks. It is an error where that went backwards: a parent that ignores its
+// children takes their time with it.
+func spent(from, to time.Duration) (time.Duration, error) {
+	if to < from {
+		return 0, errors.New("processes have left that nobody counts: measure a --cgroup instead")
+	}
+	return to - from, nil
 }
 
 // sampler looks at a server's memory again and again.

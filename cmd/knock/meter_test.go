@@ -208,6 +208,32 @@ func TestServerThatEnds(t *testing.T) {
 	}
 }
 
+// TestSpent: time that went backwards is none, and said to be so.
+func TestSpent(t *testing.T) {
+	if cpu, err := spent(time.Second, 3*time.Second); cpu != 2*time.Second || err != nil {
+		t.Errorf("%s, %v", cpu, err)
+	}
+	if _, err := spent(time.Second, time.Second-1); err == nil || !contains(err.Error(), "--cgroup") {
+		t.Error(err)
+	}
+}
+
+// TestAnothersProcess: whoever names a process that does nothing is asked whether they meant it.
+func TestAnothersProcess(t *testing.T) {
+	other := exec.Command("sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	}()
+	got := knock(t, new(fake).open(t).target(), "--open", "-n", "3", "--pid", strconv.Itoa(other.Process.Pid))
+	if got.status != 0 || !contains(got.stdout, "used no CPU: is it the server?") {
+		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
+	}
+}
+
 // TestServerThatDies: what was measured until then is told, and what is missing.
 func TestServerThatDies(t *testing.T) {
 	picture := filepath.Join(t.TempDir(), "died.svg")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,11 @@ func (p pace) closed(ctx context.Context, visit func(time.Time) bool) {
 	}
 	var came atomic.Int64
 	var all sync.WaitGroup
-	for range p.visitors {
+	visitors := int64(p.visitors)
+	if p.count > 0 {
+		visitors = min(visitors, p.count)
+	}
+	for range visitors {
 		all.Go(func() {
 			for ctx.Err() == nil && (p.count == 0 || came.Add(1) <= p.count) {
 				if !visit(time.Now()) {
@@ -86,11 +91,15 @@ func (p pace) open(ctx context.Context, visit func(time.Time) bool) (waited int6
 
 // due is when visitor k of an open loop comes, since its start, and no later than its end.
 func (p pace) due(k int64) time.Duration {
-	due := time.Duration(float64(k) / p.rate * float64(time.Second))
-	if p.duration > 0 {
-		return min(due, p.duration)
+	end := p.duration
+	if end == 0 {
+		end = math.MaxInt64
 	}
-	return due
+	due := float64(k) / p.rate * float64(time.Second)
+	if due >= float64(end) {
+		return end
+	}
+	return time.Duration(due)
 }
 
 // sleep waits, not at all where d is in the past, and reports whether ctx is still not done.

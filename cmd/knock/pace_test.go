@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -73,6 +74,32 @@ func TestOpenLoop(t *testing.T) {
 	for i := range due {
 		if got := due[i].Sub(due[0]); got != time.Duration(i)*time.Millisecond {
 			t.Errorf("visitor %d was due after %s", i, got)
+		}
+	}
+}
+
+// TestClosedLoopCount: no more begin than are to come.
+func TestClosedLoopCount(t *testing.T) {
+	var came atomic.Int64
+	pace{visitors: math.MaxInt, count: 25}.knock(t.Context(), func(time.Time) bool { came.Add(1); return true })
+	if came.Load() != 25 {
+		t.Errorf("%d came", came.Load())
+	}
+}
+
+// TestDue: however rarely they come, nobody is due in the past.
+func TestDue(t *testing.T) {
+	for _, tt := range []struct {
+		pace pace
+		want time.Duration
+	}{
+		{pace{rate: 4}, time.Second / 4},
+		{pace{rate: 4, duration: time.Second / 8}, time.Second / 8},
+		{pace{rate: 1e-12, duration: time.Second}, time.Second},
+		{pace{rate: 1e-300}, math.MaxInt64},
+	} {
+		if got := tt.pace.due(1); got != tt.want {
+			t.Errorf("at %g a second, for %s: %s", tt.pace.rate, tt.pace.duration, got)
 		}
 	}
 }

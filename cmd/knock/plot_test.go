@@ -7,9 +7,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
+
+	"gonum.org/v1/plot/vg"
+
+	"foyer/middleware/sshtest"
 )
 
 // example is a measurement as it might have been.
@@ -142,6 +148,65 @@ func TestProbe(t *testing.T) {
 	}
 	if _, err := os.Stat(newer); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("there is a file: %v", err)
+	}
+}
+
+// TestLinesBreak: where logins failed and none succeeded, no line says how long they took.
+func TestLinesBreak(t *testing.T) {
+	took := 1.0
+	served := interval{P50: &took, P99: &took}
+	same := func(v float64) vg.Length { return vg.Length(v) }
+	p50, p99 := linesOf([]interval{{Failed: 1}, served, {}, served, {Failed: 2}, {}, served}, same, same)
+	for _, lines := range [][][]vg.Point{p50, p99} {
+		if len(lines) != 2 || len(lines[0]) != 2 || len(lines[1]) != 1 {
+			t.Errorf("lines %v", lines)
+		}
+	}
+}
+
+// pipeline returns a named pipe, and a knock that will write a picture to it.
+func pipeline(t *testing.T) (path string, cmd *exec.Cmd) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, exec.CommandContext(t.Context(), "knock", new(fake).open(t).target(), "--open", "-n", "3", "--plot", path)
+}
+
+// TestPlotToAPipe: who reads the picture from a pipe gets all of it.
+func TestPlotToAPipe(t *testing.T) {
+	path, cmd := pipeline(t)
+	reader := exec.CommandContext(t.Context(), "cat", path)
+	var svg bytes.Buffer
+	reader.Stdout = &svg
+	if err := errors.Join(reader.Start(), cmd.Run(), reader.Wait()); err != nil || !contains(svg.String(), "</svg>") {
+		t.Errorf("%v in %d bytes", err, svg.Len())
+	}
+}
+
+// TestPlotToAFullPipe: once the measurement is over, one signal ends knock.
+func TestPlotToAFullPipe(t *testing.T) {
+	path, cmd := pipeline(t)
+	pipe, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(pipe) }()
+	const setSize = 1031 // F_SETPIPE_SZ
+	_, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(pipe), setSize, 4096)
+	sshtest.Need(t, "F_SETPIPE_SZ", "run on Linux", errno == 0)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		n, _ := syscall.Read(pipe, make([]byte, 1))
+		return n > 0
+	})
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	var ended *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &ended) || ended.ExitCode() != -1 {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

@@ -215,17 +215,11 @@ func inOrder(cells map[cell]int) []cell {
 
 // paintLines draws two percentiles over time, with their names where they end.
 func paintLines(c draw.Canvas, timeline []interval, x, y func(float64) vg.Length) {
-	var p50, p99 []vg.Point
-	for _, one := range timeline {
-		if one.P50 != nil {
-			middle := x(one.At + one.Width/2)
-			p50, p99 = append(p50, vg.Point{X: middle, Y: y(*one.P50)}), append(p99, vg.Point{X: middle, Y: y(*one.P99)})
-		}
-	}
+	p50, p99 := linesOf(timeline, x, y)
 	if len(p50) == 0 {
 		return
 	}
-	lower, upper := p50[len(p50)-1], p99[len(p99)-1]
+	lower, upper := lastOf(p50), lastOf(p99)
 	if near := 12 - (upper.Y - lower.Y); near > 0 {
 		lower.Y, upper.Y = lower.Y-near/2, upper.Y+near/2
 	}
@@ -233,9 +227,32 @@ func paintLines(c draw.Canvas, timeline []interval, x, y func(float64) vg.Length
 	paintLine(c, p99, amber, "p99", upper)
 }
 
-func paintLine(c draw.Canvas, line []vg.Point, shade color.Color, name string, end vg.Point) {
-	c.StrokeLines(draw.LineStyle{Color: color.White, Width: 3.5}, line)
-	c.StrokeLines(draw.LineStyle{Color: shade, Width: 1.75}, line)
+// linesOf returns two percentiles as lines, which are broken where logins failed and none succeeded.
+func linesOf(timeline []interval, x, y func(float64) vg.Length) (p50, p99 [][]vg.Point) {
+	broken := true
+	for _, one := range timeline {
+		if one.P50 == nil {
+			broken = broken || one.Failed > 0
+			continue
+		}
+		if broken {
+			p50, p99, broken = append(p50, nil), append(p99, nil), false
+		}
+		last, middle := len(p50)-1, x(one.At+one.Width/2)
+		p50[last] = append(p50[last], vg.Point{X: middle, Y: y(*one.P50)})
+		p99[last] = append(p99[last], vg.Point{X: middle, Y: y(*one.P99)})
+	}
+	return p50, p99
+}
+
+func lastOf(lines [][]vg.Point) vg.Point {
+	line := lines[len(lines)-1]
+	return line[len(line)-1]
+}
+
+func paintLine(c draw.Canvas, lines [][]vg.Point, shade color.Color, name string, end vg.Point) {
+	c.StrokeLines(draw.LineStyle{Color: color.White, Width: 3.5}, lines...)
+	c.StrokeLines(draw.LineStyle{Color: shade, Width: 1.75}, lines...)
 	style := typeface(10.5, shade, true)
 	style.YAlign = draw.YCenter
 	c.FillText(style, vg.Point{X: end.X + 8, Y: end.Y}, name)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"foyer/middleware/clean"
 )
@@ -46,19 +47,22 @@ func reason(err error) string {
 		errno    syscall.Errno
 		refused  *gossh.OpenChannelError
 		unsuited *gossh.AlgorithmNegotiationError
+		unknown  *knownhosts.KeyError
 	)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), timedOut(err):
 		return "timed out"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE): // the server's own look otherwise
+		return "knock has no descriptors left: raise ulimit -n"
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &unsuited):
 		has := clean.String(strings.Join(unsuited.RequestedAlgorithms, ", "), maxReason)
 		return fmt.Sprintf("no common algorithm for %s: the server has %s", unsuited.What, has)
+	case errors.As(err, &unknown):
+		return "the host key is not the one in the known hosts"
 	case errors.As(err, &refused):
 		return "the session was refused: " + clean.String(refused.Message, maxReason)
-	case errors.Is(err, net.ErrClosed):
-		return "the connection was closed"
 	case hungUp(err):
 		return "the server hung up"
 	}
@@ -69,8 +73,9 @@ func reason(err error) string {
 	return clean.String(text, maxReason)
 }
 
+// hungUp reports whether the server has closed the connection, or the library after it had.
 func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.HasSuffix(err.Error(), unanswered)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.HasSuffix(err.Error(), unanswered)
 }
 
 // goodbye returns the words of the SSH_MSG_DISCONNECT that a handshake ended with, or "". The library has no type for it.

@@ -233,6 +233,9 @@ func (r *loginReport) notes() (notes []string) {
 	if r.lost != nil {
 		notes = append(notes, leftOut(r.lost))
 	}
+	if r.Server != nil && r.Server.CPU == 0 && r.Logins > 0 {
+		notes = append(notes, "what --pid or --cgroup names used no CPU: is it the server?")
+	}
 	if r.Server != nil && r.Failed > 0 && r.Logins > 0 {
 		notes = append(notes, "the server's CPU went into the failed logins too")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 )
 
@@ -72,6 +73,8 @@ func (w *wire) words() string {
 		return ""
 	case len(w.first) > 0:
 		return string(w.first)
+	case strings.HasPrefix("SSH-", string(w.line)): // as far as it came
+		return ""
 	}
 	return string(bytes.TrimSpace(w.line))
 }
