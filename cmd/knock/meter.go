@@ -65,7 +65,7 @@ func settledCPU(ctx context.Context, m meter) (time.Duration, error) {
 	deadline := time.Now().Add(maxSettle)
 	for before := time.Duration(-1); ; {
 		now, err := m.cpu()
-		if err != nil || before >= 0 && now-before <= idle || time.Now().After(deadline) || !sleep(ctx, still) {
+		if err != nil || before >= 0 && now >= before && now-before <= idle || time.Now().After(deadline) || !sleep(ctx, still) {
 			return now, err
 		}
 		before = now

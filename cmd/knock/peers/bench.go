@@ -86,7 +86,7 @@ func (b *bench) inspect(ctx context.Context) error {
 		var working []*doorReport
 		for _, entry := range b.report.Doors {
 			first, err := b.visitOnce(ctx, entry, round)
-			if err != nil && (!entry.peer() || ctx.Err() != nil) {
+			if err != nil && (!entry.door.peer() || ctx.Err() != nil) {
 				return err
 			}
 			if err != nil {
@@ -125,21 +125,18 @@ func (b *bench) visitOnce(ctx context.Context, entry *doorReport, round int) (fi
 	return first, err
 }
 
-// atRest is how long a door is left alone before its memory is looked at: some servers clear away by then what their
-// start, or the logins, left.
-const atRest = 3 * time.Second
-
-// hold holds connections, and returns how many bytes each takes, and how many the door took without.
+// hold holds connections, and returns how many bytes each takes, and how many the door took without. Before either is
+// looked at, the door has a rest: some servers clear away by then what their start, or the logins, left.
 func (b *bench) hold(
 	ctx context.Context, r *running, mode string, number int, access ...string,
 ) (each, idle float64, err error) {
 	select {
-	case <-time.After(atRest):
+	case <-time.After(b.plan.rest):
 	case <-ctx.Done():
 		return 0, 0, ctx.Err()
 	}
 	report := &holdReport{}
-	args := append([]string{mode, strconv.Itoa(number), "--for", atRest.String(),
+	args := append([]string{mode, strconv.Itoa(number), "--for", b.plan.rest.String(),
 		"--concurrency", strconv.Itoa(r.limit(b.plan.visitors, r.visitors))}, access...)
 	if err := b.house.knock(ctx, r, report, args...); err != nil {
 		return 0, 0, err

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 )
@@ -65,6 +68,37 @@ func TestDyingBench(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSurvey: a peer that is missing is told of by name, and those after it are taken.
+func TestSurvey(t *testing.T) {
+	var told strings.Builder
+	b := newBench(&plan{}, &house{}, &told)
+	version := func(context.Context, *house) string { return "1" }
+	b.survey(t.Context(), []door{
+		{name: "missing", remedy: "get it", version: version,
+			prepare: func(context.Context, *house) error { return errors.New("not here") }},
+		{name: "there", version: version},
+	})
+	if told.String() != "missing is skipped: get it (not here)\n" || len(b.report.Skipped) != 1 ||
+		len(b.report.Doors) != 1 || b.report.Doors[0].Name != "there" {
+		t.Errorf("%q is told, %+v skipped, %+v taken", &told, b.report.Skipped, b.report.Doors)
+	}
+}
+
+// TestVisitExpects: what does not say the message has not been logged in to.
+func TestVisitExpects(t *testing.T) {
+	b := benchUntil(t, 0)
+	if err := b.house.write("bin/knock", []byte("#!/bin/sh\necho \"$@\" >\"$0.args\"\necho '{\"logins\": 1}'\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.house.visit(t.Context(), b.doors[0], password, pace{visitors: 1}); err != nil {
+		t.Fatal(err)
+	}
+	args, err := os.ReadFile(b.house.path("bin", "knock.args"))
+	if want := "--expect " + b.house.path("message"); err != nil || !strings.Contains(string(args), want) {
+		t.Errorf("knock is called with %q, %v", args, err)
 	}
 }
 

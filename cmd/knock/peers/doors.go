@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +26,7 @@ type door struct {
 }
 
 // The doors that are not peers: foyer itself, foyer for the peers that have only old algorithms, foyer once more to
-// show how far two figures of the same thing are apart, and what no server can be below.
+// show how far two figures of the same thing are apart, and the least that there is to do for a server in Go.
 const (
 	itself = "foyer"
 	again  = "foyer again"
@@ -43,6 +44,8 @@ func doors() []door {
 		{name: "wish", about: "plain Wish, written in the obvious way",
 			command: program("wish"), version: built("wish", libraries...)},
 		{name: "bare", about: "x/crypto and no framework", command: program("bare"), version: built("bare", libraries...)},
+		{name: "bare alike", about: "bare as foyer lives while 8 come at a time: GOMAXPROCS=1 GOGC=400",
+			command: with("GOMAXPROCS=1 GOGC=400", program("bare")), version: built("bare", libraries...)},
 		{name: "conch", about: "Twisted Conch, what foyer began as", remedy: "apt-get install python3-twisted", compat: true,
 			prepare: python("twisted.conch.ssh"), command: pythonScript("conch.py"), version: debian("python3-twisted")},
 		{name: "asyncssh", about: "AsyncSSH", remedy: "apt-get install python3-asyncssh",
@@ -80,6 +83,11 @@ func (d door) rival() string {
 	return itself
 }
 
+// peer reports whether a bench without this door would still be one.
+func (d door) peer() bool {
+	return d.name != itself && d.name != again && d.name != compat && d.name != floor
+}
+
 func foyer(flags ...string) func(*house, string) []string {
 	return func(h *house, port string) []string {
 		args := []string{h.path("bin", "foyer"), "--listen", "127.0.0.1:" + port, "--hostkeys", h.path("foyer", "hostkeys")}
@@ -90,6 +98,13 @@ func foyer(flags ...string) func(*house, string) []string {
 // program is one of the peers in Go.
 func program(name string) func(*house, string) []string {
 	return func(h *house, port string) []string { return []string{h.path("bin", name), port, h.dir} }
+}
+
+// with sets variables of the environment for a program, whose place it leaves it.
+func with(variables string, command func(*house, string) []string) func(*house, string) []string {
+	return func(h *house, port string) []string {
+		return slices.Concat([]string{"env"}, strings.Fields(variables), command(h, port))
+	}
 }
 
 func script(interpreter, file string) func(*house, string) []string {
@@ -166,6 +181,16 @@ func dropbearKey(ctx context.Context, h *house) error {
 	return needsGuest(ctx, h)
 }
 
+// peerNames are what can be chosen.
+func peerNames() (names []string) {
+	for _, d := range doors() {
+		if d.peer() || d.name == floor {
+			names = append(names, d.name)
+		}
+	}
+	return names
+}
+
 // selected returns the doors that were asked for, with those that go with them.
 func selected(only []string) ([]door, error) {
 	wanted := map[string]bool{itself: true, again: true}
@@ -182,7 +207,7 @@ func selected(only []string) ([]door, error) {
 	}
 	for name, unknown := range wanted {
 		if unknown {
-			return nil, fmt.Errorf("there is no peer %q", name)
+			return nil, fmt.Errorf("there is no peer %q: there are %s", name, strings.Join(peerNames(), ", "))
 		}
 	}
 	return kept, nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
@@ -201,12 +202,11 @@ func output(ctx context.Context, stdin []byte, name string, args ...string) (str
 	return stdout.String(), nil
 }
 
-// environment is this process's, without what would change foyer's defaults.
-func environment() (kept []string) {
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "FOYER_") {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
+// environment is this process's, without what would change the defaults of foyer, or of all that is written in Go.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(name, "FOYER_") ||
+			slices.Contains([]string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"}, name)
+	})
 }

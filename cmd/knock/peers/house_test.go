@@ -6,10 +6,27 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"foyer/middleware/sshtest"
 )
+
+// What the operator of foyer may set would make another server of it, and of every other one in Go.
+func TestEnvironment(t *testing.T) {
+	for _, name := range []string{"FOYER_LISTEN", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+		t.Setenv(name, "1")
+	}
+	t.Setenv("GOFOYER", "stays")
+	for _, variable := range environment() {
+		if strings.HasSuffix(variable, "=1") && (strings.HasPrefix(variable, "FOYER_") || strings.HasPrefix(variable, "GO")) {
+			t.Errorf("%s is handed on", variable)
+		}
+	}
+	if !slices.Contains(environment(), "GOFOYER=stays") {
+		t.Error("too much is held back")
+	}
+}
 
 // In a house that others may enter nobody reads what is secret, the system's own passwords among it.
 func TestSecretsOfTheHouse(t *testing.T) {

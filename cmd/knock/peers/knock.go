@@ -17,10 +17,7 @@ type loginReport struct {
 	Logins    int64   `json:"logins"`
 	Failed    int64   `json:"failed"`
 	PerSecond float64 `json:"logins_per_s"`
-	Door      struct {
-		Version string `json:"server_version"`
-	} `json:"door"`
-	Latency struct {
+	Latency   struct {
 		Login struct {
 			P50 float64 `json:"p50_ms"`
 			P99 float64 `json:"p99_ms"`
@@ -152,8 +149,11 @@ func playFloor(ctx context.Context, r *running, v *visitor, p pace) (window, err
 	took, failed := v.playFor(ctx, r, p)
 	seconds := time.Since(begun).Seconds()
 	until, err := cpuclock.Of(r.cmd.Process.Pid)
-	if err != nil || len(took) == 0 {
-		return window{}, fmt.Errorf("the floor was played %d times: %w", len(took), err)
+	if err != nil {
+		return window{}, err
+	}
+	if len(took) == 0 {
+		return window{}, r.unwell(fmt.Errorf("it was played in vain %d times", failed))
 	}
 	slices.Sort(took)
 	logins := float64(len(took))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"foyer/cmd/knock/peers/turns"
 )
 
-// link is a long cable for one connection: what is sent on one side arrives on the other after a delay. It takes down
-// who sent how much.
+// link is a long cable for one connection: what is sent on one side arrives on the other after a delay, and so does the
+// connection itself, which its server hears of with the client's first bytes. It takes down who sent how much.
 type link struct {
 	listener net.Listener
 	delay    time.Duration
@@ -34,12 +33,7 @@ func openLink(ctx context.Context, to string, delay time.Duration) (*link, error
 			return
 		}
 		defer func() { _ = client.Close() }()
-		server, err := new(net.Dialer).DialContext(ctx, "tcp", to)
-		if err != nil {
-			return
-		}
-		defer func() { _ = server.Close() }()
-		l.connect(client, server)
+		l.connect(ctx, client, to)
 	})
 	return l, nil
 }
@@ -59,10 +53,18 @@ func (l *link) script() turns.Script {
 	return l.recorded.ClientFirst()
 }
 
-func (l *link) connect(client, server net.Conn) {
+func (l *link) connect(ctx context.Context, client net.Conn, to string) {
+	there := l.take(client, false)
+	time.Sleep(l.delay)
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", to)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	back := l.take(server, true)
 	var both sync.WaitGroup
-	both.Go(func() { l.carry(client, server, false) })
-	both.Go(func() { l.carry(server, client, true) })
+	both.Go(func() { l.deliver(there, server) })
+	both.Go(func() { l.deliver(back, client) })
 	both.Wait()
 }
 
@@ -72,34 +74,34 @@ type chunk struct {
 	due  time.Time
 }
 
-// carry takes bytes one way until their sender is done, and closes the other end then.
-func (l *link) carry(from, to net.Conn, server bool) {
+// take reads what is sent until its sender is done.
+func (l *link) take(from net.Conn, server bool) <-chan chunk {
 	chunks := make(chan chunk, 1024)
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for c := range chunks {
-			time.Sleep(time.Until(c.due))
-			_, _ = to.Write(c.data)
-		}
-		time.Sleep(l.delay)
-		_ = to.Close()
-	})
-	defer writer.Wait()
-	defer close(chunks)
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			l.note(server, n)
-			chunks <- chunk{append([]byte(nil), buffer[:n]...), time.Now().Add(l.delay)}
-		}
-		if err != nil {
-			if err != io.EOF {
-				_ = from.Close()
+	l.over.Go(func() {
+		defer close(chunks)
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(buffer)
+			if n > 0 {
+				l.note(server, n)
+				chunks <- chunk{append([]byte(nil), buffer[:n]...), time.Now().Add(l.delay)}
 			}
-			return
+			if err != nil {
+				return
+			}
 		}
+	})
+	return chunks
+}
+
+// deliver writes what was taken when it is due, and closes the connection when there is no more.
+func (l *link) deliver(chunks <-chan chunk, to net.Conn) {
+	for c := range chunks {
+		time.Sleep(time.Until(c.due))
+		_, _ = to.Write(c.data)
 	}
+	time.Sleep(l.delay)
+	_ = to.Close()
 }
 
 func (l *link) note(server bool, bytes int) {

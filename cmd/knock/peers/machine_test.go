@@ -22,7 +22,11 @@ func TestValueOf(t *testing.T) {
 }
 
 func TestPrimitives(t *testing.T) {
-	for _, p := range measurePrimitives() {
+	measured := measurePrimitives()
+	if len(measured) != 5 {
+		t.Errorf("%d are measured", len(measured))
+	}
+	for _, p := range measured {
 		if p.Each <= 0 {
 			t.Errorf("%s costs %g µs", p.Name, p.Each)
 		}

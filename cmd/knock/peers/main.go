@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// SIGPIPE among them: whoever stops reading must not leave servers and secrets behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -39,6 +41,7 @@ type plan struct {
 	visitors int
 	held     int // connections, to see what memory they take
 	starts   int // to see how long they take
+	rest     time.Duration
 	targets  bool
 	markdown string
 	json     string
@@ -50,12 +53,17 @@ func parse(args []string, stderr io.Writer) (*plan, error) {
 	p := &plan{}
 	fs := pflag.NewFlagSet("peers", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		_, _ = fmt.Fprintf(stderr, "peers [quick] [targets] [FLAGS], from the top of the tree. The peers are %s.\n\n%s",
+			strings.Join(peerNames(), ", "), fs.FlagUsages())
+	}
 	fs.StringSliceVar(&p.only, "only", nil, "the peers to measure foyer against (default: all that are installed)")
 	fs.IntVar(&p.rounds, "rounds", 15, "how often every door has its turn (quick: 3)")
 	fs.DurationVar(&p.window, "window", time.Second, "how long a turn is (quick: 500ms)")
 	fs.IntVarP(&p.visitors, "concurrency", "c", 8, "visitors at a time")
 	fs.IntVar(&p.held, "held", 200, "connections to hold, for the memory (quick: 50)")
 	fs.IntVar(&p.starts, "starts", 7, "how often every door is started, for how long it takes (quick: 2)")
+	fs.DurationVar(&p.rest, "rest", 3*time.Second, "how long a door is left alone before its memory is looked at (quick: 500ms)")
 	fs.StringVar(&p.markdown, "markdown", "", "file for the tables, besides stdout")
 	fs.StringVar(&p.json, "json", "", "file for all figures, of every round")
 	if err := fs.Parse(args); err != nil {
@@ -71,15 +79,15 @@ func parse(args []string, stderr io.Writer) (*plan, error) {
 			return nil, fmt.Errorf("there is nothing called %q: quick and targets are words, all else are flags", word)
 		}
 	}
-	if min(p.rounds, p.visitors, p.held) < 1 || p.starts < 2 || p.window <= 0 {
-		return nil, errors.New("rounds, visitors and windows are more than 0, and starts more than 1")
+	if min(p.rounds, p.visitors, p.held) < 1 || p.starts < 2 || min(p.window, p.rest) <= 0 {
+		return nil, errors.New("rounds, visitors, windows and rests are more than 0, and starts more than 1")
 	}
 	return p, nil
 }
 
 func (p *plan) shrink(fs *pflag.FlagSet) {
 	for _, quick := range []struct{ flag, value string }{
-		{"rounds", "3"}, {"window", "500ms"}, {"held", "50"}, {"starts", "2"},
+		{"rounds", "3"}, {"window", "500ms"}, {"held", "50"}, {"starts", "2"}, {"rest", "500ms"},
 	} {
 		if !fs.Changed(quick.flag) {
 			_ = fs.Set(quick.flag, quick.value)
@@ -97,6 +105,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	for _, path := range []string{p.markdown, p.json} {
+		if err := probe(path); err != nil {
+			return err
+		}
+	}
 	h, err := newHouse()
 	if err != nil {
 		return err
@@ -104,7 +117,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer func() { _ = h.remove() }()
 	b := newBench(p, h, stderr)
 	defer b.close()
-	return b.finish(stdout, b.run(ctx, chosen))
+	err = b.run(ctx, chosen)
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	return b.finish(stdout, err)
+}
+
+// errInterrupted is why a measurement ended that was told to; what broke by that is of no interest.
+var errInterrupted = errors.New("interrupted")
+
+// probe sees before the measurement that what it finds can be written.
+func probe(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // finish writes what was measured, even where an error or Ctrl-C ended the measurement early.
@@ -117,21 +149,19 @@ func (b *bench) finish(stdout io.Writer, err error) error {
 
 // write writes the report to where it was asked for.
 func (b *bench) write(stdout io.Writer) error {
-	tables := b.report.markdown()
-	if _, err := io.WriteString(stdout, tables); err != nil {
-		return err
-	}
-	if b.plan.markdown != "" {
-		if err := os.WriteFile(b.plan.markdown, []byte(tables), 0o644); err != nil {
-			return err
-		}
-	}
-	if b.plan.json == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(b.report, "", "  ")
+	tables := []byte(b.report.markdown())
+	figures, err := json.MarshalIndent(b.report, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(b.plan.json, append(text, '\n'), 0o644)
+	_, err = stdout.Write(tables)
+	return errors.Join(err, save(b.plan.markdown, tables), save(b.plan.json, append(figures, '\n')))
+}
+
+// save writes a file, if it has a name.
+func save(path string, text []byte) error {
+	if path == "" {
+		return nil
+	}
+	return os.WriteFile(path, text, 0o644)
 }

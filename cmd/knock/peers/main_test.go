@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,74 @@ import (
 	"testing"
 	"time"
 )
+
+// TestMain lets a test run the program as a process of its own.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const asProgram = "BENCH_TEST_MAIN"
+
+// Whoever reads no further what the bench tells leaves nothing behind.
+func TestBrokenPipe(t *testing.T) {
+	temp := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "quick", "--only", "bare")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+temp)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reader.Close()
+	cmd.Stderr = writer
+	var ended *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &ended) || ended.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+	_ = writer.Close()
+	nothingIn(t, temp)
+}
+
+// nothingIn fails where a bench has left anything in a directory.
+func nothingIn(t *testing.T, temp string) {
+	t.Helper()
+	left, err := os.ReadDir(temp)
+	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "foyer-bench-") }) {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range commands {
+		if command, err := os.ReadFile(path); err == nil && strings.Contains(string(command), filepath.Join(temp, "foyer-bench-")) {
+			t.Errorf("%q goes on", command)
+		}
+	}
+}
+
+// What cannot be written is not measured.
+func TestNowhereToWrite(t *testing.T) {
+	for _, flag := range []string{"--markdown", "--json"} {
+		var told strings.Builder
+		err := run(t.Context(), []string{"quick", flag, filepath.Join(t.TempDir(), "missing", "file")}, io.Discard, &told)
+		if !errors.Is(err, fs.ErrNotExist) || told.Len() > 0 {
+			t.Errorf("%s: %v, after %q", flag, err, &told)
+		}
+	}
+}
+
+// Where one file cannot be written, the other is.
+func TestWritesTheOther(t *testing.T) {
+	figures := filepath.Join(t.TempDir(), "figures.json")
+	b := newBench(&plan{markdown: t.TempDir(), json: figures}, &house{}, io.Discard)
+	if err := b.write(io.Discard); err == nil {
+		t.Error("a directory was written to")
+	}
+	if text, err := os.ReadFile(figures); err != nil || !json.Valid(text) {
+		t.Errorf("%q, %v", text, err)
+	}
+}
 
 func TestParse(t *testing.T) {
 	p, err := parse([]string{"quick", "--window", "2s", "--only", "wish,bare"}, io.Discard)
@@ -56,7 +126,7 @@ func TestSelected(t *testing.T) {
 func TestQuick(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	t.Setenv("FOYER_LISTEN", "nowhere") // is no business of the doors'
+	t.Setenv("FOYER_LOG_FORMAT", "nonsense") // is no business of the doors'
 	path := filepath.Join(t.TempDir(), "bench.json")
 	var tables strings.Builder
 	args := strings.Fields("quick --only wish,bare,floor --rounds 2 --window 100ms --held 5 --json")
@@ -70,11 +140,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	checkFigures(t, path)
-	if left, err := os.ReadDir(temp); err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), "foyer-bench-")
-	}) {
-		t.Errorf("%v is left, %v", left, err)
-	}
+	nothingIn(t, temp)
 }
 
 // checkFigures checks that there is one for everything, and none that cannot be.
@@ -88,7 +154,12 @@ func checkFigures(t *testing.T, path string) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
+	const mega = 1 << 20
+	roundTrips := map[string]int{publickey: 8, password: 7}
 	for _, d := range r.Doors {
+		if d.Name != floor && d.Idle < mega {
+			t.Errorf("%s has %.0f bytes", d.Name, d.Idle)
+		}
 		for _, method := range methods() {
 			f := d.Logins[method]
 			switch {
@@ -101,7 +172,7 @@ func checkFigures(t *testing.T, path string) {
 			case f.Failed > 0:
 				t.Errorf("%s: %d logins by %s failed", d.Name, f.Failed, method)
 			}
-			if trips := d.Trips[method]; d.Name != floor && (trips.Number < 4 || trips.Number > 12 || trips.Server < 500) {
+			if trips := d.Trips[method]; d.Name != floor && (trips.Number != roundTrips[method] || trips.Server < 500) {
 				t.Errorf("%s: a login by %s is %+v", d.Name, method, trips)
 			}
 		}

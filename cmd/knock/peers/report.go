@@ -70,11 +70,6 @@ func (r *report) inspected() (inspected []door) {
 	return inspected
 }
 
-// peer reports whether a bench without this door would still be one.
-func (d *doorReport) peer() bool {
-	return d.Name != itself && d.Name != again && d.Name != compat && d.Name != floor
-}
-
 func (d *doorReport) add(method string, w window) {
 	f := d.Logins[method]
 	if f == nil {

@@ -90,7 +90,7 @@ func named(names ...string) (found []door) {
 	return found
 }
 
-// tail compares the slowest logins with the bare library's.
+// tail compares the slowest logins with the bare library's, and what each costs.
 func (b *bench) tail(ctx context.Context) error {
 	const many = 64
 	windows, err := b.race(ctx, named(itself, "bare"), publickey, pace{visitors: many, window: 2 * b.plan.window})
@@ -98,6 +98,7 @@ func (b *bench) tail(ctx context.Context) error {
 		return err
 	}
 	foyers, bares := windows[0], windows[1]
+	b.found(fmt.Sprintf("CPU of key logins, %d at a time, to the bare library's", many), "at most 1.1", "%s", quartilesOf(ratios(foyers, bares)))
 	var of []float64
 	for i := range foyers {
 		of = append(of, foyers[i].P99/bares[i].P99)

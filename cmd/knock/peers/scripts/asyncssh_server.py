@@ -1,7 +1,6 @@
 """AsyncSSH. Arguments: PORT DIRECTORY."""
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
@@ -41,5 +40,4 @@ async def main():
     await asyncio.Event().wait()
 
 
-logging.basicConfig(level=logging.INFO)
 asyncio.run(main())

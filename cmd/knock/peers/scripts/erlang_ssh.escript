@@ -1,5 +1,8 @@
 #!/usr/bin/env escript
-%% Erlang's ssh. Arguments: PORT DIRECTORY.
+%%! +sbwt none +sbwtdcpu none +sbwtdio none
+%% Erlang's ssh, with schedulers that sleep where there is nothing to do. Arguments: PORT DIRECTORY.
+
+-mode(compile).
 
 main([Port, House]) ->
     {ok, _} = application:ensure_all_started(ssh),
@@ -10,6 +13,7 @@ main([Port, House]) ->
         {user_dir, House},
         {user_passwords, [{"guest", string:trim(binary_to_list(Password))}]},
         {shell, fun(_User) -> spawn(fun() -> io:put_chars(Message) end) end},
-        {parallel_login, true}
+        {parallel_login, true},
+        {backlog, 128}
     ]),
     receive after infinity -> ok end.
