@@ -16,7 +16,7 @@ func affords() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return openVisitors
 	}
-	return int(max(1, min(int64(limit.Cur), 1<<20)-ownDescriptors))
+	return max(1, int(min(limit.Cur, 1<<20))-ownDescriptors)
 }
 
 // affordable returns an error where that is less than what was asked for.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,6 +230,14 @@ func TestHungUpOn(t *testing.T) {
 		if got.err == nil || !contains(got.err.Error(), "the server hung up") && !contains(got.err.Error(), "reset by peer") {
 			t.Fatal(got.err)
 		}
+	}
+}
+
+// TestNoDescriptors: what knock lacks itself is not the server's fault.
+func TestNoDescriptors(t *testing.T) {
+	err := failure(connect, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)})
+	if want := "connect: knock has no descriptors left: raise ulimit -n"; err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
 	}
 }
 

@@ -208,13 +208,29 @@ func TestServerThatEnds(t *testing.T) {
 	}
 }
 
-// TestSpent: time that went backwards is none, and said to be so.
-func TestSpent(t *testing.T) {
-	if cpu, err := spent(time.Second, 3*time.Second); cpu != 2*time.Second || err != nil {
-		t.Errorf("%s, %v", cpu, err)
-	}
-	if _, err := spent(time.Second, time.Second-1); err == nil || !contains(err.Error(), "--cgroup") {
-		t.Error(err)
+// falling is a server whose CPU time is told so.
+type falling struct{ told *time.Duration }
+
+func (f falling) cpu() (time.Duration, error) { return *f.told, nil }
+func (f falling) memory() (int64, error)      { return 0, nil }
+
+// TestTimeThatFalls: time that went backwards is none, and said to be so.
+func TestTimeThatFalls(t *testing.T) {
+	told := time.Second
+	m := falling{&told}
+	for _, after := range []time.Duration{3 * time.Second, 3*time.Second - 1} {
+		u, err := startUsage(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := told
+		told = after
+		switch err := u.stop(t.Context(), m); {
+		case after < before && (err == nil || !contains(err.Error(), "--cgroup")):
+			t.Errorf("from %s to %s: %v", before, after, err)
+		case after > before && (err != nil || u.cpu != after-before):
+			t.Errorf("from %s to %s: %s, %v", before, after, u.cpu, err)
+		}
 	}
 }
 
