@@ -20,6 +20,8 @@ type contest struct {
 	started  time.Time
 	records  []*record  // one for each door, of all complete rounds
 	results  [][]window // by round, then by door
+
+	interrupted bool
 }
 
 // window is what one door did in one round.
@@ -46,7 +48,7 @@ func (c *contest) run(ctx context.Context, shuffle func(n int) []int, tell func(
 			tell(round, c.doors[i].name)
 			records[i] = newRecord()
 			w, err := c.measure(ctx, c.doors[i], round, records[i])
-			if ctx.Err() != nil {
+			if c.interrupted = ctx.Err() != nil; c.interrupted {
 				return nil
 			}
 			if err != nil {

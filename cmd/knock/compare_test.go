@@ -124,6 +124,9 @@ func TestCompareTable(t *testing.T) {
 	if got.status != 0 || !contains(got.stdout, "1 round of 20ms a door, 8 visitors at a time", "ratios to a", "\nb ", "CPU a login") {
 		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
 	}
+	if contains(got.stdout, "note:") {
+		t.Errorf("a comparison that was complete has notes:\n%s", got.stdout)
+	}
 }
 
 // TestOwnAccess: what a door says of itself wins over the flags, and the doors that say nothing have those.
@@ -253,9 +256,13 @@ func TestCompareInterrupted(t *testing.T) {
 	if err != nil || len(c.results) != 2 {
 		t.Errorf("%d rounds, %v", len(c.results), err)
 	}
+	if !c.interrupted {
+		t.Error("it was not interrupted")
+	}
 	for _, interrupted := range []bool{true, false} {
 		var table strings.Builder
-		newCompareReport(c, interrupted).table(&table)
+		c.interrupted = interrupted
+		newCompareReport(c).table(&table)
 		if contains(table.String(), "note: interrupted") != interrupted {
 			t.Errorf("interrupted %t:\n%s", interrupted, &table)
 		}

@@ -63,20 +63,17 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if c.doors, err = f.doors(cmd.Context(), args); err != nil {
 		return err
 	}
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	var state atomic.Value
 	state.Store("")
-	line := startProgress(cmd.ErrOrStderr(), func() string { return state.Load().(string) })
-	err = c.run(ctx, shuffled, func(round int, door string) {
-		state.Store(fmt.Sprintf("%s, of %s: %s", nameOf(round), plural(int64(c.rounds), "round"), door))
+	err = attended(cmd, func() string { return state.Load().(string) }, func(ctx context.Context) error {
+		return c.run(ctx, shuffled, func(round int, door string) {
+			state.Store(fmt.Sprintf("%s, of %s: %s", nameOf(round), plural(int64(c.rounds), "round"), door))
+		})
 	})
-	line.stop()
-	stop()
 	if err != nil && len(c.results) == 0 {
 		return err
 	}
-	report := newCompareReport(c, ctx.Err() != nil)
+	report := newCompareReport(c)
 	if unwritten := f.print(cmd.OutOrStdout(), report); unwritten != nil {
 		return unwritten
 	}
@@ -204,10 +201,10 @@ type contestant struct {
 	Rounds          []window      `json:"rounds"`
 }
 
-func newCompareReport(c *contest, interrupted bool) *compareReport {
+func newCompareReport(c *contest) *compareReport {
 	report := &compareReport{
 		Mode: "compare", Visitors: c.visitors, Window: c.window.Seconds(), Asked: c.rounds,
-		Rounds: len(c.results), Interrupted: interrupted, Started: c.started,
+		Rounds: len(c.results), Interrupted: c.interrupted, Started: c.started,
 	}
 	for i, d := range c.doors {
 		r := c.records[i]

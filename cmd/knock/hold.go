@@ -27,7 +27,7 @@ type holding struct {
 	memory  *heldMemory   // of the server, or nil where it was not measured
 	lost    error         // why the two could not be told in the end
 
-	gaveUp      atomic.Bool
+	gaveUp      bool
 	interrupted bool
 }
 
@@ -116,15 +116,8 @@ func (h *holding) hold(ctx context.Context, openers int, keep time.Duration) err
 		return err
 	}
 	h.record.began = time.Now()
-	coming, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	pace{visitors: openers, count: h.asked}.knock(coming, func(intended time.Time) bool {
-		open := h.add(ctx, intended)
-		if h.record.hopeless(openers, h.asked) {
-			h.gaveUp.Store(true)
-			giveUp()
-		}
-		return open
+	_, h.gaveUp = pace{visitors: openers, count: h.asked}.knockInHope(ctx, h.record, func(intended time.Time) bool {
+		return h.add(ctx, intended)
 	})
 	h.opening = time.Since(h.record.began)
 	h.opened, _ = h.record.counts()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -68,13 +69,8 @@ func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, wh
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	h := &holding{door: d, record: newRecord(), asked: asked, wait: wait}
-	line := startProgress(cmd.ErrOrStderr(), h.progress)
-	err = h.hold(ctx, f.openers, f.keep)
-	line.stop()
-	stop()
+	err = attended(cmd, h.progress, func(ctx context.Context) error { return h.hold(ctx, f.openers, f.keep) })
 	if err != nil {
 		return err
 	}
@@ -105,7 +101,7 @@ type holdReport struct {
 	Failures    []reasonCount `json:"failures"`
 	CPU         *float64      `json:"cpu_ms_per_connection"` // of the server, to open one
 	Memory      *heldMemory   `json:"memory"`                // of the server
-	GaveUp      bool          `json:"gave_up"`               // the first to be tried all failed
+	GaveUp      bool          `json:"gave_up"`               // the first to end all failed
 	Interrupted bool          `json:"interrupted"`
 	lost        error         // why there is neither CPU nor Memory
 }
@@ -116,7 +112,7 @@ func newHoldReport(mode string, h *holding) *holdReport {
 		Asked: h.asked, Opened: h.opened, Failed: h.record.failures, Dropped: h.dropped,
 		Opening: h.opening.Seconds(), Held: h.held.Seconds(),
 		Latency: h.record.latency(), Failures: h.record.reasons.sorted(),
-		Memory: h.memory, GaveUp: h.gaveUp.Load(), Interrupted: h.interrupted, lost: h.lost,
+		Memory: h.memory, GaveUp: h.gaveUp, Interrupted: h.interrupted, lost: h.lost,
 	}
 	if h.door.meter != nil && h.lost == nil {
 		report.CPU = perLogin(h.cpu, h.opened)
@@ -140,7 +136,7 @@ func (r *holdReport) table(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "server memory    %s\n", r.Memory)
 	}
 	if r.GaveUp {
-		_, _ = fmt.Fprintln(w, "note: given up, since all that were tried have failed")
+		_, _ = fmt.Fprintln(w, "note: given up: the first to end all failed")
 	}
 	if r.lost != nil {
 		_, _ = fmt.Fprintf(w, "note: %s\n", leftOut(r.lost))

@@ -84,12 +84,14 @@ func (v *visit) enter(ctx context.Context, serve func(gossh.Conn, *wire) error) 
 			return v.refused(conn, err)
 		}
 		err = serve(client, conn)
-		if expired := conn.timedOut(); expired != nil && v.reached[firstByte] {
+		switch expired := conn.timedOut(); {
+		case expired == nil:
+			return err
+		case v.reached[firstByte]:
 			return errEndless
-		} else if expired != nil {
+		default:
 			return failure(firstByte, expired)
 		}
-		return err
 	})
 }
 
@@ -237,15 +239,15 @@ func (v *visit) read(stdout io.Reader) (same bool) {
 }
 
 // signalled says which signal a session ended by, if it names one that could be.
-func signalled(payload []byte) string {
+func signalled(payload []byte) error {
 	var msg struct {
 		Name string
 		Rest []byte `ssh:"rest"`
 	}
 	if gossh.Unmarshal(payload, &msg) != nil || msg.Name == "" {
-		return "ended by a signal"
+		return errors.New("ended by a signal")
 	}
-	return "ended by signal " + msg.Name
+	return errors.New("ended by signal " + msg.Name)
 }
 
 // outcome waits until the channel is closed and says how the session ended (RFC 4254, section 6.10). A server that
@@ -260,7 +262,7 @@ func outcome(requests <-chan *gossh.Request, conn *wire) error {
 				err = fmt.Errorf("exit status %d", status)
 			}
 		case request.Type == "exit-signal":
-			told, err = true, errors.New(signalled(request.Payload))
+			told, err = true, signalled(request.Payload)
 		}
 		_ = request.Reply(false, nil)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -104,13 +105,12 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 	if err := probe(out.plot); err != nil {
 		return err
 	}
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	r := newRecord()
-	line := startProgress(cmd.ErrOrStderr(), p.progress(r))
-	m, err := measure(ctx, d, p, r)
-	line.stop()
-	stop()
+	var m *measurement
+	err = attended(cmd, p.progress(r), func(ctx context.Context) (err error) {
+		m, err = measure(ctx, d, p, r)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 // measurement is a series of logins at one door, and what they cost.
@@ -25,10 +27,20 @@ type measurement struct {
 // visitors, and no fewer than 10.
 func hopeless(visitors int) int64 { return int64(max(10, visitors)) }
 
-// hopeless reports whether so many have failed, and others of those asked for are still to come. 0 are no end of them.
-func (r *record) hopeless(visitors int, asked int64) bool {
-	succeeded, failures := r.counts()
-	return succeeded == 0 && failures >= hopeless(visitors) && (asked == 0 || failures < asked)
+// knockInHope is [pace.knock] until so many have failed, by what visit adds to the record, and others are still to come.
+func (p pace) knockInHope(ctx context.Context, r *record, visit func(time.Time) bool) (waited int64, gaveUp bool) {
+	coming, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	var lost atomic.Bool
+	waited = p.knock(coming, func(intended time.Time) bool {
+		entered := visit(intended)
+		if succeeded, failures := r.counts(); succeeded == 0 && failures >= hopeless(p.visitors) && (p.count == 0 || failures < p.count) {
+			lost.Store(true)
+			giveUp()
+		}
+		return entered
+	})
+	return waited, lost.Load()
 }
 
 // measure lets visitors log in. With ctx the measurement ends early, and those who are not done are not counted.
@@ -38,25 +50,18 @@ func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, err
 	if m.usage, err = startUsage(ctx, d.meter); err != nil {
 		return nil, err
 	}
-	coming, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	var gaveUp atomic.Bool
 	own := ownCPU()
 	r.began = time.Now()
-	m.waited = p.knock(coming, func(intended time.Time) bool {
+	m.waited, m.gaveUp = p.knockInHope(ctx, r, func(intended time.Time) bool {
 		login := d.login(ctx, intended)
 		if login.err != nil && ctx.Err() != nil {
 			return false
 		}
 		r.add(login)
-		if r.hopeless(p.visitors, p.count) {
-			gaveUp.Store(true)
-			giveUp()
-		}
 		return login.err == nil
 	})
 	m.elapsed, m.own = time.Since(r.began), ownCPU()-own
-	m.gaveUp, m.interrupted = gaveUp.Load(), ctx.Err() != nil
+	m.interrupted = ctx.Err() != nil
 	if m.lost = m.usage.stop(context.WithoutCancel(ctx), d.meter); m.lost != nil {
 		m.usage = nil
 	}
@@ -86,10 +91,13 @@ func ownCPU() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// untilInterrupted returns a context that is done at the first Ctrl-C, which ends the measurement; a second one ends
-// knock as ever. It is for when all questions are answered: while a person is asked for a password, the first has to.
-func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+// attended makes a measurement, and shows what tell says of it meanwhile. The first Ctrl-C ends the measurement; a second
+// one ends knock as ever, and so does the first where the measurement is over: to write the report may take for ever. It
+// is for when all questions are answered: while a person is asked for a password, the first has to end knock too.
+func attended(cmd *cobra.Command, tell func() string, measure func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	defer startProgress(cmd.ErrOrStderr(), tell).stop()
+	return measure(ctx)
 }

@@ -118,7 +118,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	b := newBench(p, h, stderr)
 	defer b.close()
 	err = b.run(ctx, chosen)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		err = errInterrupted
 	}
 	return b.finish(stdout, err)
