@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"charm.land/log/v2"
 	"github.com/spf13/pflag"
 
+	"foyer/cmd/descriptors"
 	"foyer/cmd/remedy"
 	"foyer/middleware"
 	"foyer/middleware/bounded"
@@ -70,7 +70,7 @@ func (l *Limits) validate() error {
 			return remedy.Usage(fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least))
 		}
 	}
-	available := descriptors()
+	available := descriptors.Limit()
 	l.derive(available)
 	if l.Connections > available {
 		return remedy.Misuse("raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit",
@@ -102,15 +102,6 @@ func (l *Limits) derive(descriptors int) {
 
 // places returns how many connections may be open at once: those that there may be, and those that are turned away.
 func (l *Limits) places() int { return l.Connections + l.farewells + spareDescriptors/2 }
-
-// descriptors returns how many the process may have: the hard limit, which the Go runtime has raised it to.
-func descriptors() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 256 // the least that systems of our days have
-	}
-	return int(min(limit.Cur, 1<<30))
-}
 
 func (d *Deadlines) validate() error {
 	for _, deadline := range []struct {

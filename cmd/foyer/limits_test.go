@@ -31,13 +31,6 @@ func TestDerivedLimits(t *testing.T) {
 	}
 }
 
-// The limit has been raised to the hard one by the time that foyer asks.
-func TestDescriptors(t *testing.T) {
-	if n := descriptors(); n < 256 {
-		t.Errorf("%d descriptors", n)
-	}
-}
-
 func TestLimitsAreChecked(t *testing.T) {
 	for _, args := range []string{
 		"--max-connections=-1", "--max-connections=1000000000", "--max-connections-per-source=-1", "--max-unauthenticated=-1",
