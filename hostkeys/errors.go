@@ -9,7 +9,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/files"
+	"foyer/middleware/watchfile"
 )
 
 // Error tells an operator which host key, or directory of host keys, stands in the way, why, and what to do. It never
@@ -47,14 +47,14 @@ var (
 
 // keyError is the Error of a host key's file.
 func keyError(path string, err error) error {
-	fix := "restore it from a backup or, for a new identity, run: mv " + files.Quote(path) + " ~/"
+	fix := "restore it from a backup or, for a new identity, run: mv " + watchfile.Quote(path) + " ~/"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), files.Quote(path))
+		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), watchfile.Quote(path))
 	case errors.Is(err, errOpenFile):
-		fix = "run: chmod 600 " + files.Quote(path)
+		fix = "run: chmod 600 " + watchfile.Quote(path)
 	case errors.Is(err, errPassphrase):
-		fix = "run: ssh-keygen -p -f " + files.Quote(path)
+		fix = "run: ssh-keygen -p -f " + watchfile.Quote(path)
 	}
 	return &Error{Path: path, Err: reason(err), Fix: fix}
 }
@@ -66,11 +66,11 @@ func dirError(dir string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		fix = ownDir(dir)
 	case errors.Is(err, errOpenDir):
-		fix = "run: chmod go-w " + files.Quote(dir)
+		fix = "run: chmod go-w " + watchfile.Quote(dir)
 	case errors.Is(err, errNotDir):
-		fix = "use: --hostkeys " + files.Quote(filepath.Dir(dir))
+		fix = "use: --hostkeys " + watchfile.Quote(filepath.Dir(dir))
 	case errors.Is(err, errDangling):
-		fix = "run: rm " + files.Quote(dir)
+		fix = "run: rm " + watchfile.Quote(dir)
 	}
 	return &Error{Path: dir, Err: reason(err), Fix: fix}
 }
@@ -89,13 +89,13 @@ func sameType(key Key, other string) error {
 	return &Error{
 		Path: key.Path,
 		Err:  fmt.Errorf("of type %s like %s, and a server has one key of a type", key.Type(), other),
-		Fix:  "keep the one that clients know; to drop this one, run: mv " + files.Quote(key.Path) + " ~/",
+		Fix:  "keep the one that clients know; to drop this one, run: mv " + watchfile.Quote(key.Path) + " ~/",
 	}
 }
 
 // ownDir gives dir to the server's user, and makes it first when it is missing.
 func ownDir(dir string) string {
-	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s", os.Geteuid(), files.Quote(dir))
+	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s", os.Geteuid(), watchfile.Quote(dir))
 }
 
 // reason strips the path and the system call that the os package adds: Error names the path, and the file that a

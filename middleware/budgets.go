@@ -9,21 +9,21 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/tally"
-	"foyer/middleware/work"
+	"foyer/middleware/budgets"
+	"foyer/middleware/eventlog/counters"
 )
 
 // Budgets returns the layer that bounds the work of each connection (package work): key exchanges, global requests,
 // channels of other types than a session, and bytes that nobody reads. Whoever is over a budget is hung up on; counts,
 // if it is not nil, says why, for the library has no SSH_MSG_DISCONNECT to send. What x/crypto answers by itself, such
 // as ping@openssh.com, counts by its bytes. Host keys and handlers that a server gets behind its layers are not counted.
-func Budgets(counts *tally.Tally) Layer {
-	all := &work.All{Tally: counts}
+func Budgets(counts *counters.Counters) Layer {
+	all := &budgets.All{Counters: counts}
 	return Layer{
 		Name: "budgets",
 		Server: func(srv *ssh.Server) error {
 			for i, key := range srv.HostSigners {
-				counted, err := work.HostKey(key)
+				counted, err := budgets.HostKey(key)
 				if err != nil {
 					return err
 				}
@@ -38,14 +38,14 @@ func Budgets(counts *tally.Tally) Layer {
 					return counted
 				},
 				Configure: countHandshake,
-				Closed:    func(ctx ssh.Context, _ error) { kept[*work.Conn](ctx).Over() },
+				Closed:    func(ctx ssh.Context, _ error) { kept[*budgets.Conn](ctx).Over() },
 			}.Add(srv)
 		},
 	}
 }
 
 func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	conn := kept[*work.Conn](ctx)
+	conn := kept[*budgets.Conn](ctx)
 	if conn == nil {
 		return // at start
 	}
@@ -70,7 +70,7 @@ func countRequests(srv *ssh.Server) {
 	}
 	for name, next := range srv.RequestHandlers {
 		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
-			if !kept[*work.Conn](ctx).GlobalRequest() {
+			if !kept[*budgets.Conn](ctx).GlobalRequest() {
 				return false, nil
 			}
 			return next(ctx, srv, req)
@@ -87,7 +87,7 @@ func countChannels(srv *ssh.Server) {
 	}
 	for name, next := range srv.ChannelHandlers {
 		srv.ChannelHandlers[name] = func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
-			w := kept[*work.Conn](ctx)
+			w := kept[*budgets.Conn](ctx)
 			if name == "session" || w.ChannelOpen() {
 				next(srv, conn, accepted{opened, w.Channel}, ctx)
 			}

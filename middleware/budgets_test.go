@@ -17,22 +17,22 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/connections"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
 
 // thrifty returns a server with Budgets that lets everybody in, and what it counts.
-func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *tally.Tally) {
-	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
+	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	return door(t, handler, middleware.Budgets(counts), middleware.Open()), counts
 }
 
 // spends checks that do can be done n times in a minute, and n times more in the next one, and that the connection is
 // over with the time after that, for that one reason.
-func spends(t *testing.T, w *wire, n int, do func() error, counts *tally.Tally, reason tally.Reason) {
+func spends(t *testing.T, w *wire, n int, do func() error, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	for minute := range 2 {
 		for i := range n {
@@ -60,12 +60,12 @@ func TestBudgetsPerMinute(t *testing.T) {
 	}{"tcpip-forward", false})
 	for name, tt := range map[string]struct {
 		n      int
-		reason tally.Reason
+		reason counters.Reason
 		do     func(*sshtest.Raw) error
 	}{
-		"key exchanges":        {10, tally.KeyExchanges, func(c *sshtest.Raw) error { return c.Keys(sshtest.Curve25519) }},
-		"global requests":      {120, tally.GlobalRequests, func(c *sshtest.Raw) error { return c.Write(ask) }},
-		"channels of no house": {60, tally.ChannelOpens, func(c *sshtest.Raw) error { return openStrange(c) }},
+		"key exchanges":        {10, counters.KeyExchanges, func(c *sshtest.Raw) error { return c.Keys(sshtest.Curve25519) }},
+		"global requests":      {120, counters.GlobalRequests, func(c *sshtest.Raw) error { return c.Write(ask) }},
+		"channels of no house": {60, counters.ChannelOpens, func(c *sshtest.Raw) error { return openStrange(c) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestBudgetsFirstKeys(t *testing.T) {
 				t.Fatalf("after %d: %v", i+1, err)
 			}
 		}
-		if err := c.Keys(sshtest.Curve25519); err == nil || !w.over() || counts.Counts()[tally.KeyExchanges] != 1 {
+		if err := c.Keys(sshtest.Curve25519); err == nil || !w.over() || counts.Counts()[counters.KeyExchanges] != 1 {
 			t.Errorf("error %v, hung up on: %t, counted %v", err, w.over(), counts.Counts())
 		}
 	})
@@ -110,13 +110,13 @@ func TestBudgetsFirstKeys(t *testing.T) {
 
 // A burst that is over a budget many times is one connection.
 func TestBudgetsCountOnce(t *testing.T) {
-	for reason, packet := range map[tally.Reason][]byte{
-		tally.GlobalRequests: gossh.Marshal(struct {
+	for reason, packet := range map[counters.Reason][]byte{
+		counters.GlobalRequests: gossh.Marshal(struct {
 			Name      string `sshtype:"80"`
 			WantReply bool
 		}{"x", false}),
-		tally.ChannelOpens: opening("x11", 1),
-		tally.Received:     append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
+		counters.ChannelOpens: opening("x11", 1),
+		counters.Received:     append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
 	} {
 		t.Run(string(reason), func(t *testing.T) {
 			srv, counts := thrifty(t, whoami)
@@ -156,7 +156,7 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 	for _, method := range all {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+			counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 			w := newWire(t, door(t, echo, middleware.Budgets(counts), middleware.Open(), any))
 			sess, err := w.clientOf(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
 			if err != nil {
@@ -167,7 +167,7 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 				t.Fatal("not hung up on")
 			}
 			receive(t, w.hungUp)
-			if got := counts.Counts(); got[tally.KeyExchanges] != 1 || len(got) != 1 {
+			if got := counts.Counts(); got[counters.KeyExchanges] != 1 || len(got) != 1 {
 				t.Errorf("counted %v, want one key-exchanges", got)
 			}
 		})
@@ -228,7 +228,7 @@ func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter f
 		if sent < most-(64<<10) || sent > most+(64<<10) {
 			t.Errorf("hung up on after %d bytes, want %d", sent, most)
 		}
-		if got := counts.Counts(); got[tally.Received] != 1 || len(got) != 1 {
+		if got := counts.Counts(); got[counters.Received] != 1 || len(got) != 1 {
 			t.Errorf("counted %v", got)
 		}
 	})
@@ -260,7 +260,7 @@ func TestBudgetsOfWhatIsRemembered(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if got := counts.Counts(); got[tally.Received] != 1 || len(got) != 1 {
+		if got := counts.Counts(); got[counters.Received] != 1 || len(got) != 1 {
 			t.Errorf("counted %v", got)
 		}
 	})
@@ -290,7 +290,7 @@ func TestBudgetsForgiveTheHandshake(t *testing.T) {
 
 // What a session reads may be as much as it likes, on stdin and on the other stream.
 func TestBudgetsOfReaders(t *testing.T) {
-	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := sshtest.Serve(t, echo, middleware.Budgets(counts), middleware.Open())
 	const size = 64 << 20
 	sess, err := enter(t, srv, "guest").NewSession()
@@ -383,8 +383,8 @@ func TestBudgetsStrangeHostKey(t *testing.T) {
 // What each layer at the door costs of a connection that says nothing, from its arrival to its end, and of one with a
 // handshake.
 func BenchmarkDoor(b *testing.B) {
-	counts := tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
-	limits, deadlines := middleware.Limits(connections.NewTable(roomy)), middleware.Deadlines(hasty)
+	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
+	limits, deadlines := middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(hasty)
 	for _, bench := range []struct {
 		name   string
 		layers []middleware.Layer

@@ -10,7 +10,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/tally"
+	"foyer/middleware/eventlog/counters"
 )
 
 // DeadlinesConfig is what [Deadlines] gives a connection. Each has to be more than 0.
@@ -22,8 +22,8 @@ type DeadlinesConfig struct {
 	// Keepalive is how often a client is asked whether it is still there; one that leaves three such times unanswered
 	// is gone. What it answers is of no interest.
 	Keepalive time.Duration
-	// Tally counts those whose time was up, if it is not nil.
-	Tally *tally.Tally
+	// Counters counts those whose time was up, if it is not nil.
+	Counters *counters.Counters
 }
 
 // unanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
@@ -54,7 +54,7 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 				Configure: watchLogins,
 				Closed: func(ctx ssh.Context, err error) {
 					if errors.Is(err, os.ErrDeadlineExceeded) {
-						cfg.Tally.Count(tally.HandshakeTime, kept[*presence](ctx).RemoteAddr())
+						cfg.Counters.Count(counters.HandshakeTime, kept[*presence](ctx).RemoteAddr())
 					}
 					kept[*presence](ctx).end()
 				},
@@ -149,12 +149,12 @@ func (p *presence) expire() {
 	idle := p.sessions == 0 && !p.ended
 	p.mu.Unlock()
 	if idle {
-		p.hangUp(tally.IdleTime)
+		p.hangUp(counters.IdleTime)
 	}
 }
 
-func (p *presence) hangUp(reason tally.Reason) {
-	p.cfg.Tally.Count(reason, p.RemoteAddr())
+func (p *presence) hangUp(reason counters.Reason) {
+	p.cfg.Counters.Count(reason, p.RemoteAddr())
 	_ = p.Close()
 }
 
@@ -163,7 +163,7 @@ func (p *presence) hangUp(reason tally.Reason) {
 func (p *presence) ask() {
 	conn, ok := p.ctx.Value(ssh.ContextKeyConn).(*gossh.ServerConn)
 	if ok {
-		vanished := time.AfterFunc(unanswered*p.cfg.Keepalive, func() { p.hangUp(tally.Vanished) })
+		vanished := time.AfterFunc(unanswered*p.cfg.Keepalive, func() { p.hangUp(counters.Vanished) })
 		defer vanished.Stop()
 		if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
 			return // the connection is over

@@ -17,10 +17,10 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/connections"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/limits"
 	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // hasty has three deadlines that cannot be taken for one another, or for three of another.
@@ -29,15 +29,15 @@ var hasty = middleware.DeadlinesConfig{Handshake: 29 * time.Second, Idle: 100 * 
 // watched returns a server with Deadlines that lets everybody in, and what it counts.
 func watched(
 	t testing.TB, cfg middleware.DeadlinesConfig, handler ssh.Handler, layers ...middleware.Layer,
-) (*ssh.Server, *tally.Tally) {
-	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
-	t.Cleanup(cfg.Tally.Flush)
+) (*ssh.Server, *counters.Counters) {
+	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
+	t.Cleanup(cfg.Counters.Flush)
 	layers = append([]middleware.Layer{middleware.Deadlines(cfg), middleware.Open()}, layers...)
-	return door(t, handler, layers...), cfg.Tally
+	return door(t, handler, layers...), cfg.Counters
 }
 
 // endsAfter checks that the wire lasts for d from now on, and not a moment longer, for that one reason.
-func endsAfter(t *testing.T, w *wire, d time.Duration, counts *tally.Tally, reason tally.Reason) {
+func endsAfter(t *testing.T, w *wire, d time.Duration, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	time.Sleep(d - time.Nanosecond)
 	if w.over() {
@@ -101,7 +101,7 @@ func TestDeadlinesHandshake(t *testing.T) {
 					srv, counts := watched(t, hasty, whoami, layers...)
 					w := newWire(t, srv)
 					w.busy(t, func() func() error { return begin(t, w) })
-					endsAfter(t, w, hasty.Handshake, counts, tally.HandshakeTime)
+					endsAfter(t, w, hasty.Handshake, counts, counters.HandshakeTime)
 				})
 			})
 		}
@@ -200,7 +200,7 @@ func TestDeadlinesIdle(t *testing.T) {
 				w.busy(t, func() func() error {
 					return func() error { return errors.Join(c.Write(packet), c.Write(answer)) }
 				})
-				endsAfter(t, w, hasty.Idle, counts, tally.IdleTime)
+				endsAfter(t, w, hasty.Idle, counts, counters.IdleTime)
 			})
 		})
 	}
@@ -229,7 +229,7 @@ func TestDeadlinesSessions(t *testing.T) {
 			<-left[0]
 			<-left[1]
 		}
-		endsAfter(t, w, hasty.Idle, counts, tally.IdleTime)
+		endsAfter(t, w, hasty.Idle, counts, counters.IdleTime)
 	})
 }
 
@@ -259,7 +259,7 @@ func TestDeadlinesVanished(t *testing.T) {
 		srv, counts := watched(t, cfg, whoami)
 		w := newWire(t, srv)
 		w.enter(t)
-		endsAfter(t, w, cfg.Keepalive+3*cfg.Keepalive, counts, tally.Vanished)
+		endsAfter(t, w, cfg.Keepalive+3*cfg.Keepalive, counts, counters.Vanished)
 	})
 }
 
@@ -268,7 +268,7 @@ func TestDeadlinesVanished(t *testing.T) {
 func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
 	patient := &session.Channels{WriteTimeout: time.Hour}
 	cfg := middleware.DeadlinesConfig{Handshake: patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
-	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := &ssh.Server{}
 	srv.AddHostKey(sshtest.HostKey(t))
 	flood := func(sess ssh.Session) { _, _ = io.CopyN(sess, zeros{}, 1<<20) }
@@ -284,7 +284,7 @@ func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, w.hungUp)
-	if got := cfg.Tally.Counts(); got[tally.Vanished] != 1 || len(got) != 1 {
+	if got := cfg.Counters.Counts(); got[counters.Vanished] != 1 || len(got) != 1 {
 		t.Errorf("counted %v", got)
 	}
 }
@@ -352,14 +352,14 @@ func TestDeadlinesForget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := sshtest.NewLog()
 				cfg := hasty
-				cfg.Tally = tally.New(tally.Config{Logger: log.Logger()})
+				cfg.Counters = counters.New(counters.Config{Logger: log.Logger()})
 				conns := make(chan weak.Pointer[end], 1)
 				noted := middleware.Layer{Server: middleware.Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
 					conns <- weak.Make(conn.(*end))
 					return conn
 				}}.Add}
-				srv := door(t, whoami, noted, middleware.Limits(connections.NewTable(roomy)), middleware.Deadlines(cfg),
-					middleware.Budgets(cfg.Tally), middleware.Open())
+				srv := door(t, whoami, noted, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg),
+					middleware.Budgets(cfg.Counters), middleware.Open())
 				w := newWire(t, srv)
 				visit(t, w)
 				_ = w.Close()
@@ -367,7 +367,7 @@ func TestDeadlinesForget(t *testing.T) {
 				if !collected(<-conns) {
 					t.Error("somebody holds a connection that is over")
 				}
-				if got := cfg.Tally.Counts(); len(got) != 0 {
+				if got := cfg.Counters.Counts(); len(got) != 0 {
 					t.Error(got)
 				}
 			})

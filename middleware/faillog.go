@@ -15,7 +15,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
 )
 
 // FailLog returns the layer that tells programs which ban who guesses, such as fail2ban and CrowdSec, of failed logins:

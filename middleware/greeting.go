@@ -8,7 +8,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/ansi"
 
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog/sanitize"
 	"foyer/middleware/session"
 )
 
@@ -43,7 +43,7 @@ func greet(sess ssh.Session, facts session.Facts, text string) {
 		text = styleLines(text)
 	}
 	// The name goes in last: nothing that a visitor chose is taken for a sequence of ours.
-	text = strings.ReplaceAll(text, "{user}", clean.String(sess.User(), shownName))
+	text = strings.ReplaceAll(text, "{user}", sanitize.String(sess.User(), shownName))
 	var shown strings.Builder
 	w := colorprofile.Writer{Forward: &shown, Profile: profile(facts, sess.Environ())}
 	_, _ = w.WriteString(text)

@@ -11,27 +11,27 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/connections"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // roomy has limits that none of these tests reaches by chance.
-var roomy = connections.Config{
+var roomy = limits.Config{
 	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
-	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: connections.NewFarewells(64), Prefix4: 32, Prefix6: 64,
+	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: limits.NewFarewells(64), Prefix4: 32, Prefix6: 64,
 }
 
 // limited returns a table with limits that set has changed.
-func limited(set func(*connections.Config)) *connections.Table {
+func limited(set func(*limits.Config)) *limits.Table {
 	cfg := roomy
-	cfg.Tally = tally.New(tally.Config{Logger: sshtest.NewLog().Logger()})
+	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	set(&cfg)
-	return connections.NewTable(cfg)
+	return limits.NewTable(cfg)
 }
 
 // empty waits until nobody has a place in the table.
-func empty(t testing.TB, table *connections.Table) {
+func empty(t testing.TB, table *limits.Table) {
 	t.Helper()
 	eventually(t, func() bool {
 		conns, sources := table.Len()
@@ -42,7 +42,7 @@ func empty(t testing.TB, table *connections.Table) {
 // Silence pushes out neither a person who is at the password prompt nor a session, and keeps nobody from logging in.
 func TestLimitsSilentFlood(t *testing.T) {
 	const flood, room = 1000, 100
-	table := limited(func(cfg *connections.Config) {
+	table := limited(func(cfg *limits.Config) {
 		cfg.Max, cfg.MaxPerSource, cfg.MaxUnauthenticated, cfg.MaxUnauthenticatedPerSource = 2*room, 2*room, room, room
 	})
 	here, leave := make(chan struct{}), make(chan struct{})
@@ -70,7 +70,7 @@ func TestLimitsSilentFlood(t *testing.T) {
 		silent[i] = dialTCP(t, srv)
 	}
 	// The server accepts in a goroutine each, in any order: nobody is to come between the visitor and the key exchange.
-	eventually(t, func() bool { return table.Tally.Counts()[tally.SourceUnauthenticated] >= flood-room })
+	eventually(t, func() bool { return table.Counters.Counts()[counters.SourceUnauthenticated] >= flood-room })
 	during := visit()
 	if in, err := person.password("guest", "right"); !in || err != nil {
 		t.Errorf("the person at the prompt was let in: %t, error %v", in, err)
@@ -78,7 +78,7 @@ func TestLimitsSilentFlood(t *testing.T) {
 	close(leave)
 	expect(t, receive(t, before), sshtest.Result{Stdout: "guest"})
 	expect(t, receive(t, during), sshtest.Result{Stdout: "guest"})
-	if got := table.Tally.Counts(); len(got) != 1 {
+	if got := table.Counters.Counts(); len(got) != 1 {
 		t.Errorf("counted %v", got)
 	}
 	for _, conn := range append(silent, person.conn) {
@@ -118,7 +118,7 @@ func TestLimitsPlaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			captureLibraryLog(t)
-			table := limited(func(*connections.Config) {})
+			table := limited(func(*limits.Config) {})
 			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open(), inner)
 			for range 3 {
 				_ = dialTCP(t, srv).Close()
@@ -138,7 +138,7 @@ func TestLimitsPlaces(t *testing.T) {
 // confirmed that it is over.
 func TestLimitsSessionsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := limited(func(*connections.Config) {})
+		table := limited(func(*limits.Config) {})
 		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
 		c := w.enter(t)
 		for id := range uint32(10) {
@@ -164,7 +164,7 @@ func TestLimitsSessionsAtOnce(t *testing.T) {
 		if refused := openSession(t, c, 10); refused != "" {
 			t.Errorf("one more after it is answered with %q", refused)
 		}
-		if got := table.Tally.Counts(); got[tally.Sessions] != 2 || len(got) != 1 || w.over() {
+		if got := table.Counters.Counts(); got[counters.Sessions] != 2 || len(got) != 1 || w.over() {
 			t.Errorf("counted %v; hung up on: %t", got, w.over())
 		}
 	})
@@ -217,7 +217,7 @@ func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 // One after the other there are a thousand, and then the connection is over.
 func TestLimitsSessionsEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := limited(func(*connections.Config) {})
+		table := limited(func(*limits.Config) {})
 		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
 		client := w.client(t)
 		for range roomy.MaxSessionsEver {
@@ -230,7 +230,7 @@ func TestLimitsSessionsEver(t *testing.T) {
 		if _, _, err := client.OpenChannel("session", nil); err == nil {
 			t.Error("one more is let in")
 		}
-		if got := table.Tally.Counts(); got[tally.SessionsEver] != 1 || len(got) != 1 || !w.over() {
+		if got := table.Counters.Counts(); got[counters.SessionsEver] != 1 || len(got) != 1 || !w.over() {
 			t.Errorf("counted %v; hung up on: %t", got, w.over())
 		}
 		empty(t, table)
@@ -251,7 +251,7 @@ func TestLimitsSessionsThatPileUp(t *testing.T) {
 		}
 		return nil
 	}}
-	table := limited(func(*connections.Config) {})
+	table := limited(func(*limits.Config) {})
 	w := newWire(t, door(t, whoami, middleware.Limits(table), counted, middleware.Open()))
 	c := w.enter(t)
 	w.toClient.update(func() { w.toClient.room = 0 })
@@ -278,7 +278,7 @@ func eventually(t testing.TB, happened func() bool) {
 
 // Who was pushed out in silence has done nothing that would cost the source something. Who had tried a password has.
 func TestLimitsCostNoPenalty(t *testing.T) {
-	one := func(cfg *connections.Config) { cfg.MaxUnauthenticated = 1 }
+	one := func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 }
 	t.Run("silent", func(t *testing.T) {
 		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
 		for range 40 {

@@ -17,20 +17,20 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/connections"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // turnedAway are servers with no room, and what they say.
 var turnedAway = map[string]struct {
-	fill   func(testing.TB, *sshtest.Server, *connections.Table)
+	fill   func(testing.TB, *sshtest.Server, *limits.Table)
 	reason uint32
 	words  string
 }{
-	"busy": {func(t testing.TB, srv *sshtest.Server, _ *connections.Table) { enter(t, srv, "guest") },
+	"busy": {func(t testing.TB, srv *sshtest.Server, _ *limits.Table) { enter(t, srv, "guest") },
 		12, "too many visitors at the moment, please try again in a minute"},
-	"draining": {func(_ testing.TB, _ *sshtest.Server, table *connections.Table) { table.Drain() },
+	"draining": {func(_ testing.TB, _ *sshtest.Server, table *limits.Table) { table.Drain() },
 		7, "this server is closing, please come back later"},
 }
 
@@ -39,7 +39,7 @@ var turnedAway = map[string]struct {
 func TestLimitsSayWhy(t *testing.T) {
 	for name, tt := range turnedAway {
 		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
+			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
 			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
 			tt.fill(t, srv, table)
 
@@ -80,7 +80,7 @@ func TestLimitsSayWhyToOpenSSH(t *testing.T) {
 	}
 	for name, tt := range turnedAway {
 		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *connections.Config) { cfg.Max = 1 })
+			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
 			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
 			tt.fill(t, srv, table)
 			host, port, _ := net.SplitHostPort(srv.Address)
@@ -178,7 +178,7 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 		for _, answers := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, answers %t", name, answers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					table := limited(func(cfg *connections.Config) { cfg.MaxUnauthenticated = 1 })
+					table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
 					srv := door(t, whoami, middleware.Limits(table), middleware.Vestibule(),
 						checks(func(_, password string) bool { return password == "right" }))
 					c := sshtest.NewRaw(newWire(t, srv))
@@ -213,12 +213,12 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 var named = middleware.Layer{Server: func(srv *ssh.Server) error { srv.Version = "foyer"; return nil }}
 
 // takePlace returns when another client has taken the only place, and has left it.
-func takePlace(t testing.TB, srv *sshtest.Server, table *connections.Table) {
+func takePlace(t testing.TB, srv *sshtest.Server, table *limits.Table) {
 	t.Helper()
-	before := table.Tally.Counts()[tally.Unauthenticated]
+	before := table.Counters.Counts()[counters.Unauthenticated]
 	eventually(t, func() bool { conns, _ := table.Len(); return conns == 1 })
 	other := dialTCP(t, srv)
-	eventually(t, func() bool { return table.Tally.Counts()[tally.Unauthenticated] > before })
+	eventually(t, func() bool { return table.Counters.Counts()[counters.Unauthenticated] > before })
 	_ = other.Close()
 	empty(t, table)
 }
@@ -229,7 +229,7 @@ func TestLimitsSayWhyAtThePrompt(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no ssh here")
 	}
-	table := limited(func(cfg *connections.Config) { cfg.MaxUnauthenticated = 1 })
+	table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
 	srv := sshtest.Serve(t, whoami, named, middleware.Limits(table), middleware.Vestibule(),
 		checks(func(_, _ string) bool { return true }))
 	dir := t.TempDir()

@@ -13,8 +13,8 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/bounded"
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog"
+	"foyer/middleware/eventlog/sanitize"
 	"foyer/middleware/session"
 )
 
@@ -42,10 +42,10 @@ const (
 // connections, guesses or sessions a second on that is less than they are themselves, once they have made up for the
 // burst.
 //
-// The logger is a [log.Logger] for these bounds, or what [bounded.New] has made of one for others. Lines that were left
-// out are counted in its tally, as log-lines or log-rate, which tells of them once a minute.
-func Logging(logger bounded.Sink) Layer {
-	lines := bounded.Of(logger)
+// The logger is a [log.Logger] for these bounds, or what [eventlog.New] has made of one for others. Lines that were left
+// out are counted in its counters, as log-lines or log-rate, which tells of them once a minute.
+func Logging(logger eventlog.Sink) Layer {
+	lines := eventlog.Of(logger)
 	return Layer{
 		Name: "logging",
 		Server: Hooks{
@@ -62,7 +62,7 @@ func Logging(logger bounded.Sink) Layer {
 				conn := kept[connection](ctx)
 				facts := []any{"duration", since(conn.accepted)}
 				if err != nil {
-					facts = append(facts, "err", clean.String(reason(err), shownText))
+					facts = append(facts, "err", sanitize.String(reason(err), shownText))
 				}
 				conn.Close("connection closed", facts...)
 			},
@@ -74,7 +74,7 @@ func Logging(logger bounded.Sink) Layer {
 // Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr and are bounded
 // with it, or the default logger where no Logging layer stands around. Lines may be written a moment later: what they are
 // given must not change any more.
-func Logger(ctx context.Context) bounded.Logger {
+func Logger(ctx context.Context) eventlog.Logger {
 	if conn := kept[connection](ctx); conn.Connection != nil {
 		return conn
 	}
@@ -83,7 +83,7 @@ func Logger(ctx context.Context) bounded.Logger {
 
 // connection is what Logging keeps of a connection. The zero value, where there is no Logging layer, writes nothing.
 type connection struct {
-	*bounded.Connection
+	*eventlog.Connection
 	accepted time.Time
 }
 
@@ -109,12 +109,12 @@ func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
 			return
 		}
 		facts := []any{
-			"user", clean.String(conn.User(), shownName),
-			"method", clean.String(method, shownName),
-			"client", clean.String(string(conn.ClientVersion()), shownName),
+			"user", sanitize.String(conn.User(), shownName),
+			"method", sanitize.String(method, shownName),
+			"client", sanitize.String(string(conn.ClientVersion()), shownName),
 		}
 		if err != nil {
-			facts = append(facts, "err", clean.String(err.Error(), shownText))
+			facts = append(facts, "err", sanitize.String(err.Error(), shownText))
 		}
 		told.Write(level, event, facts...)
 	})
@@ -151,8 +151,8 @@ func logSession(next ssh.Handler) ssh.Handler {
 func known(sess ssh.Session) []any {
 	facts := session.Of(sess)
 	known := []any{
-		"user", clean.String(sess.User(), shownName),
-		"client", clean.String(sess.Context().ClientVersion(), shownName),
+		"user", sanitize.String(sess.User(), shownName),
+		"client", sanitize.String(sess.Context().ClientVersion(), shownName),
 		"request", facts.Request,
 	}
 	if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
@@ -162,7 +162,7 @@ func known(sess ssh.Session) []any {
 		known = append(known, "certificate", certificate)
 	}
 	if facts.Request != "shell" {
-		known = append(known, "command", clean.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
+		known = append(known, "command", sanitize.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
 	}
 	return append(known, "pty", facts.PTY)
 }

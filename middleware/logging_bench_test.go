@@ -12,7 +12,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/bounded"
+	"foyer/middleware/eventlog"
 )
 
 // What logging costs of a visit: five lines, and a sixth that the level leaves out.
@@ -25,7 +25,7 @@ func BenchmarkLogging(b *testing.B) {
 
 func visits(b *testing.B, format log.Formatter, rate int) {
 	logger := log.NewWithOptions(discard{}, log.Options{Formatter: format, ReportTimestamp: true, TimeFormat: time.RFC3339})
-	visit := logged(b, middleware.Logging(bounded.New(bounded.Config{Sink: logger, Rate: rate})))
+	visit := logged(b, middleware.Logging(eventlog.New(eventlog.Config{Sink: logger, Rate: rate})))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

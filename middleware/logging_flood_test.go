@@ -17,9 +17,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/bounded"
+	"foyer/middleware/eventlog"
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // flooded is a server whose log lets one line a second through, on a clock that stands still until it is set forward.
@@ -27,7 +27,7 @@ type flooded struct {
 	*sshtest.Server
 	t        *testing.T
 	log      *sshtest.Log
-	counts   *tally.Tally
+	counts   *counters.Counters
 	passed   atomic.Int64 // on the clock
 	received atomic.Int64 // bytes that are sent to the server, and the headers that cannot be avoided
 	closed   chan struct{}
@@ -42,9 +42,9 @@ func flood(t *testing.T) *flooded {
 	logger := log.NewWithOptions(f.log, log.Options{
 		Formatter: log.JSONFormatter, ReportTimestamp: true, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 	})
-	f.counts = tally.New(tally.Config{Logger: logger})
-	lines := bounded.New(bounded.Config{
-		Sink: logger, Rate: 1, Tally: f.counts, Now: func() time.Time { return time.Unix(0, f.passed.Load()) },
+	f.counts = counters.New(counters.Config{Logger: logger})
+	lines := eventlog.New(eventlog.Config{
+		Sink: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.passed.Load()) },
 	})
 	listens := middleware.Layer{Server: middleware.Hooks{
 		Accept: func(_ ssh.Context, conn net.Conn) net.Conn { return f.meter(conn) },
@@ -82,7 +82,7 @@ func (f *flooded) hold(unit func(*flooded), n, second int) {
 	for range n {
 		unit(f)
 		f.units++
-		f.passed.Add(int64(bounded.Rate * time.Second / time.Duration(second)))
+		f.passed.Add(int64(eventlog.Rate * time.Second / time.Duration(second)))
 	}
 	f.counts.Flush()
 	written, sent := int64(len(f.log.String())-log), f.received.Load()-received
@@ -237,7 +237,7 @@ func TestLoggingBoundsAConnection(t *testing.T) {
 			t.Errorf("%d lines of %q, want %d", got, msg, want)
 		}
 	}
-	if got := f.counts.Counts(); !maps.Equal(got, map[tally.Reason]uint64{tally.LogLines: 24}) {
+	if got := f.counts.Counts(); !maps.Equal(got, map[counters.Reason]uint64{counters.LogLines: 24}) {
 		t.Errorf("counted %v", got)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
 )
 
 // How often a visitor may fail on one connection: sshd's MaxAuthTries for real attempts, and for keys that are refused

@@ -15,8 +15,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/keyfile"
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/auth/passwords"
 	"foyer/middleware/sshtest"
 )
 

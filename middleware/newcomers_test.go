@@ -13,7 +13,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/connections"
+	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
 )
 
@@ -27,9 +27,9 @@ func BenchmarkNewcomers(b *testing.B) {
 		layer func() middleware.Layer
 	}{
 		{"limits", func() middleware.Layer {
-			return middleware.Limits(connections.NewTable(connections.Config{
+			return middleware.Limits(limits.NewTable(limits.Config{
 				Max: 4096, MaxPerSource: 2048, MaxUnauthenticated: 1024, MaxUnauthenticatedPerSource: 512,
-				MaxSessions: 10, MaxSessionsEver: 1000, Farewells: connections.NewFarewells(64), Prefix4: 32, Prefix6: 64,
+				MaxSessions: 10, MaxSessionsEver: 1000, Farewells: limits.NewFarewells(64), Prefix4: 32, Prefix6: 64,
 			}))
 		}},
 		{"10:30:100", func() middleware.Layer { return earlyDrop(10, 30, 100) }},

@@ -8,7 +8,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/sources"
+	"foyer/middleware/penalties"
 )
 
 // What a client may send as a password and as a user name, in bytes. Nobody types more, and what is over the limit
@@ -63,5 +63,5 @@ func verify(ctx ssh.Context, source PasswordSource, conn gossh.ConnMetadata, pas
 	if len(password) > maxPassword || len(conn.User()) > maxUser {
 		return errWrongPassword
 	}
-	return source.VerifyFrom(ctx, sources.Addr(conn.RemoteAddr()), conn.User(), string(password))
+	return source.VerifyFrom(ctx, penalties.Addr(conn.RemoteAddr()), conn.User(), string(password))
 }

@@ -7,12 +7,12 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/passwords"
-	"foyer/middleware/sources"
+	"foyer/middleware/auth/passwords"
+	"foyer/middleware/penalties"
 )
 
 // PenaltiesConfig is what [Penalties] takes from whom; its fields are described there.
-type PenaltiesConfig = sources.Config
+type PenaltiesConfig = penalties.Config
 
 // Penalties returns the layer that hangs up on sources whose connections keep coming to nothing, before a byte is
 // exchanged: what PerSourcePenalties is to sshd(8), by the names of sshd_config(5). It is an address that pays, or for
@@ -39,7 +39,7 @@ func Penalties(cfg PenaltiesConfig) Layer {
 	return Layer{
 		Name: "penalties",
 		Server: func(srv *ssh.Server) error {
-			ledger, err := sources.NewLedger(cfg)
+			ledger, err := penalties.NewLedger(cfg)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func Penalties(cfg PenaltiesConfig) Layer {
 
 // penalty is what Penalties keeps of a connection.
 type penalty struct {
-	visit *sources.Visit
+	visit *penalties.Visit
 	begun bool // the handshake: what another layer refuses at the door is not the visitor's fault
 }
 

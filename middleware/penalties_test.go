@@ -17,8 +17,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // penaltyDoor is a server with a Penalties layer, whose clock stands still until it is set forward.
@@ -26,7 +26,7 @@ type penaltyDoor struct {
 	*sshtest.Server
 	t      testing.TB
 	log    *sshtest.Log
-	counts *tally.Tally
+	counts *counters.Counters
 	passed atomic.Int64  // on the clock
 	closed chan struct{} // one for each connection, once Penalties has heard of its end or has refused it
 }
@@ -36,7 +36,7 @@ func guard(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.La
 	t.Helper()
 	d := &penaltyDoor{t: t, log: sshtest.NewLog(), closed: make(chan struct{}, 1000)}
 	cfg.Logger = d.log.Logger()
-	d.counts = tally.New(tally.Config{Logger: cfg.Logger})
+	d.counts = counters.New(counters.Config{Logger: cfg.Logger})
 	cfg.Refused = d.counts.CountPenalty
 	cfg.Now = func() time.Time { return time.Unix(0, d.passed.Load()) }
 	hears := middleware.Layer{Server: middleware.Hooks{Closed: func(ssh.Context, error) { d.closed <- struct{}{} }}.Add}
@@ -111,7 +111,7 @@ func TestPenalties(t *testing.T) {
 	if got := d.lines(); got != blocked {
 		t.Errorf("the log is\n%s\nwant\n%s", got, blocked)
 	}
-	if got := d.counts.Counts()[tally.PenaltyAuthFail]; got != 11 {
+	if got := d.counts.Counts()[counters.PenaltyAuthFail]; got != 11 {
 		t.Errorf("%d refusals were counted", got)
 	}
 

@@ -11,8 +11,8 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/clean"
-	"foyer/middleware/keyfile"
+	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // KeySource knows whose keys are whose. It is asked from many connections at once, about a key that was only shown as
@@ -128,7 +128,7 @@ func (d keyDoor) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.P
 	if cert, ok := key.(*gossh.Certificate); ok {
 		extensions[KeyFingerprint] = gossh.FingerprintSHA256(cert.Key)
 		extensions[KeyCertificate] = fmt.Sprintf("%s serial %d by %s",
-			clean.String(cert.KeyId, shownText), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
+			sanitize.String(cert.KeyId, shownText), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
 	}
 	extensions[provenKey] = base64.StdEncoding.EncodeToString(key.Marshal())
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions), Extensions: extensions}, nil

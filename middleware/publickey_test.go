@@ -25,9 +25,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/authorizedkeys"
+	"foyer/middleware/auth/authorizedkeys"
+	"foyer/middleware/auth/userca"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/userca"
 )
 
 const msgUserauthPublicKeyOK = 60

@@ -7,7 +7,7 @@ import (
 
 	"charm.land/ssh"
 
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // Recover returns the layer that contains a panic in the layers it stands around, or in the handler. The visitor is
@@ -31,8 +31,8 @@ func rescue(sess ssh.Session) {
 		return
 	}
 	Logger(sess.Context()).Error("panic in session",
-		"user", clean.String(sess.User(), shownName),
-		"err", clean.String(fmt.Sprint(r), shownText),
+		"user", sanitize.String(sess.User(), shownName),
+		"err", sanitize.String(fmt.Sprint(r), shownText),
 		"stack", string(debug.Stack()))
 	Tell(sess, "It is not your fault: something broke on this side.\nThe operator can see what it was; please try again later.")
 	_ = sess.Exit(1)
@@ -47,6 +47,6 @@ func rescueAttempt(ctx ssh.Context, err *error) {
 	if r := recover(); r != nil {
 		*err = errPanic
 		Logger(ctx).Error("panic in authentication",
-			"err", clean.String(fmt.Sprint(r), shownText), "stack", string(debug.Stack()))
+			"err", sanitize.String(fmt.Sprint(r), shownText), "stack", string(debug.Stack()))
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"charm.land/ssh"
 	"github.com/spf13/cobra"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 	"foyer/hostkeys"
 	"foyer/middleware"
-	"foyer/middleware/authorizedkeys"
-	"foyer/middleware/clean"
-	"foyer/middleware/keyfile"
-	"foyer/middleware/passwords"
-	"foyer/middleware/userca"
+	"foyer/middleware/auth/authorizedkeys"
+	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/auth/passwords"
+	"foyer/middleware/auth/userca"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 func checkCommand(cfg *Config) *cobra.Command {
@@ -135,7 +135,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 		for _, key := range r.keys[name] {
 			// Who handed the key in chose its comment.
 			facts := []string{
-				key.Type, key.Fingerprint, clean.String(key.Options, keyfile.MaxLine), clean.String(key.Comment, keyfile.MaxLine),
+				key.Type, key.Fingerprint, sanitize.String(key.Options, keyfile.MaxLine), sanitize.String(key.Comment, keyfile.MaxLine),
 			}
 			fmt.Fprintf(w, "\t%s\n", strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " "))
 		}
@@ -145,7 +145,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	}
 	for _, problem := range r.problems {
 		fmt.Fprintln(w, "problem:", problem)
-		if hint := remedy.Hint(problem); hint != "" {
+		if hint := cli.Hint(problem); hint != "" {
 			fmt.Fprintln(w, "   hint:", hint)
 		}
 	}

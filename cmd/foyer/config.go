@@ -19,10 +19,10 @@ import (
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/pflag"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 	"foyer/middleware"
-	"foyer/middleware/bounded"
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
+	"foyer/middleware/eventlog"
 )
 
 // Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
@@ -77,7 +77,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
 	c.PTY = "refuse"
 	fs.Var(&choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
-	fs.IntVar(&c.LogRate, "log-rate", bounded.Rate, "lines a second that strangers, and that those who are in, may write to the log; -1 for no bound")
+	fs.IntVar(&c.LogRate, "log-rate", eventlog.Rate, "lines a second that strangers, and that those who are in, may write to the log; -1 for no bound")
 	c.LogLevel = "info"
 	fs.Var(&choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "debug, info, warn or error")
 	c.LogFormat = "auto"
@@ -108,7 +108,7 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 			return
 		}
 		if err := fs.Set(f.Name, value); err != nil {
-			problem = remedy.Usage(fmt.Errorf("environment variable %s: %w", name, remedy.Unfit(err)))
+			problem = cli.Usage(fmt.Errorf("environment variable %s: %w", name, cli.Unfit(err)))
 		}
 	})
 	return problem
@@ -123,24 +123,24 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err != nil {
-		return remedy.Misuse("say host:port or :port, as in --listen :2022", "listen address %q: %w", c.Listen, bare(err))
+		return cli.Misuse("say host:port or :port, as in --listen :2022", "listen address %q: %w", c.Listen, bare(err))
 	}
 	if _, err := c.exempt(); err != nil {
-		return remedy.Misuse("say networks like 192.0.2.0/24,2001:db8::/32", "penalty-exempt: %w", err)
+		return cli.Misuse("say networks like 192.0.2.0/24,2001:db8::/32", "penalty-exempt: %w", err)
 	}
 	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return remedy.Misuse("say bits of IPv4:IPv6, as in --penalty-sources 32:64", "penalty-sources: %q", c.SourceBits)
+		return cli.Misuse("say bits of IPv4:IPv6, as in --penalty-sources 32:64", "penalty-sources: %q", c.SourceBits)
 	}
 	for _, method := range strings.Split(strings.Join(c.Auth, "+"), "+") {
 		if method != "password" && method != "publickey" {
-			return remedy.Misuse("say --auth publickey,password, or publickey+password to ask for both", "auth: unknown method %q", method)
+			return cli.Misuse("say --auth publickey,password, or publickey+password to ask for both", "auth: unknown method %q", method)
 		}
 	}
 	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
 		return err
 	}
 	if c.UserCA == "" && c.Revoked != "" {
-		return remedy.Misuse("add --user-ca FILE", "a revocation list without authorities")
+		return cli.Misuse("add --user-ca FILE", "a revocation list without authorities")
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func bare(err error) error {
 
 // logger returns the log that w takes, and the page that its lines can wait on, if it is not for people. Text is: it
 // costs ten times what logfmt does.
-func (c *Config) logger(w io.Writer) (*log.Logger, *bounded.Page) {
+func (c *Config) logger(w io.Writer) (*log.Logger, *eventlog.Page) {
 	level, _ := log.ParseLevel(c.LogLevel) // choice lets no other one in
 	options := log.Options{Level: level, ReportTimestamp: true}
 	format := c.LogFormat
@@ -194,7 +194,7 @@ func (c *Config) logger(w io.Writer) (*log.Logger, *bounded.Page) {
 	if format == "json" {
 		options.Formatter = log.JSONFormatter
 	}
-	page := bounded.NewPage(w)
+	page := eventlog.NewPage(w)
 	logger := log.NewWithOptions(page, options)
 	// These formats have no colours. To look for some in order to take them out costs a fifth of each line, and nobody
 	// else's can be there: both escape control characters, after package clean has taken them out.

@@ -23,7 +23,7 @@ import (
 
 	"foyer/hostkeys"
 	"foyer/middleware"
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
 	"foyer/middleware/sshtest"
 )
 

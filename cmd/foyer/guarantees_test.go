@@ -15,7 +15,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
 	"foyer/middleware/sshtest"
 )
 

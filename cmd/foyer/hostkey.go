@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 	"foyer/hostkeys"
 )
 
@@ -52,7 +52,7 @@ func hostkeyAdd(cfg *Config) *cobra.Command {
 		Args:      arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(types, args[0]) {
-				return remedy.Usage(fmt.Errorf("unknown type of host key %q: there are %s", args[0], strings.Join(types, ", ")))
+				return cli.Usage(fmt.Errorf("unknown type of host key %q: there are %s", args[0], strings.Join(types, ", ")))
 			}
 			key, err := hostkeys.Create(cfg.HostKeys, args[0])
 			if err != nil {

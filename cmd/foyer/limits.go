@@ -9,13 +9,13 @@ import (
 	"charm.land/log/v2"
 	"github.com/spf13/pflag"
 
+	"foyer/cmd/cli"
 	"foyer/cmd/descriptors"
-	"foyer/cmd/remedy"
 	"foyer/middleware"
-	"foyer/middleware/bounded"
-	"foyer/middleware/connections"
+	"foyer/middleware/eventlog"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/limits"
 	"foyer/middleware/session"
-	"foyer/middleware/tally"
 )
 
 // Limits is how many may come. Numbers of connections that are 0 are derived from the number of descriptors that the
@@ -67,13 +67,13 @@ func (l *Limits) validate() error {
 		{"max-sessions-ever", l.SessionsEver, 1},
 	} {
 		if number.value < number.least {
-			return remedy.Usage(fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least))
+			return cli.Usage(fmt.Errorf("%s: %d is less than %d", number.flag, number.value, number.least))
 		}
 	}
 	available := descriptors.Limit()
 	l.derive(available)
 	if l.Connections > available {
-		return remedy.Misuse("raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit",
+		return cli.Misuse("raise the limit first, as in ulimit -n 65536, or LimitNOFILE= in the systemd unit",
 			"max-connections: %d, and there are %d descriptors", l.Connections, available)
 	}
 	return nil
@@ -116,37 +116,37 @@ func (d *Deadlines) validate() error {
 		{"drain-timeout", d.Drain},
 	} {
 		if deadline.value <= 0 {
-			return remedy.Usage(fmt.Errorf("%s: %s is not more than 0", deadline.flag, deadline.value))
+			return cli.Usage(fmt.Errorf("%s: %s is not more than 0", deadline.flag, deadline.value))
 		}
 	}
 	if d.Keepalive < time.Second {
-		return remedy.Usage(errors.New("keepalive: less than a second"))
+		return cli.Usage(errors.New("keepalive: less than a second"))
 	}
 	return nil
 }
 
 // gate is what is known of who comes and goes.
 type gate struct {
-	counts *tally.Tally
-	lines  *bounded.Log
-	table  *connections.Table
+	counts *counters.Counters
+	lines  *eventlog.Log
+	table  *limits.Table
 }
 
-func newGate(cfg *Config, logger *log.Logger, page *bounded.Page) *gate {
+func newGate(cfg *Config, logger *log.Logger, page *eventlog.Page) *gate {
 	bits4, bits6 := cfg.sources()
-	counts := tally.New(tally.Config{Logger: logger, Prefix4: bits4, Prefix6: bits6})
+	counts := counters.New(counters.Config{Logger: logger, Prefix4: bits4, Prefix6: bits6})
 	exempt, _ := cfg.exempt() // validated
-	lines := bounded.New(bounded.Config{Sink: logger, Rate: cfg.LogRate, Tally: counts, Page: page})
-	return &gate{counts, lines, connections.NewTable(connections.Config{
+	lines := eventlog.New(eventlog.Config{Sink: logger, Rate: cfg.LogRate, Counters: counts, Page: page})
+	return &gate{counts, lines, limits.NewTable(limits.Config{
 		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
 		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
-		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver, Farewells: connections.NewFarewells(cfg.farewells),
+		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver, Farewells: limits.NewFarewells(cfg.farewells),
 		Prefix4: bits4, Prefix6: bits6, Exempt: exempt,
-		Tally: counts,
+		Counters: counts,
 	})}
 }
 
 // deadlines returns what the layer of that name takes.
 func (g *gate) deadlines(cfg *Config) middleware.DeadlinesConfig {
-	return middleware.DeadlinesConfig{Handshake: cfg.Handshake, Idle: cfg.Idle, Keepalive: cfg.Keepalive, Tally: g.counts}
+	return middleware.DeadlinesConfig{Handshake: cfg.Handshake, Idle: cfg.Idle, Keepalive: cfg.Keepalive, Counters: g.counts}
 }

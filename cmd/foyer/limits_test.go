@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 func TestDerivedLimits(t *testing.T) {
@@ -44,7 +44,7 @@ func TestLimitsAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(args, "--"), "=")
-		if err := cfg.Validate(); !remedy.IsUsage(err) || !strings.Contains(err.Error(), name) {
+		if err := cfg.Validate(); !cli.IsUsage(err) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"syscall"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // listen opens the address. TCP itself notices clients that have vanished, within a few keepalives, and on Linux those
@@ -21,9 +21,9 @@ func listen(ctx context.Context, address string, most int, d Deadlines) (net.Lis
 	case err == nil:
 		return newSteady(listener, most), nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, remedy.With(fmt.Errorf("listen on %s: the port is in use", address), "try another one: foyer --listen :2222")
+		return nil, cli.With(fmt.Errorf("listen on %s: the port is in use", address), "try another one: foyer --listen :2222")
 	case errors.Is(err, syscall.EACCES):
-		return nil, remedy.With(fmt.Errorf("listen on %s: this user may not", address),
+		return nil, cli.With(fmt.Errorf("listen on %s: this user may not", address),
 			"ports below 1024 need a capability: setcap cap_net_bind_service=+ep on the foyer binary")
 	}
 	return nil, fmt.Errorf("listen on %s: %w", address, err)

@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 func main() {
-	os.Exit(remedy.Run(context.Background(), newRoot()))
+	os.Exit(cli.Run(context.Background(), newRoot()))
 }
 
 // newRoot returns the command "foyer", which is "foyer serve" and has the other commands below it.
@@ -38,8 +38,8 @@ func arguments(cmd *cobra.Command, args []string) error {
 	case len(args) == len(want):
 		return nil
 	case len(want) == 0:
-		return remedy.Usage(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()))
+		return cli.Usage(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()))
 	default:
-		return remedy.Usage(fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)))
+		return cli.Usage(fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)))
 	}
 }

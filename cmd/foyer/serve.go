@@ -21,7 +21,7 @@ import (
 
 	"foyer/hostkeys"
 	"foyer/middleware"
-	"foyer/middleware/bounded"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/session"
 )
 
@@ -50,7 +50,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	logger, page := cfg.logger(stderr)
-	slog.SetDefault(slog.New(bounded.Library(logger, nil))) // what the libraries say
+	slog.SetDefault(slog.New(eventlog.Library(logger, nil))) // what the libraries say
 
 	// The address comes first: it is what fails most, and then nothing has been made yet.
 	listener, err := listen(ctx, cfg.Listen, cfg.places(), cfg.Deadlines)
@@ -88,7 +88,7 @@ type door struct {
 }
 
 // build makes the server that cfg asks for. A first start makes its files here, the password last.
-func build(cfg *Config, logger *log.Logger, page *bounded.Page, stderr io.Writer) (*door, error) {
+func build(cfg *Config, logger *log.Logger, page *eventlog.Page, stderr io.Writer) (*door, error) {
 	message, err := cfg.message()
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func build(cfg *Config, logger *log.Logger, page *bounded.Page, stderr io.Writer
 		return nil, err
 	}
 	d := &door{keys: keys, users: users, gate: newGate(cfg, logger, page), limit: cfg.Drain}
-	d.sessions = &session.Channels{WriteTimeout: cfg.Unread, Lifetime: cfg.Session, Tally: d.gate.counts}
+	d.sessions = &session.Channels{WriteTimeout: cfg.Unread, Lifetime: cfg.Session, Counters: d.gate.counts}
 	d.layers = layers(cfg, users, d.gate, greeting)
 	d.srv, err = wish.NewServer(
 		wish.WithVersion("foyer"),

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/passwords"
 	"foyer/middleware/sshtest"
 )
 

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer/cmd/cli"
 	"foyer/cmd/prompt"
-	"foyer/cmd/remedy"
-	"foyer/middleware/authorizedkeys"
-	"foyer/middleware/passwords"
+	"foyer/middleware/auth/authorizedkeys"
+	"foyer/middleware/auth/passwords"
 )
 
 func userCommand(cfg *Config) *cobra.Command {
@@ -88,7 +88,7 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	if !prompt.Possible() {
-		return "", remedy.Misuse("add --password-stdin to read it from there", "stdin is no terminal to ask for a password on")
+		return "", cli.Misuse("add --password-stdin to read it from there", "stdin is no terminal to ask for a password on")
 	}
 	first, err := prompt.Password(cmd.ErrOrStderr(), fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
@@ -127,7 +127,7 @@ func removeUser(cfg *Config, name string) error {
 	hadNoPassword := errors.Is(password, passwords.ErrNoUser) || errors.Is(password, fs.ErrNotExist)
 	switch {
 	case hadNone && hadNoPassword:
-		return remedy.With(fmt.Errorf("there is no user %q", name), "run: foyer user list")
+		return cli.With(fmt.Errorf("there is no user %q", name), "run: foyer user list")
 	case hadNone:
 		return password
 	case hadNoPassword:

@@ -11,11 +11,11 @@ import (
 
 	"charm.land/log/v2"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 	"foyer/middleware"
-	"foyer/middleware/authorizedkeys"
-	"foyer/middleware/passwords"
-	"foyer/middleware/userca"
+	"foyer/middleware/auth/authorizedkeys"
+	"foyer/middleware/auth/passwords"
+	"foyer/middleware/auth/userca"
 )
 
 // newcomer is the user that a first start makes.
@@ -132,7 +132,7 @@ func (u *users) warn(cfg *Config, logger *log.Logger) {
 // problem is what a line of the log says of an error.
 func problem(err error) []any {
 	facts := []any{"err", err}
-	if hint := remedy.Hint(err); hint != "" {
+	if hint := cli.Hint(err); hint != "" {
 		facts = append(facts, "hint", hint)
 	}
 	return facts

@@ -14,8 +14,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"foyer/cmd/cli"
 	"foyer/cmd/prompt"
-	"foyer/cmd/remedy"
 )
 
 // passwordVariable is where a password may come from besides a file and a prompt. It never comes from the command
@@ -60,7 +60,7 @@ func (s *settings) password(user string) (string, error) {
 	}
 	password, err := s.prompt(user)
 	if err == nil && password == "" {
-		err = remedy.Misuse("type one, or add --open where the door asks for none", "no password was typed")
+		err = cli.Misuse("type one, or add --open where the door asks for none", "no password was typed")
 	}
 	return password, err
 }
@@ -69,15 +69,15 @@ func (s *settings) password(user string) (string, error) {
 func readKey(path string) (gossh.Signer, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, remedy.Usage(fmt.Errorf("read the key: %w", err))
+		return nil, cli.Usage(fmt.Errorf("read the key: %w", err))
 	}
 	signer, err := gossh.ParsePrivateKey(text)
 	var locked *gossh.PassphraseMissingError
 	switch {
 	case errors.As(err, &locked):
-		return nil, remedy.Misuse("make one without: ssh-keygen -t ed25519 -N '' -f knock_key", "key %s has a passphrase", path)
+		return nil, cli.Misuse("make one without: ssh-keygen -t ed25519 -N '' -f knock_key", "key %s has a passphrase", path)
 	case err != nil:
-		return nil, remedy.Misuse("name the private key, not the .pub file", "read the key %s: %w", path, err)
+		return nil, cli.Misuse("name the private key, not the .pub file", "read the key %s: %w", path, err)
 	}
 	return signer, nil
 }
@@ -86,15 +86,15 @@ func readKey(path string) (gossh.Signer, error) {
 func readPassword(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", remedy.Usage(fmt.Errorf("read the password: %w", err))
+		return "", cli.Usage(fmt.Errorf("read the password: %w", err))
 	}
 	defer func() { _ = f.Close() }()
 	line, err := bufio.NewReader(io.LimitReader(f, 1<<16)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", remedy.Usage(fmt.Errorf("read the password: %w", err))
+		return "", cli.Usage(fmt.Errorf("read the password: %w", err))
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", remedy.Usage(fmt.Errorf("the first line of %s is empty: there is no password in it", path))
+		return "", cli.Usage(fmt.Errorf("the first line of %s is empty: there is no password in it", path))
 	}
 	return line, nil
 }
@@ -102,7 +102,7 @@ func readPassword(path string) (string, error) {
 // promptForPassword asks a person, without an echo.
 func promptForPassword(user string) (string, error) {
 	if !prompt.Possible() {
-		return "", remedy.Misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
+		return "", cli.Misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
 			"no key and no password, and stdin is no terminal to ask on")
 	}
 	return prompt.Password(os.Stderr, fmt.Sprintf("Password for %s: ", user))
@@ -125,11 +125,11 @@ func (s *settings) identify(d *door, loopback bool) error {
 	}
 	check, err := knownhosts.New(path)
 	if err != nil {
-		return remedy.Misuse("name one with --known-hosts FILE; ssh-keyscan makes such lines", "read the known hosts: %w", err)
+		return cli.Misuse("name one with --known-hosts FILE; ssh-keyscan makes such lines", "read the known hosts: %w", err)
 	}
 	algorithms := knownAlgorithms(check, d)
 	if len(algorithms) == 0 {
-		return remedy.Misuse("add it after you have compared it: ssh-keyscan -p "+fmt.Sprint(d.target.port)+" "+d.target.host,
+		return cli.Misuse("add it after you have compared it: ssh-keyscan -p "+fmt.Sprint(d.target.port)+" "+d.target.host,
 			"the host key of %s is not in %s", d.target.address(), path)
 	}
 	d.config.HostKeyCallback = check

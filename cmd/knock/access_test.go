@@ -13,7 +13,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // keyFile returns the path of a new key, and its public half.
@@ -101,7 +101,7 @@ func TestEmptyAnswer(t *testing.T) {
 	s.timeout, s.environment = patience, func(string) string { return "" }
 	s.prompt = func(string) (string, error) { return "", nil }
 	_, err := s.door(t.Context(), new(fake).open(t).target())
-	if !remedy.IsUsage(err) || !contains(remedy.Hint(err), "--open") {
+	if !cli.IsUsage(err) || !contains(cli.Hint(err), "--open") {
 		t.Error(err)
 	}
 }

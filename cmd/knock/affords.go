@@ -1,8 +1,8 @@
 package main
 
 import (
+	"foyer/cmd/cli"
 	"foyer/cmd/descriptors"
-	"foyer/cmd/remedy"
 )
 
 // ownDescriptors are for what is no connection: the terminal, the report, the picture, /proc.
@@ -14,7 +14,7 @@ func affords() int { return max(1, min(descriptors.Limit(), 1<<20)-ownDescriptor
 // affordable returns an error where that is less than what was asked for.
 func affordable(what string, asked int64) error {
 	if most := affords(); asked > int64(most) {
-		return remedy.Misuse("raise the limit first, as in ulimit -n 65536", "%d %s: there are descriptors for %d", asked, what, most)
+		return cli.Misuse("raise the limit first, as in ulimit -n 65536", "%d %s: there are descriptors for %d", asked, what, most)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -37,7 +37,7 @@ func (s *settings) choose(d *door) error {
 	} {
 		for _, name := range kind.asked {
 			if !slices.Contains(kind.known, name) {
-				return remedy.Misuse("choose from "+strings.Join(kind.known, ", "), "--%s: there is no %q", kind.flag, name)
+				return cli.Misuse("choose from "+strings.Join(kind.known, ", "), "--%s: there is no %q", kind.flag, name)
 			}
 		}
 		if *kind.to = kind.asked; len(kind.asked) == 0 {

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 
 	"github.com/spf13/cobra"
 )
@@ -53,7 +53,7 @@ func compareCommand() *cobra.Command {
 
 func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if f.visitors < 1 || f.rounds < 1 || f.window <= 0 {
-		return remedy.Misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
+		return cli.Misuse("say more than 0", "concurrency %d, %d rounds, window %s", f.visitors, f.rounds, f.window)
 	}
 	if err := affordable("visitors at a time", int64(f.visitors)); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (f *compareFlags) doors(ctx context.Context, args []string) (doors []*door,
 			return nil, err
 		}
 		if slices.ContainsFunc(doors, func(other *door) bool { return other.name == d.name }) {
-			return nil, remedy.Misuse("call one of them something else", "two doors are called %s", d.name)
+			return nil, cli.Misuse("call one of them something else", "two doors are called %s", d.name)
 		}
 		doors = append(doors, d)
 	}
@@ -124,7 +124,7 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 	parts := strings.Split(arg, ",")
 	name, where, found := strings.Cut(parts[0], "=")
 	if !found || name == "" {
-		return nil, remedy.Misuse(doorHint, "door %q has no name", arg)
+		return nil, cli.Misuse(doorHint, "door %q has no name", arg)
 	}
 	s := *f.settings
 	if slices.ContainsFunc(parts[1:], letsIn) { // then no flag does; the door's own open=true is still to come
@@ -132,7 +132,7 @@ func (f *compareFlags) own(ctx context.Context, arg string) (*door, error) {
 	}
 	for _, part := range parts[1:] {
 		if err := s.set(part); err != nil {
-			return nil, remedy.Misuse(doorHint, "door %s: %w", name, err)
+			return nil, cli.Misuse(doorHint, "door %s: %w", name, err)
 		}
 	}
 	d, err := s.door(ctx, where)

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/cmd/cli"
 	"foyer/cmd/knock/cpuclock"
-	"foyer/cmd/remedy"
 )
 
 // door is a server that is ready to be knocked on: all that its visitors share is read, parsed and checked.
@@ -98,7 +98,7 @@ func (p *processID) Type() string { return "process" }
 func (s *settings) door(ctx context.Context, text string) (*door, error) {
 	d := &door{timeout: s.timeout}
 	if s.timeout <= 0 {
-		return nil, remedy.Misuse("say how long one login may take, as in --timeout 30s", "timeout %s", s.timeout)
+		return nil, cli.Misuse("say how long one login may take, as in --timeout 30s", "timeout %s", s.timeout)
 	}
 	var err error
 	if d.target, err = parseTarget(text); err != nil {
@@ -140,7 +140,7 @@ func (s *settings) expectation(d *door) error {
 	}
 	text, err := os.ReadFile(s.expect)
 	if err != nil {
-		return remedy.Usage(fmt.Errorf("read what to expect: %w", err))
+		return cli.Usage(fmt.Errorf("read what to expect: %w", err))
 	}
 	d.expected = &text
 	return nil
@@ -149,7 +149,7 @@ func (s *settings) expectation(d *door) error {
 func (s *settings) measure(d *door) error {
 	switch {
 	case s.pid != 0 && s.cgroup != "":
-		return remedy.Misuse("leave out one of them", "--pid and --cgroup measure the same thing")
+		return cli.Misuse("leave out one of them", "--pid and --cgroup measure the same thing")
 	case s.pid != 0:
 		d.meter = processTree{root: int(s.pid), proc: "/proc", clock: cpuclock.Of}
 	case s.cgroup != "":
@@ -158,7 +158,7 @@ func (s *settings) measure(d *door) error {
 		return nil
 	}
 	if _, err := d.meter.cpu(); err != nil {
-		return remedy.Usage(err)
+		return cli.Usage(err)
 	}
 	_, err := d.meter.memory()
 	return err

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 
 	"github.com/spf13/cobra"
 )
@@ -56,10 +56,10 @@ func holdingCommand(cmd *cobra.Command, wait waiter) *cobra.Command {
 func (f *holdFlags) run(cmd *cobra.Command, mode string, wait waiter, number, where string) error {
 	asked, err := strconv.ParseInt(number, 10, 32)
 	if err != nil || asked < 1 {
-		return remedy.Misuse("say how many, as in: "+cmd.CommandPath()+" 1000 guest@localhost:2022", "%q connections", number)
+		return cli.Misuse("say how many, as in: "+cmd.CommandPath()+" 1000 guest@localhost:2022", "%q connections", number)
 	}
 	if f.openers < 1 || f.keep < 0 {
-		return remedy.Misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
+		return cli.Misuse("say more than 0", "concurrency %d, for %s", f.openers, f.keep)
 	}
 	if err := affordable("connections", asked); err != nil {
 		return err

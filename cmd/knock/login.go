@@ -15,7 +15,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // phase is a part of a login that is measured for itself.
@@ -115,7 +115,7 @@ func (v *visit) refused(conn *wire, err error) error {
 		words = v.told
 	}
 	if words != "" {
-		return failed{"the server said: " + clean.String(strings.TrimSpace(words), maxReason)}
+		return failed{"the server said: " + sanitize.String(strings.TrimSpace(words), maxReason)}
 	}
 	if !v.reached[keyExchange] {
 		return failure(keyExchange, err)

@@ -12,7 +12,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/connections"
+	"foyer/middleware/limits"
 )
 
 // login makes one login that begins now.
@@ -134,7 +134,7 @@ func TestOutcomes(t *testing.T) {
 			return false
 		}}, `the server said: Too many \x1b[31mvisitors.`},
 		{"a disconnect", &fake{accept: func(conn net.Conn) bool {
-			connections.NewFarewells(1).Busy(conn, "fake")
+			limits.NewFarewells(1).Busy(conn, "fake")
 			return false
 		}}, "the server said: too many visitors at the moment, please try again in a minute"},
 		{"a banner", &fake{prepare: func(config *gossh.ServerConfig, conn net.Conn) {

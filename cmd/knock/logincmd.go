@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 const defaultVisitors = 8
@@ -36,13 +36,13 @@ func (p *pace) complete() error {
 	const hint = "leave it out, or say more than 0"
 	switch {
 	case p.visitors < 0:
-		return remedy.Misuse(hint, "concurrency %d", p.visitors)
+		return cli.Misuse(hint, "concurrency %d", p.visitors)
 	case p.duration < 0:
-		return remedy.Misuse(hint, "duration %s", p.duration)
+		return cli.Misuse(hint, "duration %s", p.duration)
 	case p.count < 0:
-		return remedy.Misuse(hint, "count %d", p.count)
+		return cli.Misuse(hint, "count %d", p.count)
 	case !(p.rate >= 0 && p.rate <= 1e6): // NaN neither
-		return remedy.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
+		return cli.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
 	}
 	if p.visitors == 0 && p.rate > 0 {
 		p.visitors = min(openVisitors, affords())
@@ -140,7 +140,7 @@ func probe(path string) error {
 		f, err = os.OpenFile(path, os.O_WRONLY, 0)
 	}
 	if err != nil {
-		return remedy.Usage(err)
+		return cli.Usage(err)
 	}
 	return f.Close()
 }

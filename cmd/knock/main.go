@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 func main() {
@@ -20,7 +20,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
-	os.Exit(remedy.Run(context.Background(), newRoot()))
+	os.Exit(cli.Run(context.Background(), newRoot()))
 }
 
 const about = "knock opens real SSH logins, one after the other and many at a time, and measures them: TCP, key exchange,\n" +
@@ -60,6 +60,6 @@ func arguments(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		_, takes, _ := strings.Cut(cmd.Use, " ")
-		return remedy.Usage(fmt.Errorf("%s takes %s, and was given %d", cmd.CommandPath(), takes, len(args)))
+		return cli.Usage(fmt.Errorf("%s takes %s, and was given %d", cmd.CommandPath(), takes, len(args)))
 	}
 }

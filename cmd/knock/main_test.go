@@ -20,7 +20,7 @@ import (
 	"go.uber.org/goleak"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // patience is beyond what anything takes on a busy machine.
@@ -60,7 +60,7 @@ func knockUntil(ctx context.Context, args ...string) knocked {
 	root.SetArgs(args)
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)
-	status := remedy.Run(ctx, root)
+	status := cli.Run(ctx, root)
 	return knocked{stdout.String(), stderr.String(), status}
 }
 
@@ -198,7 +198,7 @@ func TestUnwritten(t *testing.T) {
 		root.SetArgs(args)
 		root.SetOut(writer)
 		root.SetErr(&stderr)
-		if status := remedy.Run(t.Context(), root); status != 1 || !contains(stderr.String(), "error: write the report: no space left on device") {
+		if status := cli.Run(t.Context(), root); status != 1 || !contains(stderr.String(), "error: write the report: no space left on device") {
 			t.Errorf("%q: status %d, stderr %q", args, status, &stderr)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // meter reads what a server has used so far.
@@ -27,7 +27,7 @@ type cgroup struct{ dir string }
 func (c cgroup) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cpu.stat"))
 	if err != nil {
-		return 0, remedy.With(fmt.Errorf("read the cgroup's CPU time: %w", err), "name one of cgroup version 2, such as /sys/fs/cgroup/system.slice/foyer.service")
+		return 0, cli.With(fmt.Errorf("read the cgroup's CPU time: %w", err), "name one of cgroup version 2, such as /sys/fs/cgroup/system.slice/foyer.service")
 	}
 	for line := range strings.Lines(string(text)) {
 		if digits, found := strings.CutPrefix(line, "usage_usec "); found {

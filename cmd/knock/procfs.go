@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // processTree is the meter of a process and all below it.
@@ -58,7 +58,7 @@ func (t processTree) memory() (int64, error) {
 		switch {
 		case gone(err): // since the list was made
 		case errors.Is(err, fs.ErrPermission):
-			return 0, remedy.With(fmt.Errorf("read the memory of process %d: %w", p.pid, err), "measure as the server's user, or as root")
+			return 0, cli.With(fmt.Errorf("read the memory of process %d: %w", p.pid, err), "measure as the server's user, or as root")
 		case err != nil:
 			return 0, err
 		}

@@ -14,7 +14,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // maxReason bounds what is kept of the words of a server.
@@ -57,12 +57,12 @@ func reason(err error) string {
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &unsuited):
-		has := clean.String(strings.Join(unsuited.RequestedAlgorithms, ", "), maxReason)
+		has := sanitize.String(strings.Join(unsuited.RequestedAlgorithms, ", "), maxReason)
 		return fmt.Sprintf("no common algorithm for %s: the server has %s", unsuited.What, has)
 	case errors.As(err, &unknown):
 		return "the host key is not the one in the known hosts"
 	case errors.As(err, &refused):
-		return "the session was refused: " + clean.String(refused.Message, maxReason)
+		return "the session was refused: " + sanitize.String(refused.Message, maxReason)
 	case hungUp(err):
 		return "the server hung up"
 	}
@@ -70,7 +70,7 @@ func reason(err error) string {
 	for _, prefix := range []string{"ssh: handshake failed: ", "ssh: ", "knownhosts: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
-	return clean.String(text, maxReason)
+	return sanitize.String(text, maxReason)
 }
 
 // hungUp reports whether the server has closed the connection, or the library after it had.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"foyer/middleware/clean"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // loginReport is what is said at the end of a measurement of logins, as a table and as JSON. The names of the fields
@@ -110,7 +110,7 @@ const tolerable = 10
 
 func (d *door) report(f facts) doorReport {
 	return doorReport{
-		Target: d.target.String(), Address: d.address, Version: clean.String(f.version, maxReason),
+		Target: d.target.String(), Address: d.address, Version: sanitize.String(f.version, maxReason),
 		Kex: f.algorithms.KeyExchange, HostKey: f.algorithms.HostKey, Cipher: f.algorithms.Read.Cipher,
 	}
 }
@@ -176,7 +176,7 @@ func (r *loginReport) table(w io.Writer) {
 }
 
 func (d doorReport) table(w io.Writer) {
-	_, _ = fmt.Fprintf(w, "door     %s at %s\n", clean.String(d.Target, maxReason), d.Address)
+	_, _ = fmt.Fprintf(w, "door     %s at %s\n", sanitize.String(d.Target, maxReason), d.Address)
 	if d.Version != "" {
 		_, _ = fmt.Fprintf(w, "server   %s, with %s, %s, %s\n", d.Version, d.Kex, d.HostKey, d.Cipher)
 	}

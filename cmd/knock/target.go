@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"foyer/cmd/remedy"
+	"foyer/cmd/cli"
 )
 
 // target is who knocks, and where.
@@ -25,11 +25,11 @@ func parseTarget(text string) (target, error) {
 	const hint = "say USER@HOST:PORT, as in guest@localhost:2022 or guest@[::1]:2022"
 	at := strings.LastIndexByte(text, '@')
 	if at < 1 {
-		return target{}, remedy.Misuse(hint, "target %q names no user", text)
+		return target{}, cli.Misuse(hint, "target %q names no user", text)
 	}
 	host, port, err := splitPort(text[at+1:])
 	if err != nil {
-		return target{}, remedy.Misuse(hint, "target %q: %w", text, err)
+		return target{}, cli.Misuse(hint, "target %q: %w", text, err)
 	}
 	return target{user: text[:at], host: host, port: port}, nil
 }
@@ -96,7 +96,7 @@ func (t target) locate(ctx context.Context, ask lookup) (addrs []netip.AddrPort,
 func (t target) refuse(addrs []netip.AddrPort) error {
 	for _, addr := range addrs {
 		if !addr.Addr().IsLoopback() {
-			return remedy.Misuse("if you own it, say so: --i-own-this-host",
+			return cli.Misuse("if you own it, say so: --i-own-this-host",
 				"%s is at %s, which is not loopback, and to its owner this would be an attack", t.host, addr.Addr())
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/tally"
+	"foyer/middleware/eventlog/counters"
 )
 
 // DefaultWriteTimeout is how long a client may leave output unread. Ten seconds are far longer than any network
@@ -37,8 +37,8 @@ type Channels struct {
 	// on stderr, and the session ends with exit status 1; one that has asked for nothing yet ends without a word. Who
 	// has not confirmed the close after two WriteTimeouts more loses the connection. Default: [DefaultLifetime].
 	Lifetime time.Duration
-	// Tally counts the sessions that were ended because of a limit, if it is not nil.
-	Tally *tally.Tally
+	// Counters counts the sessions that were ended because of a limit, if it is not nil.
+	Counters *counters.Counters
 
 	mu       sync.Mutex
 	places   int                   // taken by sessions that are open or about to be
@@ -81,7 +81,7 @@ func (c *Channels) Handle(srv *ssh.Server, conn *gossh.ServerConn, newChannel go
 
 // newSession returns a session whose channel is yet to be opened. Its clock runs.
 func (c *Channels) newSession(srv *ssh.Server, conn *gossh.ServerConn) *Session {
-	s := &Session{srv: srv, conn: conn, counts: c.Tally}
+	s := &Session{srv: srv, conn: conn, counts: c.Counters}
 	s.clock.timeout = cmp.Or(max(c.WriteTimeout, 0), DefaultWriteTimeout)
 	s.clock.lifetime = cmp.Or(max(c.Lifetime, 0), DefaultLifetime)
 	s.clock.start(s.ring)

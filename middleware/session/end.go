@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"foyer/middleware/tally"
+	"foyer/middleware/eventlog/counters"
 )
 
 var errExited = errors.New("the session has exited already")
@@ -76,14 +76,14 @@ func (s *Session) ring() {
 	timeout := s.clock.timeout
 	switch opened := s.opened.Load(); {
 	case late >= 2*timeout:
-		s.hangUp(errTime, tally.SessionTime)
+		s.hangUp(errTime, counters.SessionTime)
 	case waited >= 2*timeout:
-		s.hangUp(errUnread, tally.Unread)
+		s.hangUp(errUnread, counters.Unread)
 	case waited >= timeout && opened:
-		s.giveUp(errUnread, tally.Unread)
+		s.giveUp(errUnread, counters.Unread)
 		_ = s.Channel.Close()
 	case late >= 0 && opened:
-		s.end(lastWords(s.clock.lifetime), errTime, tally.SessionTime)
+		s.end(lastWords(s.clock.lifetime), errTime, counters.SessionTime)
 	}
 }
 
@@ -101,7 +101,7 @@ func lastWords(lifetime time.Duration) string {
 
 // end ends the session from this side: with words on stderr and a failing exit status where somebody waits for them,
 // and with neither where nothing was asked of it. It returns when that is sent, or cannot be.
-func (s *Session) end(words string, why error, reason tally.Reason) {
+func (s *Session) end(words string, why error, reason counters.Reason) {
 	if !s.claimExit(1) {
 		return // what is missing is the client's close
 	}
@@ -117,7 +117,7 @@ func (s *Session) end(words string, why error, reason tally.Reason) {
 
 // giveUp notes why the session is ended from this side, and counts it if that is for a reason to count. The first time
 // is what counts.
-func (s *Session) giveUp(err error, reason tally.Reason) {
+func (s *Session) giveUp(err error, reason counters.Reason) {
 	s.mu.Lock()
 	first := s.err == nil
 	if first {
@@ -130,7 +130,7 @@ func (s *Session) giveUp(err error, reason tally.Reason) {
 }
 
 // hangUp gives up the session with its connection.
-func (s *Session) hangUp(err error, reason tally.Reason) {
+func (s *Session) hangUp(err error, reason counters.Reason) {
 	s.giveUp(err, reason)
 	_ = s.conn.Close()
 }

@@ -18,8 +18,8 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/session"
-	"foyer/middleware/tally"
 )
 
 // silent is a log that nobody reads.
@@ -27,17 +27,17 @@ type silent struct{}
 
 func (silent) Warn(any, ...any) {}
 
-func newTally() *tally.Tally { return tally.New(tally.Config{Logger: silent{}}) }
+func newTally() *counters.Counters { return counters.New(counters.Config{Logger: silent{}}) }
 
 // wantCounts fails the test where other limits than these have bitten, or one more than once.
-func wantCounts(t *testing.T, counts *tally.Tally, reasons ...tally.Reason) {
+func wantCounts(t *testing.T, counts *counters.Counters, reasons ...counters.Reason) {
 	t.Helper()
-	want := map[tally.Reason]uint64{}
+	want := map[counters.Reason]uint64{}
 	for _, reason := range reasons {
 		want[reason] = 1
 	}
 	got := counts.Counts()
-	maps.DeleteFunc(got, func(_ tally.Reason, n uint64) bool { return n == 0 })
+	maps.DeleteFunc(got, func(_ counters.Reason, n uint64) bool { return n == 0 })
 	if !maps.Equal(got, want) {
 		t.Errorf("counted %v, want %v", got, want)
 	}
@@ -83,7 +83,7 @@ func TestLifetime(t *testing.T) {
 				})
 				srv.PtyCallback = func(_ ssh.Context, pty ssh.Pty) bool { return pty.Term != "dumb" }
 				counts := newTally()
-				w := newWire(t, srv, &session.Channels{Lifetime: tt.lifetime, Tally: counts})
+				w := newWire(t, srv, &session.Channels{Lifetime: tt.lifetime, Counters: counts})
 				v := open(t, w.client)
 				if tt.term != "" {
 					v.ask(t, "pty-req", pty(tt.term, 80, 24, ""))
@@ -107,7 +107,7 @@ func TestLifetime(t *testing.T) {
 				if facts.Err == nil || facts.Err.Error() != "the session's time is over" || !facts.Exited || facts.Status != 1 {
 					t.Errorf("the facts are %+v", facts)
 				}
-				wantCounts(t, counts, tally.SessionTime)
+				wantCounts(t, counts, counters.SessionTime)
 			})
 		})
 	}
@@ -117,7 +117,7 @@ func TestLifetime(t *testing.T) {
 func TestLifetimeWithoutARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := newTally()
-		w := newWire(t, handler(untilGone), &session.Channels{Tally: counts})
+		w := newWire(t, handler(untilGone), &session.Channels{Counters: counts})
 		v := open(t, w.client)
 		v.ask(t, "env", env("A", "b"))
 		w.toClient.hold(true)
@@ -125,7 +125,7 @@ func TestLifetimeWithoutARequest(t *testing.T) {
 		if got, want := w.steps(v), []string{"EOF", "close"}; !slices.Equal(got, want) {
 			t.Errorf("the client saw %q, want %q", got, want)
 		}
-		wantCounts(t, counts, tally.SessionTime)
+		wantCounts(t, counts, counters.SessionTime)
 	})
 }
 
@@ -147,7 +147,7 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				counts := newTally()
-				w := newWire(t, handler(h), &session.Channels{Lifetime: lifetime, Tally: counts})
+				w := newWire(t, handler(h), &session.Channels{Lifetime: lifetime, Counters: counts})
 				begun := time.Now()
 				v := open(t, w.client)
 				w.toClient.hold(true)
@@ -158,7 +158,7 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 				if took, want := time.Since(begun), lifetime+2*session.DefaultWriteTimeout; took != want {
 					t.Errorf("it took %v, want %v", took, want)
 				}
-				wantCounts(t, counts, tally.SessionTime)
+				wantCounts(t, counts, counters.SessionTime)
 			})
 		})
 	}
@@ -168,7 +168,7 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 func TestLifetimeOfOtherSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := newTally()
-		w := newWire(t, handler(func(ssh.Session) {}), &session.Channels{Tally: counts})
+		w := newWire(t, handler(func(ssh.Session) {}), &session.Channels{Counters: counts})
 		for range 3 {
 			v := open(t, w.client)
 			v.ask(t, "shell", nil)
@@ -215,7 +215,7 @@ func TestLifetimeOfASessionThatNobodyReads(t *testing.T) {
 		w := newWire(t, handler(func(sess ssh.Session) {
 			_ = pour(sess)
 			ended <- session.Of(sess).Err
-		}), &session.Channels{Lifetime: 5 * time.Second, Tally: counts})
+		}), &session.Channels{Lifetime: 5 * time.Second, Counters: counts})
 		channel, requests, err := w.client.OpenChannel("session", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -225,7 +225,7 @@ func TestLifetimeOfASessionThatNobodyReads(t *testing.T) {
 		if err := <-ended; err == nil || err.Error() != "the session's time is over" {
 			t.Errorf("the session was given up with %v", err)
 		}
-		wantCounts(t, counts, tally.SessionTime)
+		wantCounts(t, counts, counters.SessionTime)
 	})
 }
 

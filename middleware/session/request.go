@@ -10,7 +10,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/tally"
+	"foyer/middleware/eventlog/counters"
 )
 
 // What one session may ask for. A request over a limit is answered "no" and leaves no trace.
@@ -71,7 +71,7 @@ func (s *Session) flooded(count int) bool {
 	if count <= limit {
 		return false
 	}
-	s.hangUp(fmt.Errorf("more than %d requests", limit), tally.ChannelRequests)
+	s.hangUp(fmt.Errorf("more than %d requests", limit), counters.ChannelRequests)
 	return true
 }
 

@@ -11,9 +11,9 @@ import (
 
 	"charm.land/ssh"
 
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // untilGone is a handler that reads nothing and says nothing until the client has gone.
@@ -250,7 +250,7 @@ func TestFlood(t *testing.T) {
 		})
 		srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { <-sent; return true }
 		counts := newTally()
-		w := newWire(t, srv, &session.Channels{Tally: counts})
+		w := newWire(t, srv, &session.Channels{Counters: counts})
 		v := open(t, w.client)
 		for range 9_998 {
 			_, _ = v.SendRequest("window-change", false, nil)
@@ -266,7 +266,7 @@ func TestFlood(t *testing.T) {
 		if err := <-why; err == nil || err.Error() != "more than 10000 requests" {
 			t.Errorf("the session was given up with %v", err)
 		}
-		wantCounts(t, counts, tally.ChannelRequests)
+		wantCounts(t, counts, counters.ChannelRequests)
 	})
 }
 

@@ -14,8 +14,8 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/clean"
-	"foyer/middleware/tally"
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // PTY says what became of a session's wish for a terminal.
@@ -38,7 +38,7 @@ type Session struct {
 	gossh.Channel
 	srv    *ssh.Server
 	conn   *gossh.ServerConn
-	counts *tally.Tally
+	counts *counters.Counters
 	clock  clock
 	opened atomic.Bool // there is a channel, and a context
 	ctx    sessionContext
@@ -101,7 +101,7 @@ func (s *Session) run(handler ssh.Handler) {
 // has its stack.
 func rescue() {
 	if r := recover(); r != nil {
-		slog.Error("panic in session", "err", clean.String(fmt.Sprint(r), 256), "stack", string(debug.Stack()))
+		slog.Error("panic in session", "err", sanitize.String(fmt.Sprint(r), 256), "stack", string(debug.Stack()))
 	}
 }
 

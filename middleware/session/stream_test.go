@@ -13,9 +13,9 @@ import (
 
 	"charm.land/ssh"
 
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
-	"foyer/middleware/tally"
 )
 
 // most is all but one byte of what is written at once.
@@ -132,7 +132,7 @@ func TestClosedWindowOfABusyClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := newTally()
 		stuck := make(chan error, 1)
-		w := newWire(t, handler(func(sess ssh.Session) { stuck <- pour(sess) }), &session.Channels{Tally: counts})
+		w := newWire(t, handler(func(sess ssh.Session) { stuck <- pour(sess) }), &session.Channels{Counters: counts})
 		channel, requests, err := w.client.OpenChannel("session", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +151,7 @@ func TestClosedWindowOfABusyClient(t *testing.T) {
 		if err := <-stuck; err == nil || err.Error() != unread {
 			t.Errorf("the write ended with %v", err)
 		}
-		wantCounts(t, counts, tally.Unread)
+		wantCounts(t, counts, counters.Unread)
 	})
 }
 

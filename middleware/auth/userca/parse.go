@@ -1,0 +1,115 @@
+package userca
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/watchfile"
+)
+
+// parseLines has parse read each line of a file. The first that is wrong makes the whole file so.
+func parseLines(path, data string, parse func(text string) error) error {
+	for number, text := range keyfile.Lines(data) {
+		err := parse(text)
+		if len(text) > keyfile.MaxLine {
+			err = fmt.Errorf("a line of %d bytes, at most %d are read", len(text), keyfile.MaxLine)
+		}
+		if err != nil {
+			return &watchfile.Error{Path: path, Line: number, Err: err}
+		}
+	}
+	return nil
+}
+
+func parseAuthorities(path, data string) (authorities, error) {
+	var keys authorities
+	err := parseLines(path, data, func(text string) error {
+		key, _, err := keyfile.ParseKey(text)
+		keys = append(keys, key)
+		return err
+	})
+	return keys, err
+}
+
+// serial is a certificate's number, and the fingerprint of the authority that gave it, or none for all of them.
+type serial struct {
+	number    uint64
+	authority string
+}
+
+// revocations are the meaning of a revocation list.
+type revocations struct {
+	keys    map[string]bool // by fingerprint
+	ids     map[string]bool
+	serials map[serial]bool
+}
+
+// revoke reports whether cert is revoked.
+func (r revocations) revoke(cert *gossh.Certificate) bool {
+	authority := gossh.FingerprintSHA256(cert.SignatureKey)
+	return r.ids[cert.KeyId] || r.keys[authority] || r.keys[gossh.FingerprintSHA256(cert.Key)] ||
+		r.serials[serial{cert.Serial, authority}] || r.serials[serial{cert.Serial, ""}]
+}
+
+func parseRevocations(path, data string) (revocations, error) {
+	r := revocations{keys: map[string]bool{}, ids: map[string]bool{}, serials: map[serial]bool{}}
+	return r, parseLines(path, data, r.add)
+}
+
+var errRevocation = errors.New(`a revocation reads "SHA256:FINGERPRINT", "serial: NUMBER [SHA256:FINGERPRINT]" or "id: KEY ID"`)
+
+// add adds one line.
+func (r revocations) add(text string) error {
+	if strings.HasPrefix(text, fingerprintPrefix) {
+		r.keys[text] = true
+		return checkFingerprint(text)
+	}
+	kind, value, _ := strings.Cut(text, ":")
+	value = strings.TrimLeft(value, " \t")
+	switch {
+	case kind == "id" && value != "":
+		r.ids[value] = true
+		return nil
+	case kind == "serial":
+		s, err := parseSerial(value)
+		r.serials[s] = true
+		return err
+	}
+	return errRevocation
+}
+
+// parseSerial parses "NUMBER [FINGERPRINT]".
+func parseSerial(text string) (serial, error) {
+	words := strings.Fields(text)
+	if len(words) == 0 || len(words) > 2 {
+		return serial{}, errRevocation
+	}
+	number, err := strconv.ParseUint(words[0], 10, 64)
+	switch {
+	case err != nil:
+		return serial{}, errors.New("a serial number is decimal, of 64 bits")
+	case number == 0:
+		return serial{}, errors.New("serial 0 is every certificate without a serial: revoke by id or by fingerprint")
+	case len(words) == 1:
+		return serial{number: number}, nil
+	}
+	return serial{number, words[1]}, checkFingerprint(words[1])
+}
+
+const fingerprintPrefix = "SHA256:"
+
+// checkFingerprint returns an error for what no fingerprint can be equal to, and which would revoke nothing.
+func checkFingerprint(text string) error {
+	encoded, _ := strings.CutPrefix(text, fingerprintPrefix)
+	sum, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
+	if err != nil || len(sum) != 32 || !strings.HasPrefix(text, fingerprintPrefix) {
+		return errors.New("not a fingerprint as ssh-keygen -l shows it: SHA256: and 43 characters")
+	}
+	return nil
+}

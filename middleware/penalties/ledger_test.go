@@ -1,0 +1,267 @@
+package penalties_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"charm.land/log/v2"
+
+	"foyer/middleware/penalties"
+)
+
+// book is a ledger with a clock and a log for a test.
+type book struct {
+	*penalties.Ledger
+	t       *testing.T
+	now     time.Time
+	log     bytes.Buffer
+	refused map[penalties.Reason]int
+}
+
+func newBook(t *testing.T, cfg penalties.Config) *book {
+	t.Helper()
+	b := &book{t: t, now: time.Unix(0, 0), refused: map[penalties.Reason]int{}}
+	cfg.Now = func() time.Time { return b.now }
+	cfg.Logger = log.NewWithOptions(&b.log, log.Options{Formatter: log.LogfmtFormatter})
+	cfg.Refused = func(reason penalties.Reason, peer net.Addr) {
+		if penalties.Addr(peer).IsValid() {
+			b.refused[reason]++
+		}
+	}
+	ledger, err := penalties.NewLedger(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Ledger = ledger
+	return b
+}
+
+func peer(addr string) net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 1022))
+}
+
+// visit is a connection that ends with err after attempts, each "user method" and failed, or "in". It reports whether
+// it was admitted.
+func (b *book) visit(addr string, err error, attempts ...string) bool {
+	v, admitted := b.Admit(peer(addr))
+	if !admitted {
+		return false
+	}
+	for _, attempt := range attempts {
+		user, method, failed := strings.Cut(attempt, " ")
+		var result error
+		if failed {
+			result = errors.New("wrong")
+		}
+		v.Attempt(user, method, result)
+	}
+	v.Close(err)
+	return true
+}
+
+// visits returns how many visits in a row are admitted before one is not, up to 100.
+func (b *book) visits(addr string, err error, attempts ...string) int {
+	for n := range 100 {
+		if !b.visit(addr, err, attempts...) {
+			return n
+		}
+	}
+	return 100
+}
+
+var (
+	errGrace = &net.OpError{Op: "read", Err: fmt.Errorf("in words: %w", os.ErrDeadlineExceeded)}
+	guess    = "root password"
+)
+
+func TestLedgerReasons(t *testing.T) {
+	known := func(name string) bool { return name == "alice" }
+	for _, tt := range []struct {
+		name     string
+		cfg      penalties.Config
+		err      error
+		attempts []string
+		visits   int
+		reason   penalties.Reason
+	}{
+		{"hung up", penalties.Config{}, io.EOF, nil, 16, penalties.NoAuth},
+		{"only asked", penalties.Config{}, io.EOF, []string{"root none"}, 16, penalties.NoAuth},
+		{"a guess", penalties.Config{}, io.EOF, []string{"root none", guess}, 4, penalties.AuthFail},
+		{"six guesses", penalties.Config{}, io.EOF, []string{guess, guess, guess, guess, guess, guess}, 4, penalties.AuthFail},
+		{"out of time", penalties.Config{}, errGrace, nil, 2, penalties.GraceExceeded},
+		{"out of time after a guess", penalties.Config{}, errGrace, []string{guess}, 2, penalties.GraceExceeded},
+		{"an agent with many keys", penalties.Config{}, io.EOF, []string{"alice publickey", "alice publickey"}, 4, penalties.AuthFail},
+		{"in after guesses", penalties.Config{}, nil, []string{guess, guess, "in"}, 100, 0},
+		{"in and cut off", penalties.Config{}, errGrace, []string{"in"}, 100, 0},
+		{"a known user", penalties.Config{KnownUser: known}, io.EOF, []string{"alice password"}, 4, penalties.AuthFail},
+		{"an invalid user", penalties.Config{KnownUser: known}, io.EOF, []string{guess}, 4, penalties.InvalidUser},
+		{"an invalid user among others", penalties.Config{KnownUser: known, InvalidUser: time.Minute}, io.EOF,
+			[]string{guess, "alice password"}, 1, penalties.InvalidUser},
+		{"an invalid user only asks", penalties.Config{KnownUser: known, InvalidUser: time.Minute}, io.EOF,
+			[]string{"root none"}, 16, penalties.NoAuth},
+		{"invalid users are free", penalties.Config{KnownUser: known, InvalidUser: -1}, io.EOF, []string{guess}, 4, penalties.AuthFail},
+		{"time is free", penalties.Config{GraceExceeded: -1}, errGrace, []string{guess}, 4, penalties.AuthFail},
+		{"scans are free", penalties.Config{NoAuth: -1}, io.EOF, nil, 100, 0},
+		{"guesses are free", penalties.Config{AuthFail: -1, InvalidUser: -1}, io.EOF, []string{guess}, 100, 0},
+		{"at once", penalties.Config{Min: 1}, io.EOF, nil, 1, penalties.NoAuth},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBook(t, tt.cfg)
+			if got := b.visits("192.0.2.1", tt.err, tt.attempts...); got != tt.visits {
+				t.Fatalf("%d visits before one was refused, want %d", got, tt.visits)
+			}
+			want := ""
+			if tt.visits < 100 {
+				want = "reason=" + tt.reason.String()
+			}
+			if got := b.log.String(); !strings.Contains(got, want) || want == "" && got != "" {
+				t.Errorf("the log is %q, want %q", got, want)
+			}
+			if want != "" && b.refused[tt.reason] != 1 {
+				t.Errorf("%v refusals were counted, for %s", b.refused, tt.reason)
+			}
+		})
+	}
+}
+
+func TestLedgerTellsOfABlock(t *testing.T) {
+	b := newBook(t, penalties.Config{})
+	for range 1000 {
+		b.visit("2001:db8::1", io.EOF, guess)
+	}
+	b.now = b.now.Add(19 * time.Second)
+	if b.visit("2001:db8::2", io.EOF, guess) {
+		t.Error("a neighbour in the /64 was let in")
+	}
+	if !b.visit("2001:db8:0:1::1", io.EOF, guess) || !b.visit("192.0.2.1", io.EOF, guess) {
+		t.Error("a source that has done nothing was refused")
+	}
+	b.now = b.now.Add(time.Second)
+	if !b.visit("2001:db8::2", io.EOF, guess) {
+		t.Error("the block is not over")
+	}
+	want := "level=warn msg=\"source blocked\" addr=2001:db8::/64 duration=20s reason=authfail\n" +
+		"level=info msg=\"source unblocked\" addr=2001:db8::/64 refused=997\n"
+	if got := b.log.String(); got != want {
+		t.Errorf("the log is\n%swant\n%s", got, want)
+	}
+	if got := b.refused[penalties.AuthFail]; got != 997 {
+		t.Errorf("%d refusals were counted", got)
+	}
+}
+
+// A block that nobody noticed is not worth another line, and one that had no room is.
+func TestLedgerTellsOfWhatEnded(t *testing.T) {
+	b := newBook(t, penalties.Config{MaxSources4: 1, AuthFail: 20 * time.Second})
+	b.visit("192.0.2.1", io.EOF, guess)
+	b.now = b.now.Add(20 * time.Second)
+	b.visit("192.0.2.2", io.EOF, guess)
+	b.now = b.now.Add(time.Second)
+	b.visit("192.0.2.3", io.EOF, guess)
+	want := "level=warn msg=\"source blocked\" addr=192.0.2.1/32 duration=20s reason=authfail\n" +
+		"level=warn msg=\"source blocked\" addr=192.0.2.2/32 duration=20s reason=authfail\n" +
+		"level=warn msg=\"source unblocked\" addr=192.0.2.2/32 refused=0 err=\"no room for another blocked source\"\n" +
+		"level=warn msg=\"source blocked\" addr=192.0.2.3/32 duration=20s reason=authfail\n"
+	if got := b.log.String(); got != want {
+		t.Errorf("the log is\n%swant\n%s", got, want)
+	}
+}
+
+// An office where everybody mistypes now and then, and a health checker that looks in every second.
+func TestLedgerSharedAddress(t *testing.T) {
+	b := newBook(t, penalties.Config{})
+	for i := range 10_000 {
+		b.now = b.now.Add(time.Second)
+		if !b.visit("192.0.2.1", io.EOF) {
+			t.Fatalf("the health checker was refused after %d seconds", i)
+		}
+		if i%5 == 0 && !b.visit("192.0.2.2", io.EOF, guess, guess, guess) {
+			t.Fatalf("the office was refused after %d seconds", i)
+		}
+	}
+	if b.log.Len() > 0 {
+		t.Errorf("the log is\n%s", &b.log)
+	}
+}
+
+func TestLedgerExempt(t *testing.T) {
+	b := newBook(t, penalties.Config{Exempt: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}})
+	for addr, visits := range map[string]int{
+		"192.0.2.255": 100, "::ffff:192.0.2.1": 100, "192.0.3.1": 4,
+		"2001:db8::1": 100, "2001:db8::2": 4, // also when the /64 that they share is blocked
+	} {
+		if got := b.visits(addr, io.EOF, guess); got != visits {
+			t.Errorf("%d visits from %s before one was refused, want %d", got, addr, visits)
+		}
+	}
+	if !b.visit("2001:db8::1", io.EOF) {
+		t.Error("the neighbour of an exempt address has blocked it")
+	}
+}
+
+func TestLedgerWithoutAnAddress(t *testing.T) {
+	b := newBook(t, penalties.Config{Min: 1})
+	for _, addr := range []net.Addr{nil, (*net.TCPAddr)(nil), &net.TCPAddr{}, &net.UnixAddr{}} {
+		for range 2 {
+			v, admitted := b.Admit(addr)
+			if !admitted {
+				t.Fatalf("%v was refused", addr)
+			}
+			v.Attempt("root", "password", io.EOF)
+			v.Close(io.EOF)
+		}
+	}
+	if b.log.Len() > 0 {
+		t.Errorf("the log is\n%s", &b.log)
+	}
+}
+
+func TestLedgerDefaults(t *testing.T) {
+	ledger, err := penalties.NewLedger(penalties.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{ledger.AuthFail, ledger.InvalidUser, ledger.NoAuth, ledger.GraceExceeded, ledger.Min, ledger.Max,
+		ledger.Prefix4, ledger.Prefix6, ledger.MaxSources4, ledger.MaxSources6, ledger.KnownUser("nobody")}
+	if got, want := fmt.Sprint(got), "[5s 5s 1s 10s 15s 10m0s 32 64 65536 65536 true]"; got != want {
+		t.Errorf("the defaults are %s, want %s", got, want)
+	}
+	for range 5 { // with the default log, counter and clock
+		if v, admitted := ledger.Admit(peer("192.0.2.1")); admitted {
+			v.Close(io.EOF)
+		}
+	}
+}
+
+func TestLedgerBadSettings(t *testing.T) {
+	exempt := func(prefix netip.Prefix) penalties.Config { return penalties.Config{Exempt: []netip.Prefix{prefix}} }
+	for _, tt := range []struct {
+		cfg  penalties.Config
+		want string
+	}{
+		{penalties.Config{Min: -1}, "minimum -1ns is negative"},
+		{penalties.Config{Min: time.Hour}, "maximum 10m0s is not more than the minimum, 1h0m0s: nothing would be blocked"},
+		{penalties.Config{Max: -1}, "maximum -1ns is not more than the minimum, 15s: nothing would be blocked"},
+		{penalties.Config{Prefix4: -1}, "IPv4 prefix /-1 is not one of /1 to /32"},
+		{penalties.Config{Prefix4: 33}, "IPv4 prefix /33 is not one of /1 to /32"},
+		{penalties.Config{Prefix6: 129}, "IPv6 prefix /129 is not one of /1 to /128"},
+		{penalties.Config{MaxSources4: -1}, "a table has room for at least one source"},
+		{penalties.Config{MaxSources6: -1}, "a table has room for at least one source"},
+		{exempt(netip.Prefix{}), "an exempt network is not valid"},
+		{exempt(netip.MustParsePrefix("192.0.2.1/24")), "exempt network 192.0.2.1/24 has host bits: write 192.0.2.0/24"},
+		{exempt(netip.MustParsePrefix("::ffff:192.0.2.0/120")), "exempt network ::ffff:192.0.2.0/120: write it as IPv4"},
+	} {
+		if _, err := penalties.NewLedger(tt.cfg); err == nil || err.Error() != tt.want {
+			t.Errorf("%+v: got %v, want %s", tt.cfg, err, tt.want)
+		}
+	}
+}
