@@ -8,25 +8,19 @@ package penalties
 import (
 	"net"
 	"net/netip"
+
+	"foyer/middleware/source"
 )
 
 // Addr returns the address of a TCP peer, without a zone. An IPv4 address that came mapped into IPv6 is IPv4: it is
 // the same visitor on another socket. What it returns is not valid for nil and for peers that are not TCP's.
 func Addr(peer net.Addr) netip.Addr {
-	tcp, ok := peer.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	return tcp.AddrPort().Addr().Unmap().WithZone("")
+	return source.Addr(peer)
 }
 
 // Prefix returns the source that addr belongs to: its first bits4 bits if it is of IPv4, else its first bits6. It is
 // the zero Prefix where addr does not have as many.
 func Prefix(addr netip.Addr, bits4, bits6 int) netip.Prefix {
-	bits := bits6
-	if addr.Is4() {
-		bits = bits4
-	}
-	source, _ := addr.Prefix(bits)
-	return source
+	network, _ := source.Networks{Bits4: bits4, Bits6: bits6}.Of(addr)
+	return network
 }

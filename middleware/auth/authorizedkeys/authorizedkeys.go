@@ -44,7 +44,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/auth/keyfile"
-	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 	"foyer/middleware/watchfile"
 )
 
@@ -100,7 +100,7 @@ func (d *Dir) Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gos
 		if string(line.blob) != blob {
 			continue
 		}
-		if refusal = line.rules.admit(penalties.Addr(remote), time.Now()); refusal == nil {
+		if refusal = line.rules.admit(source.Addr(remote), time.Now()); refusal == nil {
 			return line.rules.permissions(), nil
 		}
 	}

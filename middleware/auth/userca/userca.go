@@ -46,7 +46,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/auth/keyfile"
-	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 )
 
 // Options are settled when the files are opened.
@@ -105,7 +105,7 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 		trusted.check(cert),
 		checkUser(cert, user),
 		checkExtensions(cert),
-		checkAddress(cert, penalties.Addr(remote)),
+		checkAddress(cert, source.Addr(remote)),
 	} {
 		if check != nil {
 			return nil, check
