@@ -28,24 +28,21 @@ import (
 // keys are added to the server before the layers; one that comes later is not restricted. User keys are [PublicKey]'s
 // business.
 func Algorithms(set string) Layer {
+	offered, unknown := algorithmsOf(set)
 	return Layer{
 		Name: "algorithms",
 		Server: func(srv *ssh.Server) error {
-			offered, err := algorithmsOf(set)
-			if err != nil {
-				return err
+			if unknown != nil {
+				return unknown
 			}
-			if cfg := config(srv); len(cfg.KeyExchanges)+len(cfg.Ciphers)+len(cfg.MACs) > 0 {
-				return errors.New("another layer chooses the algorithms already")
-			}
-			if srv.HostSigners, err = restrict(srv.HostSigners, offered.HostKeys); err != nil {
-				return err
-			}
-			return Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
-				cfg.KeyExchanges = slices.Clone(offered.KeyExchanges)
-				cfg.Ciphers = slices.Clone(offered.Ciphers)
-				cfg.MACs = slices.Clone(offered.MACs)
-			}}.Add(srv)
+			keys, err := restrict(srv.HostSigners, offered.HostKeys)
+			srv.HostSigners = keys
+			return err
+		},
+		Connect: func(*Conn) (Moments, error) {
+			return Moments{Configure: func(cfg *gossh.ServerConfig) {
+				cfg.KeyExchanges, cfg.Ciphers, cfg.MACs = offered.KeyExchanges, offered.Ciphers, offered.MACs
+			}}, nil
 		},
 	}
 }

@@ -1,96 +1,65 @@
 package middleware
 
 import (
-	"cmp"
-	"crypto/rand"
-	"io"
-	"net"
+	"sync"
 
-	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/budgets"
 	"foyer/middleware/eventlog/counters"
 )
 
-// Budgets returns the layer that bounds the work of each connection (package work): key exchanges, global requests,
-// channels of other types than a session, and bytes that nobody reads. Whoever is over a budget is hung up on; counts,
-// if it is not nil, says why, for the library has no SSH_MSG_DISCONNECT to send. What x/crypto answers by itself, such
-// as ping@openssh.com, counts by its bytes. Host keys and handlers that a server gets behind its layers are not counted.
+// Budgets returns the layer that bounds how much work one connection may make: key exchanges, global requests, channels
+// other than sessions, and bytes that no session reads. A connection over a budget is hung up on; counts, which may be nil,
+// says why. What x/crypto answers by itself, such as ping@openssh.com, counts by its bytes.
 func Budgets(counts *counters.Counters) Layer {
-	all := &budgets.All{Counters: counts}
+	var shared budgets.Budgets
 	return Layer{
 		Name: "budgets",
-		Server: func(srv *ssh.Server) error {
-			for i, key := range srv.HostSigners {
-				counted, err := budgets.HostKey(key)
-				if err != nil {
-					return err
+		Connect: func(c *Conn) (Moments, error) {
+			spent := shared.Connection()
+			var once sync.Once
+			charge := func(reason counters.Reason) error {
+				if reason == "" {
+					return nil
 				}
-				srv.HostSigners[i] = counted
+				once.Do(func() { // what the client sent before is still handled for a moment
+					counts.Count(reason, c.RemoteAddr())
+					_ = c.Close()
+				})
+				return budgets.ErrExceeded
 			}
-			countRequests(srv)
-			countChannels(srv)
-			return Hooks{
-				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-					counted := all.Conn(conn)
-					keep(ctx, counted)
-					return counted
+			return Moments{
+				Work: func(kind Work, n int) error { return charge(spend(spent, kind, n)) },
+				Attempt: func(a Attempt) {
+					if a.Outcome == Succeeded {
+						spent.Authenticated()
+					} else if a.Err != nil {
+						_ = charge(spent.Received(len(a.Err.Error()))) // x/crypto keeps it, and it quotes the client
+					}
 				},
-				Configure: countHandshake,
-				Closed:    func(ctx ssh.Context, _ error) { kept[*budgets.Conn](ctx).Over() },
-			}.Add(srv)
+				Open: func(channel gossh.NewChannel, _ int) error {
+					if channel.ChannelType() == "session" {
+						return nil
+					}
+					return charge(spent.ChannelOpen())
+				},
+				Closed: func(error) { spent.Closed() },
+			}, nil
 		},
 	}
 }
 
-func countHandshake(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	conn := kept[*budgets.Conn](ctx)
-	if conn == nil {
-		return // at start
+func spend(spent *budgets.Connection, kind Work, n int) (exceeded counters.Reason) {
+	switch kind {
+	case BytesReceived:
+		return spent.Received(n)
+	case BytesRead:
+		spent.Read(n)
+	case KeyExchange:
+		return spent.KeyExchange()
+	case GlobalRequest:
+		return spent.GlobalRequest()
 	}
-	cfg.Rand = conn.Rand(cmp.Or[io.Reader](cfg.Rand, rand.Reader))
-	afterKeyExchange(cfg, func(meta gossh.ServerPreAuthConn) {
-		if err := conn.PreAuth(meta); err != nil {
-			Logger(ctx).Error("connection refused", "err", err)
-		}
-	})
-	afterAttempts(cfg, func(meta gossh.ConnMetadata, method string, err error) {
-		if err == nil {
-			conn.Authenticated()
-		} else {
-			conn.Remembered(len(err.Error())) // in which x/crypto quotes the client
-		}
-	})
-}
-
-func countRequests(srv *ssh.Server) {
-	if srv.RequestHandlers["default"] == nil {
-		srv.RequestHandlers["default"] = func(ssh.Context, *ssh.Server, *gossh.Request) (bool, []byte) { return false, nil }
-	}
-	for name, next := range srv.RequestHandlers {
-		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
-			if !kept[*budgets.Conn](ctx).GlobalRequest() {
-				return false, nil
-			}
-			return next(ctx, srv, req)
-		}
-	}
-}
-
-// countChannels counts the bytes of sessions, whose number is the limits layer's concern, and the number of all others.
-func countChannels(srv *ssh.Server) {
-	if srv.ChannelHandlers["default"] == nil {
-		srv.ChannelHandlers["default"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
-			_ = opened.Reject(gossh.UnknownChannelType, "there are sessions here, and nothing else")
-		}
-	}
-	for name, next := range srv.ChannelHandlers {
-		srv.ChannelHandlers[name] = func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
-			w := kept[*budgets.Conn](ctx)
-			if name == "session" || w.ChannelOpen() {
-				next(srv, conn, accepted{opened, w.Channel}, ctx)
-			}
-		}
-	}
+	return ""
 }

@@ -27,7 +27,7 @@ func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
 // thrifty returns a server with Budgets that lets everybody in, and what it counts.
 func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	return door(t, handler, middleware.Budgets(counts), middleware.Open()), counts
+	return door(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", handler)), counts
 }
 
 // spends checks that do can be done n times in a minute, and n times more in the next one, and that the connection is
@@ -150,14 +150,14 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 		gossh.KeyExchangeMLKEM768X25519, gossh.KeyExchangeCurve25519, gossh.KeyExchangeECDHP256,
 		gossh.KeyExchangeDH14SHA256, gossh.KeyExchangeDHGEXSHA256,
 	}
-	any := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	any := configures(func(cfg *gossh.ServerConfig) {
 		cfg.KeyExchanges = slices.Clone(all)
-	}}.Add}
+	})
 	for _, method := range all {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-			w := newWire(t, door(t, echo, middleware.Budgets(counts), middleware.Open(), any))
+			w := newWire(t, door(t, middleware.Budgets(counts), middleware.Open(), any, middleware.Handler("test", echo)))
 			sess, err := w.clientOf(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
 			if err != nil {
 				t.Fatal(err)
@@ -291,7 +291,7 @@ func TestBudgetsForgiveTheHandshake(t *testing.T) {
 // What a session reads may be as much as it likes, on stdin and on the other stream.
 func TestBudgetsOfReaders(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	srv := sshtest.Serve(t, echo, middleware.Budgets(counts), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", echo))
 	const size = 64 << 20
 	sess, err := enter(t, srv, "guest").NewSession()
 	if err != nil {
@@ -356,7 +356,7 @@ func TestBudgetsHostKeys(t *testing.T) {
 		if set != "" {
 			layers = slices.Insert(layers, 1, middleware.Algorithms(set))
 		}
-		srv := sshtest.Start(t, rsaKey, middleware.Stack(whoami, layers...))
+		srv := sshtest.Start(t, rsaKey, middleware.NewStack(append(layers, middleware.Handler("test", whoami))...).Install)
 		for _, algorithm := range algorithms {
 			client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
 				User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), HostKeyAlgorithms: []string{algorithm},
@@ -370,13 +370,24 @@ func TestBudgetsHostKeys(t *testing.T) {
 	}
 }
 
-// A key that cannot be counted is no host key.
-func TestBudgetsStrangeHostKey(t *testing.T) {
+// A host key that says of itself no more than how it signs is counted, too.
+func TestBudgetsPlainHostKey(t *testing.T) {
+	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
+	plain := func(srv *ssh.Server) error { srv.AddHostKey(struct{ gossh.Signer }{sshtest.HostKey(t)}); return nil }
 	srv := &ssh.Server{}
-	srv.AddHostKey(struct{ gossh.Signer }{sshtest.HostKey(t)})
-	err := middleware.Stack(whoami, middleware.Open(), middleware.Budgets(nil))(srv)
-	if got := fmt.Sprint(err); got != "layer budgets: host key ssh-ed25519 does not say with which algorithms it signs" {
-		t.Errorf("the error is %q", got)
+	for _, option := range []ssh.Option{plain, middleware.NewStack(middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", whoami)).Install} {
+		if err := option(srv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWire(t, srv)
+	c := w.enter(t)
+	for range 10 {
+		_ = c.Keys(sshtest.Curve25519)
+	}
+	receive(t, w.hungUp)
+	if got := counts.Counts(); got[counters.KeyExchanges] != 1 || len(got) != 1 {
+		t.Errorf("counted %v, want one key-exchanges", got)
 	}
 }
 
@@ -395,7 +406,7 @@ func BenchmarkDoor(b *testing.B) {
 		{"budgets", []middleware.Layer{middleware.Budgets(counts)}},
 		{"all", []middleware.Layer{limits, deadlines, middleware.Budgets(counts)}},
 	} {
-		srv := door(b, whoami, append(bench.layers, middleware.Open())...)
+		srv := door(b, append(append(bench.layers, middleware.Open()), middleware.Handler("test", whoami))...)
 		if srv.ConnCallback == nil {
 			srv.ConnCallback = func(_ ssh.Context, conn net.Conn) net.Conn { return conn }
 			srv.ConnectionCloseCallback = func(net.Conn) {}

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -13,165 +12,130 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// DeadlinesConfig is what [Deadlines] gives a connection. Each has to be more than 0.
+// DeadlinesConfig is what [Deadlines] gives a connection. Each duration must be positive.
 type DeadlinesConfig struct {
 	// Handshake is how long a client may take until it is authenticated. A person types a password in it.
 	Handshake time.Duration
 	// Idle is how long a connection may be without a session.
 	Idle time.Duration
-	// Keepalive is how often a client is asked whether it is still there; one that leaves three such times unanswered
-	// is gone. What it answers is of no interest.
+	// Keepalive is how often a client is asked whether it is still there. One that leaves three intervals unanswered is
+	// gone. Any answer will do.
 	Keepalive time.Duration
-	// Counters counts those whose time was up, if it is not nil.
+	// Counters counts the connections whose time is up. It may be nil.
 	Counters *counters.Counters
 }
 
-// unanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
-const unanswered = 3
+// maxUnanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
+const maxUnanswered = 3
 
-// Deadlines returns the layer that ends connections on which nothing happens: whoever is not authenticated in time,
-// however slowly or busily the time was spent; whoever is, and has no session (ssh -N), whatever else it sends; and
-// whoever has vanished without a word, so that no TCP packet tells. Sessions have deadlines of their own, the session
-// channel's.
+// Deadlines returns the layer that closes connections on which nothing happens: a client that is not authenticated in
+// time, whatever it sends meanwhile; one that is, and has no session (ssh -N); and one that has vanished, so that no TCP
+// packet tells. Sessions have deadlines of their own (package session).
 func Deadlines(cfg DeadlinesConfig) Layer {
 	return Layer{
 		Name: "deadlines",
 		Server: func(srv *ssh.Server) error {
 			switch {
 			case cfg.Handshake <= 0 || cfg.Idle <= 0 || cfg.Keepalive <= 0:
-				return errors.New("a deadline is not more than 0")
+				return errors.New("deadlines must be positive")
 			case srv.HandshakeTimeout != 0:
 				return errors.New("the server has a handshake timeout already")
 			}
-			srv.HandshakeTimeout = cfg.Handshake
-			aroundSessions(srv, watchSessions)
-			return Hooks{
-				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-					p := &presence{Conn: conn, cfg: cfg, ctx: ctx, until: time.Now().Add(cfg.Handshake)}
-					keep(ctx, p)
-					return p
-				},
-				Configure: watchLogins,
-				Closed: func(ctx ssh.Context, err error) {
-					if errors.Is(err, os.ErrDeadlineExceeded) {
-						cfg.Counters.Count(counters.HandshakeTime, kept[*presence](ctx).RemoteAddr())
+			return nil
+		},
+		Connect: func(c *Conn) (Moments, error) {
+			w := &idleWatch{cfg: cfg, conn: c}
+			c.LimitDeadline(time.Now().Add(cfg.Handshake))
+			return Moments{
+				Stage: func(stage Stage) {
+					if stage == Authenticated {
+						w.start()
 					}
-					kept[*presence](ctx).end()
 				},
-			}.Add(srv)
+				Open:   func(gossh.NewChannel, int) error { w.update(); return nil },
+				Left:   func(string) { w.update() },
+				Closed: w.stop,
+			}, nil
 		},
 	}
 }
 
-// presence is a connection, and watches over it from its authentication on.
-type presence struct {
-	net.Conn
-	cfg DeadlinesConfig
-	ctx ssh.Context
+// idleWatch watches over a connection from its authentication on.
+type idleWatch struct {
+	cfg  DeadlinesConfig
+	conn *Conn
 
-	mu          sync.Mutex
-	until       time.Time // when somebody has to be authenticated; zero once somebody is
-	sessions    int
-	ended       bool
-	idle, alive *time.Timer
+	mu              sync.Mutex
+	stopped         bool
+	waiting         bool // the idle timer runs
+	idle, keepalive *time.Timer
 }
 
-func watchLogins(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	p := kept[*presence](ctx)
-	if p == nil {
-		return // at start
-	}
-	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		if err == nil {
-			p.begin()
-		}
-	})
+func (w *idleWatch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = true
+	w.idle = time.AfterFunc(w.cfg.Idle, w.expire)
+	w.keepalive = time.AfterFunc(w.cfg.Keepalive, w.ask)
 }
 
-func watchSessions(next ssh.ChannelHandler) ssh.ChannelHandler {
-	return func(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.NewChannel, ctx ssh.Context) {
-		p := kept[*presence](ctx)
-		p.open()
-		defer p.leave()
-		next(srv, conn, channel, ctx)
-	}
-}
-
-// SetDeadline implements [net.Conn]. Before authentication none is later than the first one, whoever sets it.
-func (p *presence) SetDeadline(t time.Time) error {
-	p.mu.Lock()
-	until := p.until
-	p.mu.Unlock()
-	if !until.IsZero() && (t.IsZero() || t.After(until)) {
-		t = until
-	}
-	return p.Conn.SetDeadline(t)
-}
-
-func (p *presence) begin() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.until = time.Time{}
-	p.idle = time.AfterFunc(p.cfg.Idle, p.expire)
-	p.alive = time.AfterFunc(p.cfg.Keepalive, p.ask)
-}
-
-func (p *presence) open() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sessions++
-	p.idle.Stop()
-}
-
-func (p *presence) leave() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sessions--
-	if p.sessions == 0 && !p.ended {
-		p.idle.Reset(p.cfg.Idle)
+// update runs the idle timer while there is no session.
+func (w *idleWatch) update() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch idle := w.conn.Sessions() == 0; {
+	case w.stopped, idle == w.waiting:
+	case idle:
+		w.waiting = true
+		w.idle.Reset(w.cfg.Idle)
+	default:
+		w.waiting = false
+		w.idle.Stop()
 	}
 }
 
-// end forgets a connection that is over.
-func (p *presence) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	if p.idle != nil {
-		p.idle.Stop()
-		p.alive.Stop()
+func (w *idleWatch) stop(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.cfg.Counters.Count(counters.HandshakeTime, w.conn.RemoteAddr())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.idle != nil {
+		w.idle.Stop()
+		w.keepalive.Stop()
 	}
 }
 
-// expire ends a connection that has had no session for too long.
-func (p *presence) expire() {
-	p.mu.Lock()
-	idle := p.sessions == 0 && !p.ended
-	p.mu.Unlock()
+// expire closes a connection that has had no session for too long.
+func (w *idleWatch) expire() {
+	w.mu.Lock()
+	idle := w.waiting && !w.stopped
+	w.mu.Unlock()
 	if idle {
-		p.hangUp(counters.IdleTime)
+		w.hangUp(counters.IdleTime)
 	}
 }
 
-func (p *presence) hangUp(reason counters.Reason) {
-	p.cfg.Counters.Count(reason, p.RemoteAddr())
-	_ = p.Close()
+func (w *idleWatch) hangUp(reason counters.Reason) {
+	w.cfg.Counters.Count(reason, w.conn.RemoteAddr())
+	_ = w.conn.Close()
 }
 
-// ask asks the client whether it is there, as sshd does (serverloop.c, client_alive_check), and asks again later if it
-// is. A client that has closed its window, or TCP's, answers neither.
-func (p *presence) ask() {
-	conn, ok := p.ctx.Value(ssh.ContextKeyConn).(*gossh.ServerConn)
+// ask asks the client whether it is there, as sshd does (serverloop.c, client_alive_check), and again later if it is. A
+// client that has closed its SSH window, or TCP's, does not answer.
+func (w *idleWatch) ask() {
+	conn, ok := w.conn.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn)
 	if ok {
-		vanished := time.AfterFunc(unanswered*p.cfg.Keepalive, func() { p.hangUp(counters.Vanished) })
+		vanished := time.AfterFunc(maxUnanswered*w.cfg.Keepalive, func() { w.hangUp(counters.Vanished) })
 		defer vanished.Stop()
 		if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
 			return // the connection is over
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.ended {
-		p.alive.Reset(p.cfg.Keepalive)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		w.keepalive.Reset(w.cfg.Keepalive)
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
-	"foyer/middleware/session"
 	"foyer/middleware/sshtest"
 )
 
@@ -33,7 +32,7 @@ func watched(
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	t.Cleanup(cfg.Counters.Flush)
 	layers = append([]middleware.Layer{middleware.Deadlines(cfg), middleware.Open()}, layers...)
-	return door(t, handler, layers...), cfg.Counters
+	return door(t, append(layers, middleware.Handler("test", handler))...), cfg.Counters
 }
 
 // endsAfter checks that the wire lasts for d from now on, and not a moment longer, for that one reason.
@@ -78,7 +77,13 @@ func TestDeadlinesHandshake(t *testing.T) {
 			if err := errors.Join(c.Greet("SSH-2.0-raw"), c.Keys(sshtest.MLKEM)); err != nil {
 				t.Error(err)
 			}
-			return func() error { return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0}) }
+			seconds := 0
+			return func() error { // more often would be more than is read before authentication starts
+				if seconds++; seconds%3 != 0 {
+					return nil
+				}
+				return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0})
+			}
 		},
 		"SSH_MSG_IGNORE at the prompt": func(t *testing.T, w *wire) func() error {
 			c := w.greet(t)
@@ -93,18 +98,14 @@ func TestDeadlinesHandshake(t *testing.T) {
 			return func() error { return c.Keys(sshtest.Curve25519) }
 		},
 	} {
-		for where, layers := range map[string][]middleware.Layer{
-			"without a vestibule": {takesKeys()}, "with a vestibule": {middleware.Vestibule(), takesKeys()},
-		} {
-			t.Run(name+", "+where, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					srv, counts := watched(t, hasty, whoami, layers...)
-					w := newWire(t, srv)
-					w.busy(t, func() func() error { return begin(t, w) })
-					endsAfter(t, w, hasty.Handshake, counts, counters.HandshakeTime)
-				})
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, counts := watched(t, hasty, whoami, takesKeys())
+				w := newWire(t, srv)
+				w.busy(t, func() func() error { return begin(t, w) })
+				endsAfter(t, w, hasty.Handshake, counts, counters.HandshakeTime)
 			})
-		}
+		})
 	}
 }
 
@@ -149,13 +150,13 @@ type recorder struct {
 
 func (r *recorder) Write(p []byte) (int, error) { return r.said.Write(p) }
 
-// takesKeys returns a layer that says of every key that it would do.
+// takesKeys returns a layer that accepts every key that is offered.
 func takesKeys() middleware.Layer {
-	return middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	return configures(func(cfg *gossh.ServerConfig) {
 		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
 			return &gossh.Permissions{}, nil
 		}
-	}}.Add}
+	})
 }
 
 // ask asks whether a key would do (RFC 4252 section 7).
@@ -266,17 +267,15 @@ func TestDeadlinesVanished(t *testing.T) {
 // Nor does one that has stopped reading, so that not even the question gets through. (Not in a bubble: who waits for a
 // mutex keeps its time from passing.)
 func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
-	patient := &session.Channels{WriteTimeout: time.Hour}
 	cfg := middleware.DeadlinesConfig{Handshake: patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := &ssh.Server{}
 	srv.AddHostKey(sshtest.HostKey(t))
 	flood := func(sess ssh.Session) { _, _ = io.CopyN(sess, zeros{}, 1<<20) }
-	stack := middleware.Stack(flood, middleware.Deadlines(cfg), middleware.Open())
-	for _, option := range []ssh.Option{patient.Register, stack} {
-		if err := option(srv); err != nil {
-			t.Fatal(err)
-		}
+	stack := middleware.NewStack(middleware.Deadlines(cfg), middleware.Open(), middleware.Handler("test", flood))
+	stack.Sessions.WriteTimeout = time.Hour
+	if err := stack.Install(srv); err != nil {
+		t.Fatal(err)
 	}
 	w := newWire(t, srv)
 	c := &rawClient{w.enter(t), w}
@@ -354,12 +353,12 @@ func TestDeadlinesForget(t *testing.T) {
 				cfg := hasty
 				cfg.Counters = counters.New(counters.Config{Logger: log.Logger()})
 				conns := make(chan weak.Pointer[end], 1)
-				noted := middleware.Layer{Server: middleware.Hooks{Accept: func(_ ssh.Context, conn net.Conn) net.Conn {
+				srv := door(t, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
+				next := srv.ConnCallback
+				srv.ConnCallback = func(ctx ssh.Context, conn net.Conn) net.Conn {
 					conns <- weak.Make(conn.(*end))
-					return conn
-				}}.Add}
-				srv := door(t, whoami, noted, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg),
-					middleware.Budgets(cfg.Counters), middleware.Open())
+					return next(ctx, conn)
+				}
 				w := newWire(t, srv)
 				visit(t, w)
 				_ = w.Close()
@@ -390,7 +389,7 @@ func collected[T any](p weak.Pointer[T]) bool {
 }
 
 func TestDeadlinesSettings(t *testing.T) {
-	const none = "a deadline is not more than 0"
+	const none = "deadlines must be positive"
 	for name, tt := range map[string]struct {
 		set  func(*middleware.DeadlinesConfig, *ssh.Server)
 		want string
@@ -404,7 +403,7 @@ func TestDeadlinesSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg, srv := hasty, &ssh.Server{}
 			tt.set(&cfg, srv)
-			err := middleware.Stack(whoami, middleware.Open(), middleware.Deadlines(cfg))(srv)
+			err := middleware.NewStack(middleware.Open(), middleware.Deadlines(cfg), middleware.Handler("test", whoami)).Install(srv)
 			if got := fmt.Sprint(err); got != "layer deadlines: "+tt.want {
 				t.Errorf("the error is %q", got)
 			}

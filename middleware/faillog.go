@@ -13,9 +13,6 @@ import (
 	"time"
 
 	"charm.land/ssh"
-	gossh "golang.org/x/crypto/ssh"
-
-	"foyer/middleware/auth/passwords"
 )
 
 // FailLog returns the layer that tells programs which ban who guesses, such as fail2ban and CrowdSec, of failed logins:
@@ -39,11 +36,18 @@ import (
 // others could be seen in the time until the answer.
 func FailLog(w io.Writer, known func(user string) bool) Layer {
 	l := &failLog{w: w, known: known}
-	return Layer{Name: "faillog", Server: l.attach}
+	return Layer{
+		Name:   "faillog",
+		Server: l.prepare,
+		Connect: func(c *Conn) (Moments, error) {
+			f := &failures{log: l, conn: c}
+			return Moments{Attempt: f.attempt, Closed: f.closed}, nil
+		},
+	}
 }
 
-// pids is how many numbers there are before they come again: as many as Linux has for processes.
-const pids = 1 << 22
+// maxPID is the largest process id that Linux has. Numbers start again after it.
+const maxPID = 1 << 22
 
 type failLog struct {
 	known       func(user string) bool
@@ -54,73 +58,68 @@ type failLog struct {
 	w  io.Writer
 }
 
-// guest is who is on a connection, so far as is known before they are let in.
-type guest struct {
+func (l *failLog) prepare(*ssh.Server) error {
+	if l.w == nil {
+		return errors.New("nothing to write to")
+	}
+	host, err := os.Hostname()
+	l.host = nameOf(host)
+	return err
+}
+
+// failures are those of one connection.
+type failures struct {
+	log    *failLog
+	conn   *Conn
 	number uint32
 	peer   string // "192.0.2.1 port 4711"
 	user   string // who tried last, cleaned; empty where nobody did
 	valid  bool
 }
 
-func (l *failLog) attach(srv *ssh.Server) error {
-	if l.w == nil {
-		return errors.New("nothing to write to")
+func (f *failures) attempt(a Attempt) {
+	if f.number == 0 {
+		f.number = (f.log.connections.Add(1)-1)%maxPID + 1
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return err
+	f.user, f.peer = nameOf(a.User()), peerOf(a.RemoteAddr())
+	f.valid = f.log.known == nil || f.log.known(a.User())
+	switch a.Outcome {
+	case Succeeded:
+		f.write("Accepted %s for %s from %s ssh2", a.Method, f.user, f.peer)
+	case Continues:
+		f.write("Partial %s for %s from %s ssh2", nameOf(a.Method), f.user, f.peer)
+	case AttemptFailed:
+		if a.Method != "password" && a.Method != "keyboard-interactive" {
+			return
+		}
+		invalid := ""
+		if !f.valid {
+			invalid = "invalid user "
+		}
+		f.write("Failed %s for %s%s from %s ssh2", a.Method, invalid, f.user, f.peer)
 	}
-	l.host = nameOf(host)
-	return Hooks{Configure: l.configure, Closed: l.closed}.Add(srv)
 }
 
-func (l *failLog) configure(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	g := &guest{}
-	keep(ctx, g)
-	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		if g.number == 0 {
-			g.number = (l.connections.Add(1)-1)%pids + 1
-		}
-		g.user, g.peer = nameOf(conn.User()), peerOf(conn.RemoteAddr())
-		g.valid = l.known == nil || l.known(conn.User())
-		var partial *gossh.PartialSuccessError
-		switch {
-		case errors.Is(err, passwords.ErrBusy): // nobody has looked at the password
-		case err == nil:
-			l.tell(ctx, g, "Accepted %s for %s from %s ssh2", method, g.user, g.peer)
-		case errors.As(err, &partial):
-			l.tell(ctx, g, "Partial %s for %s from %s ssh2", nameOf(method), g.user, g.peer)
-		case method == "password", method == "keyboard-interactive":
-			invalid := ""
-			if !g.valid {
-				invalid = "invalid user "
-			}
-			l.tell(ctx, g, "Failed %s for %s%s from %s ssh2", method, invalid, g.user, g.peer)
-		}
-	})
-}
-
-func (l *failLog) closed(ctx ssh.Context, err error) {
-	g := kept[*guest](ctx)
-	if err == nil || g == nil || g.user == "" {
+func (f *failures) closed(err error) {
+	if err == nil || f.user == "" {
 		return
 	}
 	kind := "authenticating"
-	if !g.valid {
+	if !f.valid {
 		kind = "invalid"
-		l.tell(ctx, g, "Invalid user %s from %s", g.user, g.peer)
+		f.write("Invalid user %s from %s", f.user, f.peer)
 	}
-	l.tell(ctx, g, "Connection closed by %s user %s %s [preauth]", kind, g.user, g.peer)
+	f.write("Connection closed by %s user %s %s [preauth]", kind, f.user, f.peer)
 }
 
-// tell writes a line. Who cannot be told of is let in or refused all the same.
-func (l *failLog) tell(ctx ssh.Context, g *guest, format string, facts ...any) {
-	prefix := fmt.Sprintf("%s %s sshd[%d]: ", time.Now().Format(time.Stamp), l.host, g.number)
+// write writes a line. If that fails the attempt is decided all the same.
+func (f *failures) write(format string, facts ...any) {
+	prefix := fmt.Sprintf("%s %s sshd[%d]: ", time.Now().Format(time.Stamp), f.log.host, f.number)
 	line := []byte(prefix + fmt.Sprintf(format, facts...) + "\n")
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, err := l.w.Write(line); err != nil {
-		Logger(ctx).Error("failed login not told", "err", err)
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	if _, err := f.log.w.Write(line); err != nil {
+		f.conn.Logger().Error("failed login not told", "err", err)
 	}
 }
 
@@ -131,7 +130,7 @@ func nameOf(name string) string {
 			return r
 		}
 		return '_'
-	}, name[:min(len(name), shownName)])
+	}, name[:min(len(name), maxShownName)])
 	if shown == "" {
 		return "_"
 	}

@@ -26,7 +26,7 @@ func failLogOf(t *testing.T, layers ...middleware.Layer) (*sshtest.Server, *ssht
 	l := sshtest.NewLog()
 	right := func(user, password string) bool { return user == "ada" && password == "right" }
 	layers = append(layers, middleware.FailLog(l, knowsAda), checks(right))
-	return sshtest.Serve(t, whoami, layers...), l
+	return sshtest.Serve(t, append(layers, middleware.Handler("test", whoami))...), l
 }
 
 // attempts makes a connection that tries each user with a wrong password, and ends it. It returns the port it came from.
@@ -111,7 +111,7 @@ func TestFailLogOfOtherMethods(t *testing.T) {
 // A password that was right but is not enough is no failure.
 func TestFailLogOfAFirstFactor(t *testing.T) {
 	l := sshtest.NewLog()
-	half := middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	half := configures(func(cfg *gossh.ServerConfig) {
 		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) {
 			return nil, &gossh.PartialSuccessError{Next: gossh.ServerAuthCallbacks{
 				KeyboardInteractiveCallback: func(gossh.ConnMetadata, gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
@@ -119,8 +119,8 @@ func TestFailLogOfAFirstFactor(t *testing.T) {
 				},
 			}}
 		}
-	}}
-	srv := sshtest.Serve(t, whoami, middleware.FailLog(l, nil), middleware.Layer{Name: "half", Server: half.Add})
+	}, "password", "keyboard-interactive")
+	srv := sshtest.Serve(t, middleware.FailLog(l, nil), half, middleware.Handler("test", whoami))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	if _, err := client.password("bob", "right"); err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestFailLogOfALockedOutOperator(t *testing.T) {
 	logged := sshtest.NewLog()
 	full := middleware.FailLog(badWriter{}, nil)
 	right := func(_, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, whoami, middleware.Logging(logged.Logger()), full, checks(right))
+	srv := sshtest.Serve(t, middleware.Logging(logged.Events()), full, checks(right), middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	logged.Line(t, "failed login not told", "no space left")
 }
@@ -149,7 +149,7 @@ type badWriter struct{}
 func (badWriter) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestFailLogNeedsAWriter(t *testing.T) {
-	err := middleware.Stack(whoami, middleware.Open(), middleware.FailLog(nil, nil))(&ssh.Server{})
+	err := middleware.NewStack(middleware.Open(), middleware.FailLog(nil, nil), middleware.Handler("test", whoami)).Install(&ssh.Server{})
 	if err == nil || err.Error() != "layer faillog: nothing to write to" {
 		t.Errorf("error %v", err)
 	}
@@ -167,7 +167,7 @@ func (l lines) Write(p []byte) (int, error) {
 
 func TestFailLogWritesWholeLines(t *testing.T) {
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, whoami, middleware.FailLog(lines{l}, nil), checks(func(string, string) bool { return false }))
+	srv := sshtest.Serve(t, middleware.FailLog(lines{l}, nil), checks(func(string, string) bool { return false }), middleware.Handler("test", whoami))
 	atOnce(20, func(i int) {
 		if client, err := srv.Dial(fmt.Sprint("user", i, "\n"), "wrong"); err == nil {
 			_ = client.Close()

@@ -26,7 +26,7 @@ func Greeting(text string) Layer {
 		Name: "greeting",
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
-				if facts := session.Of(sess); text != "" && facts.PTY != session.NotAsked {
+				if facts := session.InfoOf(sess); text != "" && facts.PTY != session.NotAsked {
 					greet(sess, facts, text)
 				}
 				next(sess)
@@ -38,12 +38,12 @@ func Greeting(text string) Layer {
 // accent is what a greeting is set off with, in the best colour that the terminal has.
 var accent = ansi.NewStyle().Bold().ForegroundColor(ansi.HexColor("#d7875f"))
 
-func greet(sess ssh.Session, facts session.Facts, text string) {
+func greet(sess ssh.Session, facts session.Info, text string) {
 	if !strings.ContainsRune(text, ansi.ESC) {
 		text = styleLines(text)
 	}
 	// The name goes in last: nothing that a visitor chose is taken for a sequence of ours.
-	text = strings.ReplaceAll(text, "{user}", sanitize.String(sess.User(), shownName))
+	text = strings.ReplaceAll(text, "{user}", sanitize.String(sess.User(), maxShownName))
 	var shown strings.Builder
 	w := colorprofile.Writer{Forward: &shown, Profile: profile(facts, sess.Environ())}
 	_, _ = w.WriteString(text)
@@ -66,7 +66,7 @@ var colourful = []string{
 }
 
 // profile returns the colours that a session's terminal shows.
-func profile(facts session.Facts, environ []string) colorprofile.Profile {
+func profile(facts session.Info, environ []string) colorprofile.Profile {
 	family, _, _ := strings.Cut(strings.Replace(facts.Terminal.Term, ".", "-", 1), "-") // screen.xterm-256color
 	if facts.PTY != session.Granted || !slices.Contains(colourful, family) {
 		return colorprofile.NoTTY

@@ -23,7 +23,7 @@ func TestGreeting(t *testing.T) {
 		{"the default", middleware.DefaultGreeting, "Welcome, guest. This is the door, and there is no shell behind it.\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Open(), refusePTY(), middleware.Greeting(tt.text))
+			srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting(tt.text), middleware.Message("bye\n"))
 			client := enter(t, srv, "")
 			expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: "bye\n"})
 			for _, term := range []string{"xterm-256color", "dumb"} {
@@ -36,7 +36,7 @@ func TestGreeting(t *testing.T) {
 
 // A name is chosen by the visitor: it drives no terminal, not even one that shows sequences of ours.
 func TestGreetingCleansTheName(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Message(""), middleware.Open(), middleware.Greeting("Hello, {user}."))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Hello, {user}."), middleware.Message(""))
 	for _, tt := range []struct{ name, user, want string }{
 		{"letters", "Zoë", "Zoë"},
 		{"escape sequences", "\x1b[2J\x1b]0;title\x07", `\x1b[2J\x1b]0;title\x07`},
@@ -64,7 +64,7 @@ func TestGreetingColours(t *testing.T) {
 		many      = "\x1b[1;38;5;173mHello.\x1b[m\r\n"
 		trueColor = "\x1b[1;38;2;215;135;95mHello.\x1b[m\r\n"
 	)
-	srv := sshtest.Serve(t, middleware.Message(""), middleware.Open(), middleware.Greeting("Hello."))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Hello."), middleware.Message(""))
 	for _, tt := range []struct {
 		term, env, want string
 	}{
@@ -126,7 +126,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 		{"a name does not count as a style of its own", "{user}", 80, "\x1b[1;38;5;173mguest\x1b[m\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Message(""), middleware.Open(), middleware.Greeting(tt.text))
+			srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(tt.text), middleware.Message(""))
 			got := atTerminal(t, enter(t, srv, ""), "xterm-256color", tt.width)
 			expect(t, got, sshtest.Result{Stderr: tt.want, PTY: true})
 		})
@@ -135,7 +135,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 
 // A greeting is not the end of the visit: what is asked for is answered.
 func TestGreetingOfACommandAtATerminal(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Open(), refusePTY(), middleware.Greeting("Hello."))
+	srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting("Hello."), middleware.Message("bye\n"))
 	got := srv.Visit(t, sshtest.Visit{Term: "xterm", Command: "ls"})
 	expect(t, got, sshtest.Result{
 		Stderr: "Hello.\r\nYou are in, but this door runs no commands and transfers no files.\r\nbye\r\n", Status: 1,

@@ -2,87 +2,83 @@ package middleware
 
 import (
 	"errors"
-	"net"
+	"sync/atomic"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
+	"foyer/middleware/transport"
 )
 
-// Limits returns the layer that bounds how many connections there are, in all and from one source, with authentication
-// and without, and how many sessions each has. The table says who has to go ([limits.Table]): at the door whoever
-// waits longest in silence, and the newcomer only where everybody is authenticated. They are told why, which ssh shows:
-// "Received disconnect from …: too many visitors at the moment", or the same without the address to whoever is at its
-// prompt, once they have typed.
+const busy = "too many visitors at the moment, please try again in a minute"
+
+// Limits returns the layer that bounds how many connections there are, in all and from one source, authenticated and not,
+// and how many sessions each has. When there are too many, an unauthenticated connection makes room (package limits says
+// which), and a new one is refused only where all are authenticated. Both are told why, which ssh shows: "Received
+// disconnect from …: too many visitors at the moment", or without the address to somebody at the password prompt, once
+// they have typed.
 //
-// A session over the limit is refused in words, and the connection goes on. One that has had too many in all is over.
+// A session over the limit is refused with a reason, and the connection goes on. A connection that has had too many
+// sessions in all, or asks for many more than it may have at once, is hung up on.
 func Limits(table *limits.Table) Layer {
 	return Layer{
 		Name: "limits",
-		Server: func(srv *ssh.Server) error {
+		Server: func(*ssh.Server) error {
 			if table == nil {
 				return errors.New("no table")
 			}
-			aroundSessions(srv, func(next ssh.ChannelHandler) ssh.ChannelHandler { return limitSessions(next, table) })
-			return Hooks{
-				Accept:    admit(srv, table),
-				Configure: noteStages,
-				Closed: func(ctx ssh.Context, _ error) {
-					kept[*limits.Conn](ctx).Closed()
-				},
-			}.Add(srv)
+			return nil
+		},
+		Connect: func(c *Conn) (Moments, error) {
+			place, evicted, _ := table.Admit(c.RemoteAddr(), func() { c.Disconnect(transport.TooManyConnections, busy) })
+			for _, other := range evicted {
+				go other.Evict()
+			}
+			if place == nil {
+				c.Disconnect(transport.TooManyConnections, busy)
+				return Moments{}, errors.New(busy)
+			}
+			return Moments{
+				Stage:  func(stage Stage) { note(place, stage) },
+				Open:   limitSessions(c, table),
+				Closed: func(error) { place.Closed() },
+			}, nil
 		},
 	}
 }
 
-func admit(srv *ssh.Server, table *limits.Table) func(ssh.Context, net.Conn) net.Conn {
-	return func(ctx ssh.Context, conn net.Conn) net.Conn {
-		c, out, reached := table.Admit(conn)
-		for _, c := range out {
-			go table.Farewells.Busy(c, srv.Version)
+// note tells the table how far the connection has come.
+func note(place *limits.Connection, stage Stage) {
+	switch stage {
+	case Speaking:
+		place.Spoke()
+	case KeysExchanged:
+		place.KeysExchanged()
+	case Authenticated:
+		place.Authenticated()
+	}
+}
+
+func limitSessions(c *Conn, table *limits.Table) func(gossh.NewChannel, int) error {
+	var ever atomic.Int64
+	return func(channel gossh.NewChannel, sessions int) error {
+		if channel.ChannelType() != "session" {
+			return nil
 		}
 		switch {
-		case c != nil:
-			keep(ctx, c)
-			return c
-		case reached == "":
-			table.Farewells.Closing(conn, srv.Version)
-		default:
-			table.Farewells.Busy(conn, srv.Version)
+		case ever.Add(1) > int64(table.MaxSessionsEver):
+			table.Counters.Count(counters.SessionsEver, c.RemoteAddr())
+			_ = c.Close()
+			return errors.New("too many sessions on this connection: please connect again")
+		case sessions > table.MaxSessions:
+			table.Counters.Count(counters.Sessions, c.RemoteAddr())
+			if sessions > 2*table.MaxSessions { // it goes on asking without taking the answers
+				_ = c.Close()
+			}
+			return errors.New("too many sessions at once on this connection")
 		}
 		return nil
-	}
-}
-
-// noteStages tells the table how far the connection has come.
-func noteStages(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	c := kept[*limits.Conn](ctx)
-	if c == nil {
-		return // at start
-	}
-	afterKeyExchange(cfg, func(conn gossh.ServerPreAuthConn) {
-		c.Banner(conn.SendAuthBanner)
-	})
-	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		if err == nil {
-			c.Authenticated()
-		}
-	})
-}
-
-func limitSessions(next ssh.ChannelHandler, table *limits.Table) ssh.ChannelHandler {
-	return func(srv *ssh.Server, conn *gossh.ServerConn, channel gossh.NewChannel, ctx ssh.Context) {
-		c := kept[*limits.Conn](ctx)
-		defer c.Leave()
-		switch c.Open() {
-		case counters.Sessions:
-			_ = channel.Reject(gossh.ResourceShortage, "too many sessions at once on this connection")
-		case counters.SessionsEver:
-			_ = channel.Reject(gossh.ResourceShortage, "too many sessions on this connection: please connect again")
-		default:
-			next(srv, conn, channel, ctx)
-		}
 	}
 }

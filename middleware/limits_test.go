@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,7 @@ import (
 // roomy has limits that none of these tests reaches by chance.
 var roomy = limits.Config{
 	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
-	MaxSessions: 10, MaxSessionsEver: 1000, Farewells: limits.NewFarewells(64), Prefix4: 32, Prefix6: 64,
+	MaxSessions: 10, MaxSessionsEver: 1000,
 }
 
 // limited returns a table with limits that set has changed.
@@ -48,7 +49,7 @@ func TestLimitsSilentFlood(t *testing.T) {
 	here, leave := make(chan struct{}), make(chan struct{})
 	waits := func(sess ssh.Session) { here <- struct{}{}; <-leave; whoami(sess) }
 	right := checks(func(_, password string) bool { return password == "right" })
-	srv := sshtest.Serve(t, waits, middleware.Limits(table), right)
+	srv := sshtest.Serve(t, middleware.Limits(table), right, middleware.Handler("test", waits))
 	visit := func() chan sshtest.Result {
 		client, err := srv.Dial("guest", "right")
 		if err != nil {
@@ -89,37 +90,23 @@ func TestLimitsSilentFlood(t *testing.T) {
 
 // Every place is free again, however it was left.
 func TestLimitsPlaces(t *testing.T) {
-	atDoor := func(accept func(net.Conn) net.Conn) middleware.Layer {
-		return middleware.Layer{Server: middleware.Hooks{
-			Accept: func(_ ssh.Context, conn net.Conn) net.Conn { return accept(conn) },
-		}.Add}
-	}
-	inHandshake := func(hook func(ssh.Context, *gossh.ServerConfig)) middleware.Layer {
-		return middleware.Layer{Server: middleware.Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
-			if ctx.Value(ssh.ContextKeyServer) != nil { // not the one at start
-				hook(ctx, cfg)
-			}
-		}}.Add}
-	}
 	for name, inner := range map[string]middleware.Layer{
-		"nothing happens":  {},
-		"an inner refusal": atDoor(func(net.Conn) net.Conn { return nil }),
-		"a panic at the door": atDoor(func(net.Conn) net.Conn {
-			panic("boom")
-		}),
-		"a panic before the handshake": inHandshake(func(ssh.Context, *gossh.ServerConfig) { panic("boom") }),
-		"a panic at an attempt": inHandshake(func(_ ssh.Context, cfg *gossh.ServerConfig) {
+		"nothing happens":              {},
+		"an inner refusal":             connects(func(*middleware.Conn) error { return errors.New("no") }),
+		"a panic at the door":          connects(func(*middleware.Conn) error { panic("boom") }),
+		"a panic before the handshake": configures(func(*gossh.ServerConfig) { panic("boom") }),
+		"a panic at an attempt": configures(func(cfg *gossh.ServerConfig) {
 			cfg.AuthLogCallback = func(gossh.ConnMetadata, string, error) { panic("boom") }
 		}),
 		"a panic in a session": {Session: func(ssh.Handler) ssh.Handler { return func(ssh.Session) { panic("boom") } }},
-		"a panic at the end": {Server: middleware.Hooks{
-			Closed: func(ssh.Context, error) { panic("boom") },
-		}.Add},
+		"a panic at the end": {Connect: func(*middleware.Conn) (middleware.Moments, error) {
+			return middleware.Moments{Closed: func(error) { panic("boom") }}, nil
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			captureLibraryLog(t)
 			table := limited(func(*limits.Config) {})
-			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open(), inner)
+			srv := sshtest.Serve(t, middleware.Limits(table), middleware.Open(), inner, middleware.Handler("test", whoami))
 			for range 3 {
 				_ = dialTCP(t, srv).Close()
 				if client, err := srv.Dial("guest", ""); err == nil {
@@ -139,7 +126,7 @@ func TestLimitsPlaces(t *testing.T) {
 func TestLimitsSessionsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := limited(func(*limits.Config) {})
-		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
+		w := newWire(t, door(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 		c := w.enter(t)
 		for id := range uint32(10) {
 			if refused := openSession(t, c, id); refused != "" {
@@ -218,7 +205,7 @@ func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 func TestLimitsSessionsEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := limited(func(*limits.Config) {})
-		w := newWire(t, door(t, whoami, middleware.Limits(table), middleware.Open()))
+		w := newWire(t, door(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 		client := w.client(t)
 		for range roomy.MaxSessionsEver {
 			<-shell(t, client)
@@ -241,18 +228,14 @@ func TestLimitsSessionsEver(t *testing.T) {
 // afterwards. (Not in a bubble: who waits for a mutex keeps its time from passing.)
 func TestLimitsSessionsThatPileUp(t *testing.T) {
 	var now, ever atomic.Int64
-	counted := middleware.Layer{Server: func(srv *ssh.Server) error {
-		next := srv.ChannelHandlers["session"]
-		srv.ChannelHandlers["session"] = func(s *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
-			now.Add(1)
-			ever.Add(1)
-			defer now.Add(-1)
-			next(s, conn, opened, ctx)
-		}
-		return nil
+	counted := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		return middleware.Moments{
+			Open: func(gossh.NewChannel, int) error { now.Add(1); ever.Add(1); return nil },
+			Left: func(string) { now.Add(-1) },
+		}, nil
 	}}
 	table := limited(func(*limits.Config) {})
-	w := newWire(t, door(t, whoami, middleware.Limits(table), counted, middleware.Open()))
+	w := newWire(t, door(t, counted, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 	c := w.enter(t)
 	w.toClient.update(func() { w.toClient.room = 0 })
 	for id := int64(1); id <= 1000 && c.Write(opening("session", uint32(id))) == nil; id++ {
@@ -316,7 +299,7 @@ func TestLimitsCostNoPenalty(t *testing.T) {
 }
 
 func TestLimitsNeedATable(t *testing.T) {
-	err := middleware.Stack(whoami, middleware.Open(), middleware.Limits(nil))(&ssh.Server{})
+	err := middleware.NewStack(middleware.Open(), middleware.Limits(nil), middleware.Handler("test", whoami)).Install(&ssh.Server{})
 	if err == nil || err.Error() != "layer limits: no table" {
 		t.Errorf("error %v", err)
 	}

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
@@ -24,13 +24,17 @@ import (
 
 // turnedAway are servers with no room, and what they say.
 var turnedAway = map[string]struct {
-	fill   func(testing.TB, *sshtest.Server, *limits.Table)
+	fill   func(testing.TB, *sshtest.Server, *middleware.Stack)
 	reason uint32
 	words  string
 }{
-	"busy": {func(t testing.TB, srv *sshtest.Server, _ *limits.Table) { enter(t, srv, "guest") },
+	"busy": {func(t testing.TB, srv *sshtest.Server, _ *middleware.Stack) { enter(t, srv, "guest") },
 		12, "too many visitors at the moment, please try again in a minute"},
-	"draining": {func(_ testing.TB, _ *sshtest.Server, table *limits.Table) { table.Drain() },
+	"draining": {func(_ testing.TB, _ *sshtest.Server, stack *middleware.Stack) {
+		now, cancel := context.WithDeadline(context.Background(), time.Now())
+		defer cancel()
+		stack.Drain(now, "")
+	},
 		7, "this server is closing, please come back later"},
 }
 
@@ -40,8 +44,9 @@ func TestLimitsSayWhy(t *testing.T) {
 	for name, tt := range turnedAway {
 		t.Run(name, func(t *testing.T) {
 			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
-			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
-			tt.fill(t, srv, table)
+			stack := middleware.NewStack(middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami))
+			srv := sshtest.Start(t, stack.Install)
+			tt.fill(t, srv, stack)
 
 			_, err := srv.Dial("guest", "")
 			if err == nil || !strings.Contains(err.Error(), tt.words) {
@@ -81,8 +86,9 @@ func TestLimitsSayWhyToOpenSSH(t *testing.T) {
 	for name, tt := range turnedAway {
 		t.Run(name, func(t *testing.T) {
 			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
-			srv := sshtest.Serve(t, whoami, middleware.Limits(table), middleware.Open())
-			tt.fill(t, srv, table)
+			stack := middleware.NewStack(middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami))
+			srv := sshtest.Start(t, stack.Install)
+			tt.fill(t, srv, stack)
 			host, port, _ := net.SplitHostPort(srv.Address)
 			visit := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "BatchMode=yes", "-p", port, host)
 			said, err := visit.CombinedOutput()
@@ -179,8 +185,7 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, answers %t", name, answers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
-					srv := door(t, whoami, middleware.Limits(table), middleware.Vestibule(),
-						checks(func(_, password string) bool { return password == "right" }))
+					srv := door(t, middleware.Limits(table), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
 					c := sshtest.NewRaw(newWire(t, srv))
 					if err := tt.come(c); err != nil {
 						t.Fatal(err)
@@ -209,9 +214,6 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 	}
 }
 
-// named gives the server the version that it says before the library does.
-var named = middleware.Layer{Server: func(srv *ssh.Server) error { srv.Version = "foyer"; return nil }}
-
 // takePlace returns when another client has taken the only place, and has left it.
 func takePlace(t testing.TB, srv *sshtest.Server, table *limits.Table) {
 	t.Helper()
@@ -230,8 +232,7 @@ func TestLimitsSayWhyAtThePrompt(t *testing.T) {
 		t.Skip("there is no ssh here")
 	}
 	table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
-	srv := sshtest.Serve(t, whoami, named, middleware.Limits(table), middleware.Vestibule(),
-		checks(func(_, _ string) bool { return true }))
+	srv := sshtest.Serve(t, middleware.Limits(table), checks(func(_, _ string) bool { return true }), middleware.Handler("test", whoami))
 	dir := t.TempDir()
 	typing, typed := filepath.Join(dir, "typing"), filepath.Join(dir, "typed")
 	person := filepath.Join(dir, "person")

@@ -1,15 +1,14 @@
 package middleware
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
 
-	"charm.land/log/v2"
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
@@ -21,8 +20,8 @@ import (
 // How much of what a peer chose is shown, in bytes: of a name or a client version (which RFC 4253 section 4.2 allows
 // 255), and of a command or an error that may quote a peer.
 const (
-	shownName = 64
-	shownText = 256
+	maxShownName = 64
+	maxShownText = 256
 )
 
 // Logging returns the layer that tells the operator who came, how they got in or did not, and what became of each
@@ -44,95 +43,77 @@ const (
 //
 // The logger is a [log.Logger] for these bounds, or what [eventlog.New] has made of one for others. Lines that were left
 // out are counted in its counters, as log-lines or log-rate, which tells of them once a minute.
-func Logging(logger eventlog.Sink) Layer {
-	lines := eventlog.Of(logger)
+func Logging(lines *eventlog.Log) Layer {
 	return Layer{
 		Name: "logging",
-		Server: Hooks{
-			Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-				id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
-				peer := conn.RemoteAddr()
-				told := connection{lines.Connection(peer, "conn", id, "addr", peer.String()), time.Now()}
-				keep(ctx, told)
-				told.Info("connection accepted")
-				return conn
-			},
-			Configure: logAttempts,
-			Closed: func(ctx ssh.Context, err error) {
-				conn := kept[connection](ctx)
-				facts := []any{"duration", since(conn.accepted)}
-				if err != nil {
-					facts = append(facts, "err", sanitize.String(reason(err), shownText))
-				}
-				conn.Close("connection closed", facts...)
-			},
-		}.Add,
+		Connect: func(c *Conn) (Moments, error) {
+			id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
+			c.log = lines.Connection(c.RemoteAddr(), "conn", id, "addr", c.RemoteAddr().String())
+			accepted := time.Now()
+			c.log.Log(slog.LevelInfo, "connection accepted")
+			return Moments{
+				Attempt: c.logAttempt,
+				Closed: func(err error) {
+					facts := []any{"duration", since(accepted)}
+					if err != nil {
+						facts = append(facts, "err", sanitize.String(reason(err), maxShownText))
+					}
+					c.log.Close("connection closed", facts...)
+				},
+			}, nil
+		},
 		Session: logSession,
 	}
 }
 
-// Logger returns the logger of the connection that ctx belongs to, whose lines carry its conn and addr and are bounded
-// with it, or the default logger where no Logging layer stands around. Lines may be written a moment later: what they are
-// given must not change any more.
-func Logger(ctx context.Context) eventlog.Logger {
-	if conn := kept[connection](ctx); conn.Connection != nil {
-		return conn
+// Logger returns the connection's logger, whose lines carry its conn and addr and count towards its share of the log. It is
+// the default logger where there is no Logging layer. Lines may be written a moment later, so what they are given must not
+// change any more.
+func (c *Conn) Logger() *slog.Logger {
+	if c != nil && c.log != nil {
+		return c.log.Logger()
 	}
-	return log.Default()
+	return slog.Default()
 }
 
-// connection is what Logging keeps of a connection. The zero value, where there is no Logging layer, writes nothing.
-type connection struct {
-	*eventlog.Connection
-	accepted time.Time
-}
-
-func logAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	told := kept[connection](ctx)
-	if told.Connection == nil {
-		return // at start
+func (c *Conn) logAttempt(a Attempt) {
+	level, event := slog.LevelWarn, "authentication failed"
+	switch a.Outcome {
+	case Succeeded:
+		level, event = slog.LevelInfo, "authentication succeeded"
+		c.log.Authenticated()
+	case Continues:
+		level, event = slog.LevelInfo, "authentication continues"
+	case Asked: // every client begins so
+		level = slog.LevelDebug
 	}
-	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		level, event := log.InfoLevel, "authentication succeeded"
-		var partial *gossh.PartialSuccessError
-		switch {
-		case err == nil:
-			told.Authenticated()
-		case errors.As(err, &partial):
-			event, err = "authentication continues", nil
-		case method == "none" && errors.Is(err, gossh.ErrNoAuth): // with which every client begins
-			level, event = log.DebugLevel, "authentication failed"
-		default:
-			level, event = log.WarnLevel, "authentication failed"
-		}
-		if !told.Take(level, 1) {
-			return
-		}
-		facts := []any{
-			"user", sanitize.String(conn.User(), shownName),
-			"method", sanitize.String(method, shownName),
-			"client", sanitize.String(string(conn.ClientVersion()), shownName),
-		}
-		if err != nil {
-			facts = append(facts, "err", sanitize.String(err.Error(), shownText))
-		}
-		told.Write(level, event, facts...)
-	})
+	if !c.log.Take(level, 1) {
+		return
+	}
+	facts := []any{
+		"user", sanitize.String(a.User(), maxShownName),
+		"method", sanitize.String(a.Method, maxShownName),
+		"client", sanitize.String(string(a.ClientVersion()), maxShownName),
+	}
+	if a.Err != nil {
+		facts = append(facts, "err", sanitize.String(a.Err.Error(), maxShownText))
+	}
+	c.log.Write(level, event, facts...)
 }
 
 func logSession(next ssh.Handler) ssh.Handler {
 	return func(sess ssh.Session) {
-		conn, opened := kept[connection](sess.Context()), time.Now()
-		if !conn.Take(log.InfoLevel, 2) { // opened and closed
+		conn, opened := ConnOf(sess.Context()).log, time.Now()
+		if !conn.Take(slog.LevelInfo, 2) { // opened and closed
 			next(sess)
 			return
 		}
 		known := known(sess)
-		conn.Write(log.InfoLevel, "session opened", known...)
+		conn.Write(slog.LevelInfo, "session opened", known...)
 
 		status := 1 // a panic's, which passes through here before an outer layer ends the session with it
 		defer func() {
-			facts := session.Of(sess)
+			facts := session.InfoOf(sess)
 			if facts.Exited {
 				status = facts.Status
 			}
@@ -140,7 +121,7 @@ func logSession(next ssh.Handler) ssh.Handler {
 			if facts.Err != nil {
 				ended = append(ended, "err", facts.Err)
 			}
-			conn.Write(log.InfoLevel, "session closed", ended...)
+			conn.Write(slog.LevelInfo, "session closed", ended...)
 		}()
 		next(sess)
 		status = 0 // a handler that returns without an Exit has succeeded
@@ -149,10 +130,10 @@ func logSession(next ssh.Handler) ssh.Handler {
 
 // known is what is known of a session when it begins.
 func known(sess ssh.Session) []any {
-	facts := session.Of(sess)
+	facts := session.InfoOf(sess)
 	known := []any{
-		"user", sanitize.String(sess.User(), shownName),
-		"client", sanitize.String(sess.Context().ClientVersion(), shownName),
+		"user", sanitize.String(sess.User(), maxShownName),
+		"client", sanitize.String(sess.Context().ClientVersion(), maxShownName),
 		"request", facts.Request,
 	}
 	if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
@@ -162,9 +143,9 @@ func known(sess ssh.Session) []any {
 		known = append(known, "certificate", certificate)
 	}
 	if facts.Request != "shell" {
-		known = append(known, "command", sanitize.String(sess.RawCommand()+sess.Subsystem(), shownText)) // one is empty
+		known = append(known, "command", sanitize.String(sess.RawCommand()+sess.Subsystem(), maxShownText)) // one is empty
 	}
-	return append(known, "pty", facts.PTY)
+	return append(known, "pty", facts.PTY.String())
 }
 
 // reason says why a connection failed in fewer words than the library where it lists every attempt, and every algorithm

@@ -2,12 +2,13 @@ package middleware_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"charm.land/log/v2"
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
@@ -17,21 +18,19 @@ import (
 
 // What logging costs of a visit: five lines, and a sixth that the level leaves out.
 func BenchmarkLogging(b *testing.B) {
-	for format, name := range formats {
-		b.Run(name, func(b *testing.B) { visits(b, format, -1) })
+	for _, format := range eventlog.Formats {
+		b.Run(format, func(b *testing.B) { visits(b, format, -1) })
 	}
-	b.Run("left out", func(b *testing.B) { visits(b, log.TextFormatter, 1) })
+	b.Run("left out", func(b *testing.B) { visits(b, "text", 1) })
 }
 
-func visits(b *testing.B, format log.Formatter, rate int) {
-	logger := log.NewWithOptions(discard{}, log.Options{Formatter: format, ReportTimestamp: true, TimeFormat: time.RFC3339})
-	visit := logged(b, middleware.Logging(eventlog.New(eventlog.Config{Sink: logger, Rate: rate})))
+func visits(b *testing.B, format string, rate int) {
+	logger := eventlog.NewLogger(discard{}, format, slog.LevelInfo)
+	visit := logged(b, middleware.Logging(eventlog.New(eventlog.Config{Logger: logger, Rate: rate})))
 	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			visit()
-		}
-	})
+	for b.Loop() {
+		visit()
+	}
 }
 
 // discard is not io.Discard, for which a logger does nothing at all.
@@ -41,20 +40,15 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // logged returns what makes a visit of which only logging hears.
 func logged(b *testing.B, logging middleware.Layer) (visit func()) {
-	srv := &ssh.Server{}
-	if err := logging.Server(srv); err != nil {
-		b.Fatal(err)
-	}
-	handler := logging.Session(func(ssh.Session) {})
+	srv := door(b, logging, middleware.Open(), middleware.Handler("test", func(ssh.Session) {}))
 	return func() {
 		v := &visitor{Context: context.Background(), addr: &net.TCPAddr{IP: net.IPv6loopback, Port: 50222}}
 		conn := srv.ConnCallback(v, knocking{addr: v.addr})
 		attempt := srv.ServerConfigCallback(v).AuthLogCallback
 		attempt(introduced{visitor: v}, "none", gossh.ErrNoAuth)
 		attempt(introduced{visitor: v}, "password", nil)
-		handler(seated{visitor: v})
-		v.SetValue(ssh.ContextKeyConn, v)
-		srv.ConnectionCloseCallback(conn)
+		srv.Handler(seated{visitor: v})
+		srv.ConnectionCloseCallback(&struct{ net.Conn }{conn})
 	}
 }
 
@@ -89,7 +83,10 @@ type knocking struct {
 	addr net.Addr
 }
 
-func (k knocking) RemoteAddr() net.Addr { return k.addr }
+func (k knocking) RemoteAddr() net.Addr          { return k.addr }
+func (k knocking) Read([]byte) (int, error)      { return 0, io.EOF }
+func (k knocking) Write(p []byte) (int, error)   { return len(p), nil }
+func (k knocking) SetDeadline(_ time.Time) error { return nil }
 
 type introduced struct {
 	gossh.ConnMetadata

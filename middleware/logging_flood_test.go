@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -12,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"charm.land/log/v2"
-	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
@@ -39,39 +38,29 @@ type flooded struct {
 func flood(t *testing.T) *flooded {
 	t.Helper()
 	f := &flooded{t: t, log: sshtest.NewLog(), closed: make(chan struct{}, 1)}
-	logger := log.NewWithOptions(f.log, log.Options{
-		Formatter: log.JSONFormatter, ReportTimestamp: true, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
-	})
+	logger := eventlog.NewLogger(f.log, "json", slog.LevelInfo)
 	f.counts = counters.New(counters.Config{Logger: logger})
 	lines := eventlog.New(eventlog.Config{
-		Sink: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.passed.Load()) },
+		Logger: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.passed.Load()) },
 	})
-	listens := middleware.Layer{Server: middleware.Hooks{
-		Accept: func(_ ssh.Context, conn net.Conn) net.Conn { return f.meter(conn) },
-		Closed: func(ssh.Context, error) { f.closed <- struct{}{} },
-	}.Add}
+	listens := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		// What a client has to send at least: what the server reads, and three segments for a connection, to open it, to
+		// acknowledge that and to end it, each with a header of IPv4 and one of TCP without options. The headers of segments
+		// with data, acknowledgements and what Ethernet adds are left out, to the log's disadvantage.
+		f.received.Add(3 * (20 + 20))
+		return middleware.Moments{
+			Work: func(kind middleware.Work, n int) error {
+				if kind == middleware.BytesReceived {
+					f.received.Add(int64(n))
+				}
+				return nil
+			},
+			Closed: func(error) { f.closed <- struct{}{} },
+		}, nil
+	}}
 	right := checks(func(_, password string) bool { return password == "right" })
-	f.Server = sshtest.Serve(t, middleware.Message(""), listens, middleware.Logging(lines), right)
+	f.Server = sshtest.Serve(t, listens, middleware.Logging(lines), right, middleware.Message(""))
 	return f
-}
-
-// meter counts what a client has to send at least: what the server reads, and three segments for a connection, to open
-// it, to acknowledge that and to end it, each a header of IPv4 and one of TCP without options. The headers of segments
-// with data, acknowledgements and what Ethernet adds are left out in the log's disfavour.
-func (f *flooded) meter(conn net.Conn) net.Conn {
-	f.received.Add(3 * (20 + 20))
-	return &metered{conn, &f.received}
-}
-
-type metered struct {
-	net.Conn
-	received *atomic.Int64
-}
-
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.Conn.Read(p)
-	m.received.Add(int64(n))
-	return n, err
 }
 
 // hold asserts that n units of a flood, of which so many a second come to a log with the default rate, are logged in
@@ -82,7 +71,7 @@ func (f *flooded) hold(unit func(*flooded), n, second int) {
 	for range n {
 		unit(f)
 		f.units++
-		f.passed.Add(int64(eventlog.Rate * time.Second / time.Duration(second)))
+		f.passed.Add(int64(eventlog.DefaultRate * time.Second / time.Duration(second)))
 	}
 	f.counts.Flush()
 	written, sent := int64(len(f.log.String())-log), f.received.Load()-received

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"regexp"
 	"slices"
@@ -14,25 +15,20 @@ import (
 	"time"
 	"unicode"
 
-	"charm.land/log/v2"
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
-	"foyer/middleware/session"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/sshtest"
 )
 
 // event is a line of a log in JSON.
 type event map[string]any
 
-// logger returns a logger of everything, without times, in one of the formats.
-func logger(l *sshtest.Log, format log.Formatter) *log.Logger {
-	return log.NewWithOptions(l, log.Options{Level: log.DebugLevel, Formatter: format})
-}
-
-var formats = map[log.Formatter]string{
-	log.TextFormatter: "text", log.LogfmtFormatter: "logfmt", log.JSONFormatter: "json",
+// inFormat returns a log of everything in one of the formats.
+func inFormat(l *sshtest.Log, format string) *eventlog.Log {
+	return eventlog.New(eventlog.Config{Logger: eventlog.NewLogger(l, format, slog.LevelDebug)})
 }
 
 func events(t *testing.T, l *sshtest.Log) []event {
@@ -56,16 +52,20 @@ func (e event) take(t *testing.T, addr string) (conn string) {
 	if !regexp.MustCompile(`^[a-z2-7]{10}$`).MatchString(conn) || e["addr"] != addr {
 		t.Errorf("conn %q, addr %q in %v", conn, e["addr"], e)
 	}
-	_, timed := e["duration"]
+	if _, err := time.Parse("2006-01-02T15:04:05.000Z07:00", fmt.Sprint(e["time"])); err != nil {
+		t.Error(err)
+	}
+	delete(e, "time")
+	_, timed := e["duration_ms"]
 	if ended := strings.HasSuffix(e["msg"].(string), " closed"); timed != ended {
 		t.Errorf("duration: %t in %v", timed, e)
 	}
 	if timed {
-		if d, err := time.ParseDuration(e["duration"].(string)); err != nil || d < 0 || d > patience {
-			t.Errorf("duration %v in %v", e["duration"], e)
+		if ms, ok := e["duration_ms"].(float64); !ok || ms < 0 || ms > float64(patience.Milliseconds()) {
+			t.Errorf("duration %v in %v", e["duration_ms"], e)
 		}
 	}
-	for _, key := range []string{"conn", "addr", "duration"} {
+	for _, key := range []string{"conn", "addr", "duration_ms"} {
 		delete(e, key)
 	}
 	return conn
@@ -87,8 +87,7 @@ func TestLoggingTellsAVisit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
 			right := func(user, password string) bool { return user == "guest" && password == "s3cret" }
-			srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Recover(),
-				middleware.Logging(logger(l, log.JSONFormatter)), checks(right), refusePTY())
+			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(inFormat(l, "json")), checks(right), refusePTY(), middleware.Message("bye\n"))
 			client, err := srv.Dial("guest", "s3cret")
 			if err != nil {
 				t.Fatal(err)
@@ -152,9 +151,10 @@ func TestLoggingTellsTheEndOfASession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			captureLibraryLog(t)
 			l := sshtest.NewLog()
-			layers := append(tt.layers, middleware.Logging(l.Logger()), middleware.Open())
-			channels := &session.Channels{WriteTimeout: 50 * time.Millisecond}
-			srv := sshtest.Start(t, channels.Register, middleware.Stack(tt.handler, layers...))
+			layers := append(tt.layers, middleware.Logging(l.Events()), middleware.Open())
+			stack := middleware.NewStack(append(layers, middleware.Handler("test", tt.handler))...)
+			stack.Sessions.WriteTimeout = 50 * time.Millisecond
+			srv := sshtest.Start(t, stack.Install)
 			channel, requests, err := enter(t, srv, "").OpenChannel("session", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -173,8 +173,7 @@ func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestLoggingTellsFailedAttempts(t *testing.T) {
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, whoami, middleware.Logging(logger(l, log.JSONFormatter)),
-		checks(func(_, password string) bool { return password == "right" }))
+	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	addr := client.conn.LocalAddr().String()
 	for _, attempt := range []func() (bool, error){
@@ -214,15 +213,15 @@ func TestLoggingTellsFailedAttempts(t *testing.T) {
 // Only a "none" that asks what else there is is no failure, and Logging is not the only one who hears of attempts.
 func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
 	l, attempts := sshtest.NewLog(), make(chan string, 10)
-	other := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	other := configures(func(cfg *gossh.ServerConfig) {
 		cfg.AuthLogCallback = func(_ gossh.ConnMetadata, method string, _ error) { attempts <- method }
-	}}.Add}
-	odd := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	})
+	odd := configures(func(cfg *gossh.ServerConfig) {
 		cfg.NoClientAuth = true
 		cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return nil, errors.New("not today") }
 		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, gossh.ErrNoAuth }
-	}}.Add}
-	srv := sshtest.Serve(t, whoami, other, middleware.Logging(l.Logger()), odd)
+	}, "none", "password")
+	srv := sshtest.Serve(t, other, middleware.Logging(l.Events()), odd, middleware.Handler("test", whoami))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	_, _ = client.attempt("guest", "ssh-connection", "none", nil)
 	_, _ = client.password("guest", "right")
@@ -237,7 +236,7 @@ func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
 func TestLoggingOfAMethodInTheLibrarysWords(t *testing.T) {
 	for _, method := range []string{"too many authentication failures", "x]: too many authentication attempts"} {
 		l := sshtest.NewLog()
-		srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), checks(func(_, _ string) bool { return false }))
+		srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(func(_, _ string) bool { return false }), middleware.Handler("test", whoami))
 		c := mustDialRaw(t, srv, "SSH-2.0-raw")
 		if in, err := c.attempt("guest", "ssh-connection", method, nil); in || err != nil {
 			t.Fatalf("let in: %t, error %v", in, err)
@@ -250,10 +249,10 @@ func TestLoggingOfAMethodInTheLibrarysWords(t *testing.T) {
 // A layer may let people in and say nothing of what they may do.
 func TestLoggingOfWhoeverMayDoNothing(t *testing.T) {
 	l := sshtest.NewLog()
-	letsIn := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	letsIn := configures(func(cfg *gossh.ServerConfig) {
 		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }
-	}}.Add}
-	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), letsIn)
+	}, "password")
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), letsIn, middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{Password: "any"}), sshtest.Result{Stdout: "guest"})
 	l.Line(t, "session closed", "exit=0")
 }
@@ -288,7 +287,7 @@ func TestLoggingTellsFailedHandshakes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
-			srv := sshtest.Serve(t, whoami, middleware.Logging(logger(l, log.JSONFormatter)), middleware.Open())
+			srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), middleware.Handler("test", whoami))
 			tt.knock(t, srv)
 			l.Line(t, "connection closed")
 			got := events(t, l)
@@ -303,7 +302,7 @@ func TestLoggingTellsFailedHandshakes(t *testing.T) {
 func TestLoggingTellsSessionsApart(t *testing.T) {
 	const sessions = 10
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Logging(logger(l, log.JSONFormatter)), middleware.Open(), meet(2*sessions))
+	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), meet(2*sessions), middleware.Message("bye\n"))
 	clients := []*gossh.Client{enter(t, srv, "user-0"), enter(t, srv, "user-1")}
 	atOnce(2*sessions, func(i int) {
 		sshtest.Run(t, clients[i%2], sshtest.Visit{Command: fmt.Sprintf("command-%d", i)})
@@ -341,8 +340,8 @@ const nasty = "x\x1b[2J\u009b2J\x00\x7f\u202e\u2028\xff\xfe\r\nINFO forged user=
 
 // Wherever a peer puts something nasty, the log has the lines and the fields that it has for something plain.
 func TestLoggingIsNotForged(t *testing.T) {
-	for format, name := range formats {
-		t.Run(name, func(t *testing.T) {
+	for _, format := range eventlog.Formats {
+		t.Run(format, func(t *testing.T) {
 			plain := shapes(logOfVisits(t, format, "plain"), format)
 			got := logOfVisits(t, format, nasty)
 			if !slices.Equal(shapes(got, format), plain) {
@@ -364,11 +363,11 @@ func TestLoggingIsNotForged(t *testing.T) {
 
 // No line is longer than Logging says, with 100 bytes to spare for the time and a longer address.
 func TestLoggingBoundsItsLines(t *testing.T) {
-	for format, name := range formats {
+	for _, format := range eventlog.Formats {
 		for _, worst := range []string{`"`, `\`, "\xff"} {
 			for line := range strings.Lines(logOfVisits(t, format, strings.Repeat(worst, 240))) {
 				if len(line) > 2000-100 {
-					t.Errorf("%s: %d bytes: %.100q…", name, len(line), line)
+					t.Errorf("%s: %d bytes: %.100q…", format, len(line), line)
 				}
 			}
 		}
@@ -376,11 +375,11 @@ func TestLoggingBoundsItsLines(t *testing.T) {
 }
 
 // logOfVisits puts text into everything that a peer chooses, and returns what is logged of it.
-func logOfVisits(t *testing.T, format log.Formatter, text string) string {
+func logOfVisits(t *testing.T, format string, text string) string {
 	l, closed := sshtest.NewLog(), make(chan struct{}, 10)
-	outermost := middleware.Layer{Server: middleware.Hooks{Closed: func(ssh.Context, error) { closed <- struct{}{} }}.Add}
+	outermost := hears(closed)
 	verify := func(user, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, middleware.Message(""), outermost, middleware.Recover(), middleware.Logging(logger(l, format)), checks(verify))
+	srv := sshtest.Serve(t, outermost, middleware.Recover(), middleware.Logging(inFormat(l, format)), checks(verify), middleware.Message(""))
 	long := text + strings.Repeat("A\n", 2<<10)
 
 	sessions := func(t *testing.T) {
@@ -436,12 +435,12 @@ var (
 )
 
 // shapes returns the keys of each line, sorted: two events may come in either order.
-func shapes(text string, format log.Formatter) []string {
+func shapes(text string, format string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
 		line = escaped.ReplaceAllString(line, "")
 		found := jsonKeys.FindAllString(line, -1)
-		if format != log.JSONFormatter {
+		if format != "json" {
 			found = keys.FindAllString(quoted.ReplaceAllString(line, ""), -1)
 		}
 		all = append(all, strings.Join(found, " "))
@@ -450,18 +449,22 @@ func shapes(text string, format log.Formatter) []string {
 }
 
 func TestLogger(t *testing.T) {
-	if middleware.Logger(context.Background()) != log.Default() {
+	isDefault := func(l *slog.Logger) bool { return l == slog.Default() }
+	if !isDefault(middleware.ConnOf(context.Background()).Logger()) {
 		t.Error("the logger of a context without a connection is not the default one")
 	}
 	same := make(chan bool, 1)
-	srv := sshtest.Serve(t, func(sess ssh.Session) { same <- middleware.Logger(sess.Context()) == log.Default() }, middleware.Open())
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Handler("test", func(sess ssh.Session) {
+		same <- isDefault(middleware.ConnOf(sess.Context()).Logger())
+	}))
 	srv.Visit(t, sshtest.Visit{})
 	if !receive(t, same) {
 		t.Error("the logger of a session without a Logging layer is not the default one")
 	}
 	l := sshtest.NewLog()
-	srv = sshtest.Serve(t, func(sess ssh.Session) { middleware.Logger(sess.Context()).Warn("custom", "key", "value") },
-		middleware.Logging(l.Logger()), middleware.Open())
+	srv = sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Open(), middleware.Handler("test", func(sess ssh.Session) {
+		middleware.ConnOf(sess.Context()).Logger().Warn("custom", "key", "value")
+	}))
 	srv.Visit(t, sshtest.Visit{})
 	l.Line(t, "level=warn", "msg=custom", "conn=", "addr=127.0.0.1:", "key=value")
 }

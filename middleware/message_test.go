@@ -12,8 +12,8 @@ import (
 func TestMessage(t *testing.T) {
 	const simple = "This session is very simple.  Goodbye!\r\n"
 	const noCommands = "You are in, but this door runs no commands and transfers no files."
-	granting := sshtest.Serve(t, middleware.Message(middleware.SimpleMessage), middleware.Open())
-	refusing := sshtest.Serve(t, middleware.Message(middleware.SimpleMessage), middleware.Open(), refusePTY())
+	granting := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.SimpleMessage))
+	refusing := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Message(middleware.SimpleMessage))
 	for _, tt := range []struct {
 		name  string
 		srv   *sshtest.Server
@@ -55,7 +55,7 @@ func TestMessageText(t *testing.T) {
 		{"bytes that are no text", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\r\n", noCommands + "\x00\xff\x1b[1m\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Message(tt.text), middleware.Open())
+			srv := sshtest.Serve(t, middleware.Open(), middleware.Message(tt.text))
 			expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: tt.shell})
 			expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: tt.terminal, PTY: true})
 			expect(t, srv.Visit(t, sshtest.Visit{Command: "ls"}), sshtest.Result{Stderr: tt.exec, Status: 1})

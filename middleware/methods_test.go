@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
+	"foyer/middleware/source"
 	"foyer/middleware/sshtest"
 )
 
@@ -42,18 +44,12 @@ func openHouse(t *testing.T, ways ...string) *house {
 		served:    make(chan string, 10),
 	}
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	h.Server = sshtest.Serve(t, h.serve,
-		middleware.Recover(),
-		middleware.Penalties(middleware.PenaltiesConfig{Exempt: loopback}),
-		middleware.Logging(h.log.Logger()),
-		middleware.PublicKey(sourceFunc(h.authorize)),
-		checks(func(user, password string) bool {
-			if password == "panic" {
-				panic("no password\nfile")
-			}
-			return h.passwords.verify(user, password)
-		}),
-		middleware.Methods(ways...))
+	h.Server = sshtest.Serve(t, middleware.Recover(), middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Exempt: loopback}}), middleware.Logging(h.log.Events()), middleware.PublicKey(sourceFunc(h.authorize)), checks(func(user, password string) bool {
+		if password == "panic" {
+			panic("no password\nfile")
+		}
+		return h.passwords.verify(user, password)
+	}), middleware.Methods(ways...), middleware.Handler("test", h.serve))
 	return h
 }
 
@@ -324,8 +320,7 @@ func TestMethodsKeepRestrictions(t *testing.T) {
 				answers <- &tt.shown
 				answers <- &tt.asked
 				source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return <-answers, nil })
-				srv := sshtest.Serve(t, permissions, middleware.PublicKey(source),
-					checks(func(_, password string) bool { return password == "open" }), middleware.Methods(way))
+				srv := sshtest.Serve(t, middleware.PublicKey(source), checks(func(_, password string) bool { return password == "open" }), middleware.Methods(way), middleware.Handler("test", permissions))
 				client, err := dialBoth(t, srv, key)
 				if in := err == nil; in != (tt.want != "") {
 					t.Fatalf("let in: %t, %v", in, err)
@@ -356,8 +351,7 @@ func dialBoth(t *testing.T, srv *sshtest.Server, keys ...gossh.Signer) (*gossh.C
 // An agent with many keys reaches the password prompt.
 func TestMethodsWithAnAgent(t *testing.T) {
 	refuse := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, nil })
-	srv := sshtest.Serve(t, whoami, middleware.Logging(sshtest.NewLog().Logger()), middleware.PublicKey(refuse),
-		checks(func(_, password string) bool { return password == "open" }), middleware.Methods("publickey", "password"))
+	srv := sshtest.Serve(t, middleware.Logging(sshtest.NewLog().Events()), middleware.PublicKey(refuse), checks(func(_, password string) bool { return password == "open" }), middleware.Methods("publickey", "password"), middleware.Handler("test", whoami))
 	for n, want := range map[int]bool{20: true, 29: true, 30: false} {
 		var agent []gossh.Signer
 		for range n {
@@ -557,7 +551,7 @@ func TestMethodsForgiveABusyDoor(t *testing.T) {
 		}
 		return fmt.Errorf("%w: come back later", passwords.ErrBusy)
 	})
-	srv := sshtest.Serve(t, whoami, middleware.Password(busy), middleware.Methods("password"))
+	srv := sshtest.Serve(t, middleware.Password(busy), middleware.Methods("password"), middleware.Handler("test", whoami))
 	c := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for i := range 10 {
 		if in, err := c.password("alice", "wrong"); in || err != nil {
@@ -575,18 +569,77 @@ func (s passwordSource) VerifyFrom(_ context.Context, _ netip.Addr, _, password 
 	return s(password)
 }
 
-// Methods closes the list of what it knows: a layer behind it that lets in by a way of its own is refused.
-func TestMethodsStandBehindWhatTheyKnow(t *testing.T) {
-	keys := middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, io.EOF }))
-	password := checks(func(_, _ string) bool { return false })
-	for _, stack := range [][]middleware.Layer{
-		{keys, middleware.Methods("publickey"), password},
-		{password, middleware.Methods("password"), keys},
-		{password, middleware.Methods("password"), middleware.Open()},
+// A layer that lets in by a method of its own lets nobody in past the combinations, wherever it stands.
+func TestMethodsWhereverTheyStand(t *testing.T) {
+	key := sshtest.HostKey(t)
+	keys := middleware.PublicKey(sourceFunc(func(_ string, offered gossh.PublicKey) (*gossh.Permissions, error) {
+		if string(offered.Marshal()) != string(key.PublicKey().Marshal()) {
+			return nil, errors.New("key not authorized")
+		}
+		return &gossh.Permissions{}, nil
+	}))
+	password := checks(func(_, password string) bool { return password == "right" })
+	interactive := configures(func(cfg *gossh.ServerConfig) {
+		cfg.KeyboardInteractiveCallback = func(gossh.ConnMetadata, gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+			return &gossh.Permissions{}, nil
+		}
+	}, "keyboard-interactive")
+	both := middleware.Methods("publickey+password")
+	answers := gossh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) { return nil, nil })
+	for i, list := range [][]middleware.Layer{
+		{keys, password, both, interactive}, {interactive, keys, password, both}, {both, interactive, keys, password}, {both, password, keys, interactive},
 	} {
-		_, err := wish.NewServer(withKey(t), middleware.Stack(middleware.Message(""), stack...))
-		if err == nil || !strings.Contains(err.Error(), "layer "+stack[2].Name+": ") {
-			t.Errorf("error %v, want one of layer %s", err, stack[2].Name)
+		srv := sshtest.Serve(t, append(list, middleware.Handler("test", whoami))...)
+		for _, tt := range []struct {
+			methods []gossh.AuthMethod
+			in      bool
+		}{
+			{[]gossh.AuthMethod{answers}, false},
+			{[]gossh.AuthMethod{gossh.PublicKeys(key), answers}, false},
+			{[]gossh.AuthMethod{gossh.Password("right"), answers}, false},
+			{[]gossh.AuthMethod{gossh.PublicKeys(key), gossh.Password("right")}, true},
+		} {
+			client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
+				User: "guest", Auth: tt.methods, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+			})
+			if (err == nil) != tt.in {
+				t.Errorf("list %d, %d methods: error %v, want to be let in: %t", i, len(tt.methods), err, tt.in)
+			}
+			if err == nil {
+				_ = client.Close()
+			}
+		}
+	}
+}
+
+// Keyboard-interactive may be a step of a combination.
+func TestMethodsWithKeyboardInteractive(t *testing.T) {
+	code := configures(func(cfg *gossh.ServerConfig) {
+		cfg.KeyboardInteractiveCallback = func(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+			if answers, err := ask("", "", []string{"Code: "}, []bool{true}); err != nil || answers[0] != "123456" {
+				return nil, errors.New("wrong code")
+			}
+			return &gossh.Permissions{}, nil
+		}
+	}, "keyboard-interactive")
+	password := checks(func(_, password string) bool { return password == "right" })
+	srv := sshtest.Serve(t, password, code, middleware.Methods("password+keyboard-interactive"), middleware.Handler("test", whoami))
+	for given, in := range map[string]bool{"123456": true, "654321": false} {
+		answer := gossh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
+			answers := make([]string, len(questions))
+			for i := range answers {
+				answers[i] = given
+			}
+			return answers, nil
+		})
+		client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
+			User: "guest", Auth: []gossh.AuthMethod{gossh.Password("right"), answer}, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+		})
+		if (err == nil) != in {
+			t.Errorf("code %s: error %v", given, err)
+		}
+		if err == nil {
+			_ = client.Close()
 		}
 	}
 }
@@ -594,14 +647,7 @@ func TestMethodsStandBehindWhatTheyKnow(t *testing.T) {
 func TestMethodsErrors(t *testing.T) {
 	keys := middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, io.EOF }))
 	password := checks(func(_, _ string) bool { return false })
-	unverified := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
-		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return nil, nil }
-	}}.Add}
-	interactive := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
-		cfg.KeyboardInteractiveCallback = func(gossh.ConnMetadata, gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
-			return nil, nil
-		}
-	}}.Add}
+	other := middleware.Layer{Combinations: [][]string{{"publickey"}}}
 	type layers = []middleware.Layer
 	for _, tt := range []struct {
 		name   string
@@ -609,9 +655,9 @@ func TestMethodsErrors(t *testing.T) {
 		ways   []string
 		want   string
 	}{
-		{"none", layers{keys, password}, nil, "no way leads in"},
+		{"none", layers{keys, password}, nil, "no authentication method is configured"},
 		{"an empty one", layers{keys, password}, []string{""}, `unknown method ""`},
-		{"an unknown one", layers{keys, password}, []string{"password", "keyboard-interactive"}, `unknown method "keyboard-interactive"`},
+		{"one that nobody checks", layers{keys, password}, []string{"password", "keyboard-interactive"}, "no layer checks keyboard-interactive"},
 		{"an unknown step", layers{keys, password}, []string{"publickey+otp"}, `unknown method "otp"`},
 		{"a missing step", layers{keys, password}, []string{"publickey+"}, `unknown method ""`},
 		{"another case", layers{keys, password}, []string{"Password"}, `unknown method "Password"`},
@@ -620,12 +666,10 @@ func TestMethodsErrors(t *testing.T) {
 		{"a step again", layers{keys, password}, []string{"password+publickey+password"}, "password twice"},
 		{"no passwords", layers{keys}, []string{"publickey+password"}, "no layer checks password"},
 		{"no keys", layers{password}, []string{"publickey", "password"}, "no layer checks publickey"},
-		{"keys that nobody verifies", layers{unverified, password}, []string{"publickey+password"}, "no layer checks publickey"},
-		{"everybody", layers{middleware.Open()}, []string{"password"}, "another layer"},
-		{"another method", layers{keys, interactive}, []string{"publickey"}, "another layer"},
+		{"two policies", layers{keys, other}, []string{"publickey"}, "another layer combines methods already"},
 	} {
 		stack := append(slices.Clone(tt.around), middleware.Methods(tt.ways...))
-		_, err := wish.NewServer(withKey(t), middleware.Stack(middleware.Message(""), stack...))
+		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(stack, middleware.Message(""))...).Install)
 		if err == nil || !strings.Contains(err.Error(), "layer methods: ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one of layer methods with %q", tt.name, err, tt.want)
 		}

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -9,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
@@ -29,7 +29,7 @@ func BenchmarkNewcomers(b *testing.B) {
 		{"limits", func() middleware.Layer {
 			return middleware.Limits(limits.NewTable(limits.Config{
 				Max: 4096, MaxPerSource: 2048, MaxUnauthenticated: 1024, MaxUnauthenticatedPerSource: 512,
-				MaxSessions: 10, MaxSessionsEver: 1000, Farewells: limits.NewFarewells(64), Prefix4: 32, Prefix6: 64,
+				MaxSessions: 10, MaxSessionsEver: 1000,
 			}))
 		}},
 		{"10:30:100", func() middleware.Layer { return earlyDrop(10, 30, 100) }},
@@ -48,8 +48,7 @@ func BenchmarkNewcomers(b *testing.B) {
 				served := 0
 				var took []time.Duration
 				for b.Loop() {
-					srv := sshtest.Serve(b, middleware.Message("hi\n"), policy.layer(),
-						checks(func(user, _ string) bool { return user == "guest" }))
+					srv := sshtest.Serve(b, policy.layer(), checks(func(user, _ string) bool { return user == "guest" }), middleware.Message("hi\n"))
 					end := silence(b, srv.Address, crowd.silent, crowd.from)
 					for _, d := range visitors(srv.Address, 50) {
 						if d > 0 {
@@ -134,34 +133,26 @@ func silence(b *testing.B, address string, n int, from net.IP) (end func()) {
 // earlyDrop is MaxStartups start:rate:full (sshd.c, should_drop_connection).
 func earlyDrop(start, rate, full int) middleware.Layer {
 	var mu sync.Mutex
-	startups := map[string]bool{}
-	leave := func(ctx ssh.Context) {
-		mu.Lock()
-		defer mu.Unlock()
-		if id, ok := ctx.Value(startupKey{}).(string); ok {
-			delete(startups, id)
-		}
-	}
-	return middleware.Layer{Server: middleware.Hooks{
-		Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
+	startups := map[*middleware.Conn]bool{}
+	return middleware.Layer{Connect: func(c *middleware.Conn) (middleware.Moments, error) {
+		leave := func() {
 			mu.Lock()
 			defer mu.Unlock()
-			if n := len(startups); n >= full || n >= start && rand.IntN(100) < rate+(100-rate)*(n-start)/(full-start) {
-				return nil
-			}
-			ctx.SetValue(startupKey{}, conn.RemoteAddr().String())
-			startups[conn.RemoteAddr().String()] = true
-			return conn
-		},
-		Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
-			cfg.AuthLogCallback = func(_ gossh.ConnMetadata, _ string, err error) {
-				if err == nil {
-					leave(ctx)
+			delete(startups, c)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if n := len(startups); n >= full || n >= start && rand.IntN(100) < rate+(100-rate)*(n-start)/(full-start) {
+			return middleware.Moments{}, errors.New("dropped")
+		}
+		startups[c] = true
+		return middleware.Moments{
+			Attempt: func(a middleware.Attempt) {
+				if a.Outcome == middleware.Succeeded {
+					leave()
 				}
-			}
-		},
-		Closed: func(ctx ssh.Context, _ error) { leave(ctx) },
-	}.Add}
+			},
+			Closed: func(error) { leave() },
+		}, nil
+	}}
 }
-
-type startupKey struct{}

@@ -1,33 +1,23 @@
 package middleware
 
-import (
-	"errors"
+import gossh "golang.org/x/crypto/ssh"
 
-	"charm.land/ssh"
-	gossh "golang.org/x/crypto/ssh"
-)
-
-// Open returns the layer that lets everybody in, under the name that they give and with whatever they offer: no
-// password, any password, any key. It stands where Password would, for a door that is meant to be open, such as a
-// landing page. What a visitor says of themselves is then all that is known of them.
+// Open returns the layer that lets everybody in, under the name that they give and with whatever they offer: no password,
+// any password, any key. It stands in place of the layers that authenticate, for a server that is open to all, such as a
+// landing page. Nothing is known about a visitor but what they say.
 func Open() Layer {
 	return Layer{
-		Name: "open",
-		Server: func(srv *ssh.Server) error {
-			if authenticates(config(srv)) {
-				return errors.New("another layer authenticates, and this one would let everybody past it")
-			}
-			return Hooks{Configure: letIn}.Add(srv)
-		},
+		Name:    "open",
+		Methods: []string{"none", "password", "publickey"}, // some clients go straight to what they have
+		Connect: func(*Conn) (Moments, error) { return Moments{Configure: letIn}, nil },
 	}
 }
 
-func letIn(_ ssh.Context, cfg *gossh.ServerConfig) {
+func letIn(cfg *gossh.ServerConfig) {
 	// Each visitor's own: what is known of one is no permission of the next.
-	welcome := func() (*gossh.Permissions, error) { return &gossh.Permissions{}, nil }
+	nothing := func() (*gossh.Permissions, error) { return &gossh.Permissions{}, nil }
 	cfg.NoClientAuth = true
-	cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return welcome() }
-	// Some clients never ask for "none" and go straight to what they have.
-	cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return welcome() }
-	cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return welcome() }
+	cfg.NoClientAuthCallback = func(gossh.ConnMetadata) (*gossh.Permissions, error) { return nothing() }
+	cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nothing() }
+	cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return nothing() }
 }

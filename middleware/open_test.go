@@ -15,7 +15,7 @@ func TestOpenLetsEverybodyIn(t *testing.T) {
 	l := sshtest.NewLog()
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() }
-	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Open(), middleware.Handler("test", note))
 	for _, tt := range []struct {
 		method, user string
 		attempt      func(c *rawClient, user string) (bool, error)
@@ -43,7 +43,7 @@ func TestOpenLetsEverybodyIn(t *testing.T) {
 }
 
 func TestOpenToTheGoClient(t *testing.T) {
-	srv := sshtest.Serve(t, whoami, middleware.Open())
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Handler("test", whoami))
 	for _, user := range []string{"guest", "Zoë 東京"} {
 		expect(t, srv.Visit(t, sshtest.Visit{User: user}), sshtest.Result{Stdout: user})
 	}
@@ -56,7 +56,7 @@ func TestOpenGrantsToEachTheirOwn(t *testing.T) {
 		_, _ = sess.Write([]byte(granted.Extensions["granted"]))
 		granted.Extensions = map[string]string{"granted": "everything"}
 	}
-	srv := sshtest.Serve(t, grant, middleware.Open())
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Handler("test", grant))
 	for range 2 {
 		expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{})
 	}
@@ -68,13 +68,14 @@ func TestOpenRefusesToStandBesideAuthentication(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		other middleware.Layer
+		want  string
 	}{
-		{"password", checks(never)},
-		{"open", middleware.Open()},
+		{"password", checks(never), "layer open: another layer checks password already"},
+		{"open", middleware.Open(), "layer open: it stands in the list twice"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := wish.NewServer(withKey(t), middleware.Stack(whoami, tt.other, middleware.Open()))
-			if err == nil || !strings.Contains(err.Error(), "layer open: another layer authenticates") {
+			_, err := wish.NewServer(withKey(t), middleware.NewStack(tt.other, middleware.Open(), middleware.Handler("test", whoami)).Install)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 )
 
 // What a client may send as a password and as a user name, in bytes. Nobody types more, and what is over the limit
@@ -32,36 +32,34 @@ type PasswordSource interface {
 // A visitor has six attempts, as with sshd's MaxAuthTries.
 func Password(source PasswordSource) Layer {
 	return Layer{
-		Name: "password",
-		Server: func(srv *ssh.Server) error {
+		Name:    "password",
+		Methods: []string{"password"},
+		Server: func(*ssh.Server) error {
 			if source == nil {
 				return errors.New("nothing to check passwords with")
 			}
-			switch cfg := config(srv); {
-			case decided(cfg):
-				return errDecided
-			case cfg.PasswordCallback != nil:
-				return errors.New("another layer checks passwords already")
-			}
-			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
+			return nil
+		},
+		Connect: func(c *Conn) (Moments, error) {
+			return Moments{Configure: func(cfg *gossh.ServerConfig) {
 				cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
-					if err := verify(ctx, source, conn, password); err != nil {
+					if err := verify(c, source, conn, password); err != nil {
 						return nil, err
 					}
 					return &gossh.Permissions{}, nil
 				}
-			}}.Add(srv)
+			}}, nil
 		},
 	}
 }
 
-// errWrongPassword says no more than that: whether the user exists is nobody's business, not even the log reader's.
+// errWrongPassword says no more: whether the user exists is nobody's business, not even the log reader's.
 var errWrongPassword = errors.New("wrong password")
 
-func verify(ctx ssh.Context, source PasswordSource, conn gossh.ConnMetadata, password []byte) (err error) {
-	defer rescueAttempt(ctx, &err)
+func verify(c *Conn, passwords PasswordSource, conn gossh.ConnMetadata, password []byte) (err error) {
+	defer c.recoverAttempt(&err)
 	if len(password) > maxPassword || len(conn.User()) > maxUser {
 		return errWrongPassword
 	}
-	return source.VerifyFrom(ctx, penalties.Addr(conn.RemoteAddr()), conn.User(), string(password))
+	return passwords.VerifyFrom(c.Context(), source.Addr(conn.RemoteAddr()), conn.User(), string(password))
 }

@@ -60,7 +60,7 @@ func TestPassword(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := &users{passwords: known}
-			srv := sshtest.Serve(t, whoami, checks(u.verify))
+			srv := sshtest.Serve(t, checks(u.verify), middleware.Handler("test", whoami))
 			client, err := srv.Dial(tt.user, tt.password)
 			if in := err == nil; in != tt.in {
 				t.Fatalf("Dial returned %v", err)
@@ -82,7 +82,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a", "root": "r"}}
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() + " " + sess.Context().User() }
-	srv := sshtest.Serve(t, note, middleware.Logging(l.Logger()), checks(u.verify))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(u.verify), middleware.Handler("test", note))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for _, attempt := range []struct {
 		user, password string
@@ -112,7 +112,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a"}}
 	log := sshtest.NewLog()
-	srv := sshtest.Serve(t, whoami, middleware.Logging(log.Logger()), checks(u.verify))
+	srv := sshtest.Serve(t, middleware.Logging(log.Events()), checks(u.verify), middleware.Handler("test", whoami))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for i := range 6 {
 		in, err := client.password("alice", "guess")
@@ -131,7 +131,7 @@ func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 
 func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
 	everybody := &users{passwords: map[string]string{"guest": ""}}
-	srv := sshtest.Serve(t, whoami, checks(everybody.verify))
+	srv := sshtest.Serve(t, checks(everybody.verify), middleware.Handler("test", whoami))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	for _, attempt := range []func() (bool, error){
 		func() (bool, error) { return client.attempt("guest", "ssh-connection", "none", nil) },
@@ -157,7 +157,7 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 		}
 		return true
 	}
-	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), checks(verify))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(verify), middleware.Handler("test", whoami))
 	before, err := srv.Dial("early", "fine")
 	if err != nil {
 		t.Fatal(err)

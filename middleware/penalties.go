@@ -2,12 +2,10 @@ package middleware
 
 import (
 	"errors"
-	"net"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/auth/passwords"
 	"foyer/middleware/penalties"
 )
 
@@ -36,50 +34,39 @@ type PenaltiesConfig = penalties.Config
 // [ssh.Server.HandshakeTimeout] whoever says nothing pays nothing. Behind a proxy that does not pass on addresses all
 // visitors are one source: exempt it.
 func Penalties(cfg PenaltiesConfig) Layer {
+	ledger, err := penalties.NewLedger(cfg)
 	return Layer{
-		Name: "penalties",
-		Server: func(srv *ssh.Server) error {
-			ledger, err := penalties.NewLedger(cfg)
-			if err != nil {
-				return err
+		Name:   "penalties",
+		Server: func(*ssh.Server) error { return err },
+		Connect: func(c *Conn) (Moments, error) {
+			visit, admitted := ledger.Admit(c.RemoteAddr())
+			if !admitted {
+				return Moments{}, errors.New("the source is blocked")
 			}
-			return Hooks{
-				Accept: func(ctx ssh.Context, conn net.Conn) net.Conn {
-					visit, admitted := ledger.Admit(conn.RemoteAddr())
-					if !admitted {
-						return nil
-					}
-					keep(ctx, &penalty{visit: visit})
-					return conn
-				},
-				Configure: noteAttempts,
-				Closed: func(ctx ssh.Context, err error) {
-					if p := kept[*penalty](ctx); p != nil && p.begun {
-						p.visit.Close(err)
+			started := false // the handshake: what another layer refuses is not the client's fault
+			return Moments{
+				Configure: func(*gossh.ServerConfig) { started = true },
+				Attempt:   func(a Attempt) { visit.Attempt(a.User(), outcomeOf(a.Outcome)) },
+				Closed: func(err error) {
+					if started {
+						visit.Close(err)
 					}
 				},
-			}.Add(srv)
+			}, nil
 		},
 	}
 }
 
-// penalty is what Penalties keeps of a connection.
-type penalty struct {
-	visit *penalties.Visit
-	begun bool // the handshake: what another layer refuses at the door is not the visitor's fault
-}
-
-// noteAttempts hears of each attempt, and of each key that was only asked about if it would not do. That makes an agent
-// with many keys one failure at the end, and none if a password follows.
-func noteAttempts(ctx ssh.Context, cfg *gossh.ServerConfig) {
-	p := kept[*penalty](ctx)
-	if p == nil {
-		return // at start
+// outcomeOf says what an attempt is to the penalties. A refused key is a failure: an agent with many keys fails once, at the
+// end of its connection, and not at all if a password follows.
+func outcomeOf(o Outcome) penalties.Outcome {
+	switch o {
+	case Succeeded:
+		return penalties.Succeeded
+	case Asked:
+		return penalties.Asked
+	case NotChecked:
+		return penalties.NotChecked
 	}
-	p.begun = true
-	afterAttempts(cfg, func(conn gossh.ConnMetadata, method string, err error) {
-		if !errors.Is(err, passwords.ErrBusy) { // no fault of the visitor's
-			p.visit.Attempt(conn.User(), method, err)
-		}
-	})
+	return penalties.Failed
 }

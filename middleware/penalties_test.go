@@ -18,6 +18,7 @@ import (
 
 	"foyer/middleware"
 	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/source"
 	"foyer/middleware/sshtest"
 )
 
@@ -39,10 +40,10 @@ func guard(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.La
 	d.counts = counters.New(counters.Config{Logger: cfg.Logger})
 	cfg.Refused = d.counts.CountPenalty
 	cfg.Now = func() time.Time { return time.Unix(0, d.passed.Load()) }
-	hears := middleware.Layer{Server: middleware.Hooks{Closed: func(ssh.Context, error) { d.closed <- struct{}{} }}.Add}
+	end := hears(d.closed)
 	right := checks(func(_, password string) bool { return password == "right" })
-	layers = append([]middleware.Layer{hears, middleware.Penalties(cfg)}, layers...)
-	d.Server = sshtest.Serve(t, whoami, append(layers, right)...)
+	layers = append([]middleware.Layer{end, middleware.Penalties(cfg)}, layers...)
+	d.Server = sshtest.Serve(t, append(append(layers, right), middleware.Handler("test", whoami))...)
 	return d
 }
 
@@ -125,12 +126,12 @@ func TestPenalties(t *testing.T) {
 
 // A visitor who gets in pays nothing for the attempts before, be it with the least patient of settings.
 func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
-	noKeys := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	noKeys := configures(func(cfg *gossh.ServerConfig) {
 		cfg.MaxAuthTries = 100
 		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
 			return nil, errors.New("no such key")
 		}
-	}}.Add}
+	}, "publickey")
 	for _, tt := range []struct {
 		name    string
 		visit   func(*testing.T, *penaltyDoor) bool
@@ -212,12 +213,12 @@ func TestPenaltiesReasons(t *testing.T) {
 			}
 		}
 	}
-	prompt := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
+	prompt := configures(func(cfg *gossh.ServerConfig) {
 		cfg.KeyboardInteractiveCallback = func(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
 			_, err := ask("", "", []string{"Password: "}, []bool{false})
 			return nil, err
 		}
-	}}.Add}
+	}, "keyboard-interactive")
 	guess := func(user string) func(*testing.T, *penaltyDoor) {
 		return func(t *testing.T, d *penaltyDoor) {
 			if _, err := d.Dial(user, "wrong"); err == nil {
@@ -266,7 +267,9 @@ func TestPenaltiesReasons(t *testing.T) {
 }
 
 func TestPenaltiesExempt(t *testing.T) {
-	d := guard(t, middleware.PenaltiesConfig{Min: 1, Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	d := guard(t, middleware.PenaltiesConfig{
+		Min: 1, Networks: source.Networks{Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+	})
 	for range 3 {
 		d.guess()
 	}
@@ -280,7 +283,7 @@ func TestPenaltiesExempt(t *testing.T) {
 
 // Who is turned away by another layer, or let in by a layer that asks for nothing, has done nothing wrong.
 func TestPenaltiesBesideOthers(t *testing.T) {
-	full := middleware.Layer{Server: middleware.Hooks{Accept: func(ssh.Context, net.Conn) net.Conn { return nil }}.Add}
+	full := connects(func(*middleware.Conn) error { return errors.New("full") })
 	d := guard(t, middleware.PenaltiesConfig{Min: 1}, full)
 	for range 3 {
 		d.refused("127.0.0.1")
@@ -288,7 +291,7 @@ func TestPenaltiesBesideOthers(t *testing.T) {
 	if got := d.lines(); got != "" {
 		t.Errorf("the log is\n%s", got)
 	}
-	srv := sshtest.Serve(t, whoami, middleware.Penalties(middleware.PenaltiesConfig{Min: 1}), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Penalties(middleware.PenaltiesConfig{Min: 1}), middleware.Open(), middleware.Handler("test", whoami))
 	for range 3 {
 		expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: "guest"})
 	}
@@ -299,7 +302,7 @@ func TestPenaltiesAndLogging(t *testing.T) {
 	for _, inside := range []bool{false, true} {
 		l := sshtest.NewLog()
 		layers := []middleware.Layer{
-			middleware.Logging(l.Logger()),
+			middleware.Logging(l.Events()),
 			middleware.Penalties(middleware.PenaltiesConfig{Min: 1, Logger: l.Logger()}),
 			checks(func(string, string) bool { return false }),
 		}
@@ -308,7 +311,7 @@ func TestPenaltiesAndLogging(t *testing.T) {
 			layers[0], layers[1] = layers[1], layers[0]
 			accepted = 1
 		}
-		srv := sshtest.Serve(t, whoami, layers...)
+		srv := sshtest.Serve(t, append(layers, middleware.Handler("test", whoami))...)
 		for range 2 {
 			if _, err := srv.Dial("guest", "wrong"); err == nil {
 				t.Fatal("let in")
@@ -351,8 +354,8 @@ func TestPenaltiesAtOnce(t *testing.T) {
 }
 
 func TestPenaltiesBadSettings(t *testing.T) {
-	layer := middleware.Penalties(middleware.PenaltiesConfig{Prefix4: 33})
-	_, err := wish.NewServer(middleware.Stack(whoami, layer, middleware.Open()))
+	layer := middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Bits4: 33}})
+	_, err := wish.NewServer(middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install)
 	if want := "layer penalties: IPv4 prefix /33 is not one of /1 to /32"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -377,7 +380,7 @@ func TestPenaltiesManySources(t *testing.T) {
 	srv.AddHostKey(sshtest.HostKey(t))
 	l := sshtest.NewLog()
 	layer := middleware.Penalties(middleware.PenaltiesConfig{MaxSources6: 1000, Logger: l.Logger()})
-	if err := middleware.Stack(whoami, layer, middleware.Open())(srv); err != nil {
+	if err := middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
 		t.Fatal(err)
 	}
 	visits := func(from, to int) {
@@ -438,7 +441,7 @@ func BenchmarkPenaltiesRefusal(b *testing.B) {
 	srv := &ssh.Server{}
 	cfg := middleware.PenaltiesConfig{NoAuth: time.Hour, Max: time.Hour, Logger: sshtest.NewLog().Logger()}
 	layer := middleware.Penalties(cfg)
-	if err := middleware.Stack(whoami, layer, middleware.Open())(srv); err != nil {
+	if err := middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
 		b.Fatal(err)
 	}
 	srv.AddHostKey(sshtest.HostKey(b))

@@ -18,13 +18,12 @@ const ptyNotice = "Nothing is broken: a terminal was asked for, and there is non
 func PTYNotice() Layer {
 	return Layer{
 		Name: "ptynotice",
-		Server: func(srv *ssh.Server) error {
-			srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { return false } // whatever other layers would say
-			return nil
+		Connect: func(*Conn) (Moments, error) {
+			return Moments{Terminal: func(ssh.Pty) bool { return false }}, nil
 		},
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
-				if session.Of(sess).PTY == session.Refused {
+				if session.InfoOf(sess).PTY == session.Refused {
 					Tell(sess, ptyNotice)
 				}
 				next(sess)

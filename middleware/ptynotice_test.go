@@ -16,7 +16,7 @@ const ptyNotice = "Nothing is broken: a terminal was asked for, and there is non
 	"You are in all the same. `ssh -T` asks for none, and the line above goes away.\r\n"
 
 func TestPTYNotice(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Message("bye\r\n"), middleware.Open(), middleware.PTYNotice())
+	srv := sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Message("bye\r\n"))
 	narrow := "Nothing is broken: a terminal was asked\r\nfor, and there is none to give here.\r\n" +
 		"You are in all the same. `ssh -T` asks\r\nfor none, and the line above goes away.\r\n"
 	for _, tt := range []struct {
@@ -55,7 +55,7 @@ func TestPTYNoticeOfEachSession(t *testing.T) {
 	environ := func(sess ssh.Session) { _, _ = sess.Write([]byte(strings.Join(sess.Environ(), " "))) }
 
 	t.Run("one after the other", func(t *testing.T) {
-		client := enter(t, sshtest.Serve(t, environ, middleware.Open(), middleware.PTYNotice()), "")
+		client := enter(t, sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Handler("test", environ)), "")
 		for i := range sessions {
 			visit, want := answer(i)
 			expect(t, sshtest.Run(t, client, visit), want)
@@ -63,7 +63,7 @@ func TestPTYNoticeOfEachSession(t *testing.T) {
 	})
 	t.Run("at once", func(t *testing.T) {
 		all := meet(sessions)
-		client := enter(t, sshtest.Serve(t, environ, middleware.Open(), all, middleware.PTYNotice(), all), "")
+		client := enter(t, sshtest.Serve(t, middleware.Open(), all, middleware.PTYNotice(), all, middleware.Handler("test", environ)), "")
 		atOnce(sessions, func(i int) {
 			visit, want := answer(i)
 			expect(t, sshtest.Run(t, client, visit), want)
@@ -73,7 +73,7 @@ func TestPTYNoticeOfEachSession(t *testing.T) {
 
 // With the PTY granted there is nothing to explain.
 func TestPTYGrantedWithoutPTYNotice(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Message("bye\n"), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Message("bye\n"))
 	client := enter(t, srv, "")
 	got := visit(t, client, func(sess *gossh.Session) error {
 		if err := sess.RequestPty("xterm", 24, 80, nil); err != nil {

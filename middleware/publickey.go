@@ -48,46 +48,31 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // Without Methods, which counts them otherwise, six keys that are only shown may be refused, and each further one, or one
 // that is proven at once, is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
+	algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
 	return Layer{
-		Name: "publickey",
-		Server: func(srv *ssh.Server) error {
+		Name:    "publickey",
+		Methods: []string{"publickey"},
+		Server: func(*ssh.Server) error {
 			if len(sources) == 0 || slices.Contains(sources, nil) {
 				return errors.New("nothing to check keys with")
 			}
-			if err := noOtherKeys(srv); err != nil {
-				return err
-			}
-			before := srv.PtyCallback
-			srv.PtyCallback = func(ctx ssh.Context, pty ssh.Pty) bool {
-				return (before == nil || before(ctx, pty)) && permitsPTY(ctx.Permissions())
-			}
-			algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // SHA-1 is not among them
-			return Hooks{Configure: func(ctx ssh.Context, cfg *gossh.ServerConfig) {
-				door := keyDoor{ctx, sources}
-				cfg.PublicKeyCallback = door.shown
-				cfg.VerifiedPublicKeyCallback = door.proven
-				cfg.PublicKeyAuthAlgorithms = algorithms
-			}}.Add(srv)
+			return nil
+		},
+		Connect: func(c *Conn) (Moments, error) {
+			keys := keyCheck{c, sources, algorithms}
+			return Moments{
+				Configure: func(cfg *gossh.ServerConfig) {
+					cfg.PublicKeyCallback = keys.offered
+					cfg.VerifiedPublicKeyCallback = keys.proven
+					cfg.PublicKeyAuthAlgorithms = algorithms
+				},
+				Terminal: func(ssh.Pty) bool { return permitsPTY(c.Context().Permissions()) },
+			}, nil
 		},
 	}
 }
 
-// noOtherKeys returns an error when another layer has decided on keys: the library knows one answer only.
-func noOtherKeys(srv *ssh.Server) error {
-	cfg := config(srv)
-	if decided(cfg) {
-		return errDecided
-	}
-	if srv.PublicKeyHandler != nil || cfg.PublicKeyCallback != nil || cfg.VerifiedPublicKeyCallback != nil {
-		return errors.New("another layer checks keys already")
-	}
-	if cfg.PublicKeyAuthAlgorithms != nil {
-		return errors.New("another layer decides on the algorithms of keys already")
-	}
-	return nil
-}
-
-// permitsPTY reports whether a login may have a PTY: of those with a key, the ones that their key permits it.
+// permitsPTY reports whether a login may have a PTY. A login without a key may.
 func permitsPTY(granted *ssh.Permissions) bool {
 	if granted == nil || granted.Permissions == nil {
 		return true
@@ -97,26 +82,30 @@ func permitsPTY(granted *ssh.Permissions) bool {
 	return permitted || !withKey
 }
 
-// keyDoor answers for the keys of one connection. It remembers nothing, and uses ctx for its logger only.
-type keyDoor struct {
-	ctx     ssh.Context
-	sources []KeySource
+// keyCheck checks the keys of one connection. It keeps nothing between two attempts.
+type keyCheck struct {
+	conn       *Conn
+	sources    []KeySource
+	algorithms []string // of signatures, without SHA-1
 }
 
-// shown answers the question whether a key would do. Nothing of the answer is an identity.
-func (d keyDoor) shown(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
-	granted, err := d.authorize(conn, key)
+// offered answers whether a key would be accepted. Nothing in the answer is an identity.
+func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+	granted, err := k.authorize(conn, key)
 	if err != nil {
 		return nil, err
 	}
-	// No extensions: the one that does without a touch would be looked for here. The addresses are checked at once.
+	// Without extensions: x/crypto would find no-touch-required here. It checks the addresses at once.
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions)}, nil
 }
 
-// proven lets in, or not, the user of an attempt who has proven to hold key. What was learnt when the key was shown is
-// not used: between the two, the key may have been taken from the user.
-func (d keyDoor) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, _ string) (*gossh.Permissions, error) {
-	granted, err := d.authorize(conn, key)
+// proven decides on the user of an attempt who has proven to hold key. It asks the sources again, because the key may have
+// been removed since it was offered.
+func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+	if !slices.Contains(k.algorithms, algorithm) {
+		return nil, errors.New("a signature over SHA-1")
+	}
+	granted, err := k.authorize(conn, key)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +117,7 @@ func (d keyDoor) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.P
 	if cert, ok := key.(*gossh.Certificate); ok {
 		extensions[KeyFingerprint] = gossh.FingerprintSHA256(cert.Key)
 		extensions[KeyCertificate] = fmt.Sprintf("%s serial %d by %s",
-			sanitize.String(cert.KeyId, shownText), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
+			sanitize.String(cert.KeyId, maxShownText), cert.Serial, gossh.FingerprintSHA256(cert.SignatureKey))
 	}
 	extensions[provenKey] = base64.StdEncoding.EncodeToString(key.Marshal())
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions), Extensions: extensions}, nil
@@ -138,13 +127,13 @@ func (d keyDoor) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.P
 var errNoKey = errors.New("key not authorized")
 
 // authorize asks the sources. The error is that of the first one whose kind of key it is.
-func (d keyDoor) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
-	defer rescueAttempt(d.ctx, &err)
+func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
+	defer k.conn.recoverAttempt(&err)
 	if len(conn.User()) > maxUser {
 		return nil, errNoKey
 	}
 	refusal := errNoKey
-	for _, source := range d.sources {
+	for _, source := range k.sources {
 		granted, err := source.Authorize(conn.User(), conn.RemoteAddr(), key)
 		if err == nil && granted != nil {
 			return granted, nil

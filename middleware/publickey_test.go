@@ -82,7 +82,7 @@ func authorizedLine(key gossh.Signer) string {
 }
 
 // serveKeys serves handler to who has a key in dir, or a certificate of ca.
-func serveKeys(t *testing.T, handler ssh.Handler, dir string, ca gossh.Signer, before ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
+func serveKeys(t *testing.T, handler middleware.Layer, dir string, ca gossh.Signer, before ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca")
 	if err := os.WriteFile(path, []byte(authorizedLine(ca)), 0o600); err != nil {
@@ -93,9 +93,9 @@ func serveKeys(t *testing.T, handler ssh.Handler, dir string, ca gossh.Signer, b
 		t.Fatal(err)
 	}
 	l := sshtest.NewLog()
-	layers := append([]middleware.Layer{middleware.Logging(l.Logger())}, before...)
+	layers := append([]middleware.Layer{middleware.Logging(l.Events())}, before...)
 	keys := authorizedkeys.Open(dir, authorizedkeys.Options{Warn: func(err error) { t.Errorf("warned: %v", err) }})
-	return sshtest.Serve(t, handler, append(layers, middleware.PublicKey(keys, authorities))...), l
+	return sshtest.Serve(t, append(append(layers, middleware.PublicKey(keys, authorities)), handler)...), l
 }
 
 // certify returns a certificate for the key, signed by ca, and the key that proves it.
@@ -141,7 +141,7 @@ func whose(sess ssh.Session) {
 
 func TestPublicKey(t *testing.T) {
 	alice, mallory, both, ca := sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t)
-	srv, _ := serveKeys(t, whose, keyDir(t, map[string]string{
+	srv, _ := serveKeys(t, middleware.Handler("test", whose), keyDir(t, map[string]string{
 		"alice":   authorizedLine(alice) + authorizedLine(both),
 		"mallory": authorizedLine(mallory) + authorizedLine(both),
 	}), ca)
@@ -189,7 +189,7 @@ func TestPublicKeyShownIsNotProven(t *testing.T) {
 		served <- fmt.Sprint(sess.User(), " ", gossh.FingerprintSHA256(sess.PublicKey()), " ", pty)
 	}
 	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice), "mallory": "no-pty " + authorizedLine(mallory)})
-	srv, _ := serveKeys(t, note, dir, sshtest.HostKey(t))
+	srv, _ := serveKeys(t, middleware.Handler("test", note), dir, sshtest.HostKey(t))
 
 	t.Run("the proof of another key", func(t *testing.T) {
 		client := mustDialRaw(t, srv, "SSH-2.0-raw")
@@ -235,7 +235,7 @@ func TestPublicKeyShownIsNotProven(t *testing.T) {
 func TestPublicKeyIsAskedForAgain(t *testing.T) {
 	alice := sshtest.HostKey(t)
 	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice)})
-	srv, l := serveKeys(t, whose, dir, sshtest.HostKey(t))
+	srv, l := serveKeys(t, middleware.Handler("test", whose), dir, sshtest.HostKey(t))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	if ok, err := client.show("alice", alice.PublicKey()); !ok {
 		t.Fatalf("the key would not do: %v", err)
@@ -254,7 +254,7 @@ func TestPublicKeyKinds(t *testing.T) {
 	ca, alice := sshtest.HostKey(t), sshtest.HostKey(t)
 	cert := certify(t, ca, alice, "alice")
 	only := func(source middleware.KeySource) *sshtest.Server {
-		return sshtest.Serve(t, whose, middleware.PublicKey(source))
+		return sshtest.Serve(t, middleware.PublicKey(source), middleware.Handler("test", whose))
 	}
 	keys := only(authorizedkeys.Open(keyDir(t, map[string]string{"alice": authorizedLine(alice)}), authorizedkeys.Options{}))
 	path := filepath.Join(keyDir(t, map[string]string{"ca": authorizedLine(ca)}), "ca")
@@ -328,9 +328,9 @@ func TestPublicKeyExtensions(t *testing.T) {
 		sess.Permissions().Extensions["left behind"] = ""
 		granted <- sess.Permissions().Extensions
 	}
-	srv := sshtest.Serve(t, handler, middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
+	srv := sshtest.Serve(t, middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
 		return shared, nil
-	})))
+	})), middleware.Handler("test", handler))
 	client, err := dialKey(t, srv, "guest", key)
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +363,7 @@ func TestPublicKeyPanic(t *testing.T) {
 		}
 		return &gossh.Permissions{}, nil
 	})
-	srv := sshtest.Serve(t, whose, middleware.Logging(l.Logger()), middleware.PublicKey(source))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.PublicKey(source), middleware.Handler("test", whose))
 	client := mustDialRaw(t, srv, "SSH-2.0-raw")
 	if in, err := client.publicKey("alice", key); in || err != nil {
 		t.Errorf("let in: %t, %v", in, err)
@@ -389,7 +389,7 @@ func TestPublicKeyReason(t *testing.T) {
 		{[]middleware.KeySource{refuse(nil)}, "key not authorized"}, // neither yes nor no
 	} {
 		l := sshtest.NewLog()
-		srv := sshtest.Serve(t, whose, middleware.Logging(l.Logger()), middleware.PublicKey(tt.sources...))
+		srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.PublicKey(tt.sources...), middleware.Handler("test", whose))
 		if _, err := dialKey(t, srv, "guest", sshtest.HostKey(t)); err == nil {
 			t.Error("let in")
 		}
@@ -400,7 +400,7 @@ func TestPublicKeyReason(t *testing.T) {
 // A name that is too long is not even asked for.
 func TestPublicKeyUserTooLong(t *testing.T) {
 	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
-	srv := sshtest.Serve(t, whose, middleware.PublicKey(yes))
+	srv := sshtest.Serve(t, middleware.PublicKey(yes), middleware.Handler("test", whose))
 	for length, want := range map[int]bool{256: true, 257: false} {
 		if _, err := dialKey(t, srv, strings.Repeat("u", length), sshtest.HostKey(t)); (err == nil) != want {
 			t.Errorf("a name of %d bytes: %v", length, err)
@@ -418,7 +418,7 @@ func TestPublicKeyRSA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, l := serveKeys(t, whose, keyDir(t, map[string]string{"alice": authorizedLine(key)}), sshtest.HostKey(t))
+	srv, l := serveKeys(t, middleware.Handler("test", whose), keyDir(t, map[string]string{"alice": authorizedLine(key)}), sshtest.HostKey(t))
 	if _, err := dialKey(t, srv, "alice", key); err != nil {
 		t.Errorf("not let in with SHA-2: %v", err)
 	}
@@ -434,7 +434,7 @@ func TestPublicKeyOfASecurityKey(t *testing.T) {
 	source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
 		return &gossh.Permissions{Extensions: map[string]string{"no-touch-required": ""}}, nil
 	})
-	srv := sshtest.Serve(t, whoami, middleware.PublicKey(source))
+	srv := sshtest.Serve(t, middleware.PublicKey(source), middleware.Handler("test", whoami))
 	for _, touched := range []bool{true, false} {
 		key.touched = touched
 		client, err := dialKey(t, srv, "alice", key)
@@ -489,9 +489,6 @@ func (k *securityKey) Sign(_ io.Reader, data []byte) (*gossh.Signature, error) {
 
 func TestPublicKeyErrors(t *testing.T) {
 	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
-	algorithms := middleware.Layer{Server: middleware.Hooks{Configure: func(_ ssh.Context, cfg *gossh.ServerConfig) {
-		cfg.PublicKeyAuthAlgorithms = []string{"ssh-rsa"}
-	}}.Add}
 	handler := middleware.Layer{Server: wish.WithPublicKeyAuth(func(ssh.Context, ssh.PublicKey) bool { return true })}
 	for _, tt := range []struct {
 		name   string
@@ -500,13 +497,12 @@ func TestPublicKeyErrors(t *testing.T) {
 	}{
 		{"no sources", []middleware.Layer{middleware.PublicKey()}, "layer publickey: nothing"},
 		{"a missing source", []middleware.Layer{middleware.PublicKey(yes, nil)}, "layer publickey: nothing"},
-		{"twice", []middleware.Layer{middleware.PublicKey(yes), middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"twice", []middleware.Layer{middleware.PublicKey(yes), middleware.PublicKey(yes)}, "layer publickey: it stands in the list twice"},
 		{"an open door", []middleware.Layer{middleware.Open(), middleware.PublicKey(yes)}, "layer publickey: another layer"},
 		{"an open door behind", []middleware.Layer{middleware.PublicKey(yes), middleware.Open()}, "layer open: another layer"},
-		{"the library's handler", []middleware.Layer{handler, middleware.PublicKey(yes)}, "layer publickey: another layer"},
-		{"algorithms", []middleware.Layer{algorithms, middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"the library's handler", []middleware.Layer{handler, middleware.PublicKey(yes)}, "would override"},
 	} {
-		_, err := wish.NewServer(withKey(t), middleware.Stack(middleware.Message(""), tt.layers...))
+		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(tt.layers, middleware.Message(""))...).Install)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
@@ -536,7 +532,7 @@ func TestPublicKeyOfSSH(t *testing.T) {
 	if out, err := tool("ssh-keygen", "-q", "-s", "ca", "-I", "laptop", "-n", "alice", "-z", "9", "vouched.pub"); err != nil {
 		t.Fatal(out, err)
 	}
-	srv, _ := serveKeys(t, whose, keyDir(t, map[string]string{"alice": authorizedLine(key)}), ca)
+	srv, _ := serveKeys(t, middleware.Handler("test", whose), keyDir(t, map[string]string{"alice": authorizedLine(key)}), ca)
 	host, port, err := net.SplitHostPort(srv.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -579,4 +575,36 @@ func keyFile(t *testing.T, path string) gossh.Signer {
 		}
 	}
 	return signer
+}
+
+// A layer that allows signatures over SHA-1 lets nobody in with one.
+func TestPublicKeyRefusesSHA1(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
+	weak := configures(func(cfg *gossh.ServerConfig) {
+		cfg.PublicKeyAuthAlgorithms = []string{gossh.KeyAlgoRSA, gossh.KeyAlgoRSASHA512}
+	})
+	srv := sshtest.Serve(t, middleware.PublicKey(yes), weak, middleware.Handler("test", whoami))
+	for algorithm, in := range map[string]bool{gossh.KeyAlgoRSA: false, gossh.KeyAlgoRSASHA512: true} {
+		limited, err := gossh.NewSignerWithAlgorithms(key.(gossh.AlgorithmSigner), []string{algorithm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
+			User: "guest", Auth: []gossh.AuthMethod{gossh.PublicKeys(limited)}, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+		})
+		if (err == nil) != in {
+			t.Errorf("%s: error %v", algorithm, err)
+		}
+		if err == nil {
+			_ = client.Close()
+		}
+	}
 }

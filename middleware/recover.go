@@ -30,23 +30,22 @@ func rescue(sess ssh.Session) {
 	if r == nil {
 		return
 	}
-	Logger(sess.Context()).Error("panic in session",
-		"user", sanitize.String(sess.User(), shownName),
-		"err", sanitize.String(fmt.Sprint(r), shownText),
+	ConnOf(sess.Context()).Logger().Error("panic in session",
+		"user", sanitize.String(sess.User(), maxShownName),
+		"err", sanitize.String(fmt.Sprint(r), maxShownText),
 		"stack", string(debug.Stack()))
 	Tell(sess, "It is not your fault: something broke on this side.\nThe operator can see what it was; please try again later.")
 	_ = sess.Exit(1)
 }
 
-// errPanic is what an attempt to authenticate fails with that ended in a panic.
+// errPanic is why an attempt to authenticate failed in which a check panicked.
 var errPanic = errors.New("panic in authentication")
 
-// rescueAttempt is deferred around what decides on an attempt to authenticate: a panic in it fails the attempt, and
-// nothing else.
-func rescueAttempt(ctx ssh.Context, err *error) {
+// recoverAttempt is deferred around a check of an attempt to authenticate. A panic in it fails that attempt.
+func (c *Conn) recoverAttempt(err *error) {
 	if r := recover(); r != nil {
 		*err = errPanic
-		Logger(ctx).Error("panic in authentication",
-			"err", sanitize.String(fmt.Sprint(r), shownText), "stack", string(debug.Stack()))
+		c.Logger().Error("panic in authentication",
+			"err", sanitize.String(fmt.Sprint(r), maxShownText), "stack", string(debug.Stack()))
 	}
 }

@@ -40,7 +40,7 @@ func TestRecover(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
-			srv := sshtest.Serve(t, tt.handler, middleware.Recover(), middleware.Logging(l.Logger()), middleware.Open())
+			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(l.Events()), middleware.Open(), middleware.Handler("test", tt.handler))
 			expect(t, srv.Visit(t, sshtest.Visit{}), tt.want)
 			line := l.Line(t, "panic in session")
 			for _, part := range []string{"level=error", "conn=", "addr=127.0.0.1:", "user=guest", tt.err, "stack=", "recover_test.go"} {
@@ -66,7 +66,7 @@ func TestRecoverFromALayer(t *testing.T) {
 		return func(ssh.Session) { panic(errors.New("layer of mud")) }
 	}}
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, whoami, middleware.Logging(l.Logger()), middleware.Recover(), middleware.Open(), bad)
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Recover(), middleware.Open(), bad, middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stderr: broken, Status: 1})
 	l.Line(t, "panic in session", `err="layer of mud"`)
 	l.Line(t, "session closed", "exit=1") // also where Logging stands outside
@@ -74,7 +74,7 @@ func TestRecoverFromALayer(t *testing.T) {
 
 // At a terminal the words are laid out for it.
 func TestRecoverAtATerminal(t *testing.T) {
-	srv := sshtest.Serve(t, func(ssh.Session) { panic("boom") }, middleware.Recover(), middleware.Logging(sshtest.NewLog().Logger()), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(sshtest.NewLog().Events()), middleware.Open(), middleware.Handler("test", func(ssh.Session) { panic("boom") }))
 	expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{
 		Stderr: strings.ReplaceAll(broken, "\n", "\r\n"), Status: 1, PTY: true,
 	})
@@ -92,7 +92,7 @@ func TestRecoverLeavesOthersAlone(t *testing.T) {
 		<-panicked
 		_, _ = io.WriteString(sess, "and served")
 	}
-	srv := sshtest.Serve(t, handler, middleware.Recover(), middleware.Logging(sshtest.NewLog().Logger()), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(sshtest.NewLog().Events()), middleware.Open(), middleware.Handler("test", handler))
 	same, other := enter(t, srv, ""), enter(t, srv, "")
 	atOnce(3, func(i int) {
 		switch i {

@@ -18,10 +18,10 @@ const narrowest = 20
 // For a visitor who asked for a terminal it wraps the text at the terminal's width and ends its lines with \r\n,
 // which is right on a raw terminal and on a cooked one; for a program they end in \n. A missing last line end is added.
 func Tell(sess ssh.Session, text string) {
-	_, _ = io.WriteString(sess.Stderr(), layOut(session.Of(sess), text))
+	_, _ = io.WriteString(sess.Stderr(), layOut(session.InfoOf(sess), text))
 }
 
-func layOut(facts session.Facts, text string) string {
+func layOut(facts session.Info, text string) string {
 	text = strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n") + "\n"
 	if facts.PTY == session.NotAsked {
 		return text

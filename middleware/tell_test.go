@@ -40,7 +40,7 @@ func TestTell(t *testing.T) {
 				name   string
 				policy middleware.Layer
 			}{{"granted", middleware.Layer{}}, {"refused", refusePTY()}} {
-				client := enter(t, sshtest.Serve(t, tell, middleware.Open(), pty.policy), "")
+				client := enter(t, sshtest.Serve(t, middleware.Open(), pty.policy, middleware.Handler("test", tell)), "")
 				if tt.width < 0 {
 					expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stderr: tt.want})
 					continue

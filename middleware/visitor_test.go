@@ -37,9 +37,29 @@ func captureLibraryLog(t testing.TB) *sshtest.Log {
 
 // refusePTY returns a layer that refuses every PTY and says nothing.
 func refusePTY() middleware.Layer {
-	return middleware.Layer{Server: func(srv *ssh.Server) error {
-		srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { return false }
-		return nil
+	return middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		return middleware.Moments{Terminal: func(ssh.Pty) bool { return false }}, nil
+	}}
+}
+
+// configures returns a layer that prepares the handshake and checks these methods.
+func configures(configure func(*gossh.ServerConfig), methods ...string) middleware.Layer {
+	return middleware.Layer{Methods: methods, Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		return middleware.Moments{Configure: configure}, nil
+	}}
+}
+
+// connects returns a layer that calls connect for each connection.
+func connects(connect func(*middleware.Conn) error) middleware.Layer {
+	return middleware.Layer{Connect: func(c *middleware.Conn) (middleware.Moments, error) {
+		return middleware.Moments{}, connect(c)
+	}}
+}
+
+// hears returns a layer that sends on closed when a connection is over.
+func hears(closed chan<- struct{}) middleware.Layer {
+	return middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		return middleware.Moments{Closed: func(error) { closed <- struct{}{} }}, nil
 	}}
 }
 

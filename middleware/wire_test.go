@@ -18,12 +18,12 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// door returns a server behind layers to which no port leads, only wires.
-func door(t testing.TB, handler ssh.Handler, layers ...middleware.Layer) *ssh.Server {
+// door returns a server of these layers to which no port leads, only wires.
+func door(t testing.TB, layers ...middleware.Layer) *ssh.Server {
 	t.Helper()
 	srv := &ssh.Server{Version: "foyer"}
 	srv.AddHostKey(sshtest.HostKey(t))
-	if err := middleware.Stack(handler, layers...)(srv); err != nil {
+	if err := middleware.NewStack(layers...).Install(srv); err != nil {
 		t.Fatal(err)
 	}
 	return srv

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"charm.land/fang/v2"
@@ -74,22 +75,24 @@ func Misuse(hint, format string, args ...any) error {
 	return Usage(With(fmt.Errorf(format, args...), hint))
 }
 
-// Unfit says why a flag cannot have its value, in the words of whoever gave it: the library's are those of its parsers.
-// An error of another kind is returned as it is.
+// Unfit says why a flag cannot have its value, in words for whoever typed it: the library's are those of its parsers. An
+// error of another kind is returned as it is.
 func Unfit(err error) error {
 	unfit, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err
 	}
-	switch value := unfit.GetValue(); unfit.GetFlag().Value.Type() {
-	case "bool":
+	_, notNumber := errors.AsType[*strconv.NumError](err)
+	switch value, why := unfit.GetValue(), unfit.Unwrap(); {
+	case unfit.GetFlag().Value.Type() == "bool":
 		return fmt.Errorf("%q is neither true nor false", value)
-	case "int", "float64":
-		return fmt.Errorf("%q is no number, or too large", value)
-	case "duration":
-		return fmt.Errorf("%q is no time like 30s or 5m", value)
+	case notNumber:
+		return fmt.Errorf("%q is not a number, or too large", value)
+	case strings.HasPrefix(why.Error(), "time: "):
+		return fmt.Errorf("%q is not a time like 30s or 5m", value)
+	default:
+		return why
 	}
-	return unfit.Unwrap()
 }
 
 // IsUsage reports whether err is a mistake in how the command was called.

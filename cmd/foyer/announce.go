@@ -8,43 +8,34 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"foyer/middleware/server"
 )
 
-// announce tells the operator what was opened and how to try it. A first start's password is shown here, once; where
-// it cannot be shown nobody has it, and its file is taken back.
-func (d *door) announce(w io.Writer, address net.Addr) error {
+// announce tells the operator what is served and how to try it. A first start's password is shown here, once; where it
+// cannot be shown nobody has it, and its file is removed.
+func announce(w io.Writer, s *server.Server, users *users) error {
 	var card strings.Builder
-	fmt.Fprintf(&card, "foyer listens on %s\n\n", address)
+	fmt.Fprintf(&card, "foyer listens on %s\n\n", s.Addr())
 	table := tabwriter.NewWriter(&card, 0, 0, 3, ' ', 0)
-	for _, key := range d.keys {
+	for _, key := range s.Keys {
 		fmt.Fprintf(table, "  host key\t%s %s\n", key.Type(), key.Fingerprint())
 	}
-	fmt.Fprintf(table, "  layers\t%s\n", strings.Join(d.names(), ", "))
-	fmt.Fprintf(table, "  try\t%s\n", command(address, d.users.example()))
-	if d.users.password != "" {
-		fmt.Fprintf(table, "  password\t%s\n", d.users.password)
-		fmt.Fprintf(table, "  \tshown this once: %s keeps a hash of it\n", d.users.path)
+	fmt.Fprintf(table, "  layers\t%s\n", strings.Join(s.Names(), ", "))
+	fmt.Fprintf(table, "  try\t%s\n", command(s.Addr(), users.example()))
+	if users.password != "" {
+		fmt.Fprintf(table, "  password\t%s\n", users.password)
+		fmt.Fprintf(table, "  \tshown this once: %s keeps a hash of it\n", users.path)
 	}
 	_ = table.Flush() // a strings.Builder takes everything
 	card.WriteString("\n")
 	if _, err := io.WriteString(w, card.String()); err != nil {
-		if d.users.password != "" {
-			_ = os.Remove(d.users.path)
+		if users.password != "" {
+			_ = os.Remove(users.path)
 		}
 		return fmt.Errorf("print how to log in: %w", err)
 	}
 	return nil
-}
-
-// names are the layers in their order, and the handler within.
-func (d *door) names() []string {
-	var names []string
-	for _, layer := range d.layers {
-		if layer.Name != "" {
-			names = append(names, layer.Name)
-		}
-	}
-	return append(names, "message")
 }
 
 // command returns what a visitor types to come to address.

@@ -20,6 +20,7 @@ import (
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
 	"foyer/middleware/eventlog/sanitize"
+	"foyer/middleware/server"
 )
 
 func checkCommand(cfg *Config) *cobra.Command {
@@ -30,7 +31,7 @@ func checkCommand(cfg *Config) *cobra.Command {
 			"and fails where something is wrong.",
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.Validate(); err != nil {
+			if err := cfg.check(); err != nil {
 				return err
 			}
 			return check(cfg, cmd.OutOrStdout())
@@ -118,7 +119,7 @@ func (r *report) readHostKeys(cfg *Config) {
 		return
 	}
 	srv := &ssh.Server{}
-	r.note(cmp.Or(withHostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
+	r.note(cmp.Or(server.HostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
 }
 
 func (r *report) readTexts(cfg *Config) {

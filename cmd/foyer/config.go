@@ -1,21 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"charm.land/log/v2"
-	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/pflag"
 
@@ -23,69 +17,47 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
+	"foyer/middleware/server"
 )
 
-// Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
-// and a flag wins over it; Validate has the last word. Paths are relative to the working directory.
+// Config is all that an operator can set. Each setting is parsed and checked where it is given, by its type in values.go.
+// Paths are relative to the working directory.
 type Config struct {
-	Listen     string        // TCP address
-	HostKeys   string        // directory
+	server.Config
 	Passwords  string        // file
 	Plaintext  bool          // secrets in Passwords may be plain text
 	Remember   time.Duration // how long a verified password is remembered
 	Keys       string        // directory
 	UserCA     string        // file, or ""
 	Revoked    string        // file, or ""
-	Auth       []string      // the ways in
+	Auth       []string      // combinations of methods that let in
 	Penalties  bool          // sources that keep failing are refused
-	Exempt     []string      // networks that never are
-	SourceBits string        // how many bits of an address make a source, for IPv4 and IPv6
 	FailLog    string        // file, "-" for stderr, or ""
 	Open       bool          // everybody is let in
 	Algorithms string        // "modern" or "compat"
-	Limits
-	Deadlines
-	Message   string // file, or "" for the simple message
-	Greeting  string // file, or "" for the default greeting
-	PTY       string // "refuse" or "accept"
-	LogRate   int    // lines a second
-	LogLevel  string
-	LogFormat string
+	Message    string        // file, or "" for the simple message
+	Greeting   string        // file, or "" for the default greeting
+	PTY        string        // "refuse" or "accept"
+	LogFormat  string        // "auto", or one of eventlog.Formats
 }
 
 // addFlags puts every setting of the server on fs, with its default.
 func (c *Config) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Listen, "listen", ":2022", "address to listen on")
+	c.Listen = ":2022"
+	fs.Var(address{&c.Listen}, "listen", "address to listen on")
 	c.addHostKeys(fs)
-	c.addPasswords(fs)
-	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "take secrets that are not hashes as they are, with a warning")
-	fs.DurationVar(&c.Remember, "remember-passwords", passwords.DefaultRemember, "how long a verified password is remembered in memory; 0 for not at all")
-	c.addKeys(fs)
-	fs.StringVar(&c.UserCA, "user-ca", "", "file with the public keys of authorities whose user certificates let in")
-	fs.StringVar(&c.Revoked, "revoked", "", "file with the certificates, or their keys, that let nobody in any more; authorized keys are not among them")
-	fs.StringSliceVar(&c.Auth, "auth", []string{"publickey", "password"}, "the ways in: publickey, password, or publickey+password for both")
-	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
-	fs.StringVar(&c.SourceBits, "penalty-sources", "32:64", "bits of an IPv4 and an IPv6 address that make a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
-	fs.StringSliceVar(&c.Exempt, "penalty-exempt", nil, "networks that are no source and never refused, such as 192.0.2.0/24, or a proxy's")
-	fs.StringVar(&c.FailLog, "fail-log", "", "file to which failed logins are written in sshd's words, for fail2ban; it stays open: rotate it with copytruncate; - for stderr")
-	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
-	c.Algorithms = "modern"
-	fs.Var(&choice{&c.Algorithms, []string{"modern", "compat"}}, "algorithms", "modern, or compat for old clients too")
-	c.Limits.addFlags(fs)
-	c.Deadlines.addFlags(fs)
-	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
-	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
-	c.PTY = "refuse"
-	fs.Var(&choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
-	fs.IntVar(&c.LogRate, "log-rate", eventlog.Rate, "lines a second that strangers, and that those who are in, may write to the log; -1 for no bound")
-	c.LogLevel = "info"
-	fs.Var(&choice{&c.LogLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "debug, info, warn or error")
-	c.LogFormat = "auto"
-	fs.Var(&choice{&c.LogFormat, []string{"auto", "text", "logfmt", "json"}}, "log-format", "text, logfmt or json; auto is text at a terminal, and logfmt elsewhere")
+	c.addAccess(fs)
+	c.addPenalties(fs)
+	c.addLimits(fs)
+	c.addDeadlines(fs)
+	c.addWords(fs)
+	c.addLog(fs)
 }
 
 func (c *Config) addHostKeys(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
+	c.Algorithms = "modern"
+	fs.Var(choice{&c.Algorithms, []string{"modern", "compat"}}, "algorithms", "modern, or compat for old clients too")
 }
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {
@@ -93,11 +65,85 @@ func (c *Config) addPasswords(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "directory of the users' keys, a file for each in sshd's format")
+	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "directory of the users' keys, with a file for each user in sshd's format")
+}
+
+func (c *Config) addAccess(fs *pflag.FlagSet) {
+	c.addPasswords(fs)
+	c.addKeys(fs)
+	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "accept passwords that are not hashed, with a warning")
+	c.Remember = passwords.DefaultRemember
+	fs.Var(duration{&c.Remember, 0}, "remember-passwords", "how long a verified password is remembered in memory; 0 for not at all")
+	fs.StringVar(&c.UserCA, "user-ca", "", "file with the public keys of the authorities whose user certificates let in")
+	fs.StringVar(&c.Revoked, "revoked", "", "file with revoked certificates or their keys; it does not concern authorized keys")
+	fs.Var(newCombinations(&c.Auth, "publickey", "password"), "auth", "methods that let in: publickey, password, or publickey+password to ask for both")
+	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
+}
+
+func (c *Config) addPenalties(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.Penalties, "penalties", true, "refuse sources that keep failing for a while, as sshd's PerSourcePenalties")
+	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
+	fs.Var(sourceBits{&c.Networks}, "penalty-sources", "bits of an IPv4 and an IPv6 address that make a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
+	fs.Var(networks{&c.Networks.Exempt}, "penalty-exempt", "networks exempt from penalties and per-source limits, such as 192.0.2.0/24")
+	fs.StringVar(&c.FailLog, "fail-log", "", "file for failed logins in sshd's words, for fail2ban; rotate it with copytruncate; - for stderr")
+}
+
+func (c *Config) addLimits(fs *pflag.FlagSet) {
+	fs.Var(count{&c.Connections, 0}, "max-connections", "connections at once (default: the descriptor limit less 64, at most 4096)")
+	fs.Var(count{&c.PerSource, 0}, "max-connections-per-source", "connections at once from one source (default: half of them)")
+	fs.Var(count{&c.Unauthenticated, 0}, "max-unauthenticated", "unauthenticated connections at once; above it the oldest is disconnected (default: half, at most 1024)")
+	fs.Var(count{&c.UnauthenticatedPerSource, 0}, "max-unauthenticated-per-source", "unauthenticated connections at once from one source (default: half of those)")
+	c.Sessions, c.SessionsEver = server.DefaultSessions, server.DefaultSessionsEver
+	fs.Var(count{&c.Sessions, 1}, "max-sessions", "sessions at once on a connection, as sshd's MaxSessions")
+	fs.Var(count{&c.SessionsEver, 1}, "max-sessions-ever", "sessions in all on a connection")
+}
+
+func (c *Config) addDeadlines(fs *pflag.FlagSet) {
+	const least = time.Millisecond
+	c.Deadlines = server.Deadlines{}.WithDefaults()
+	fs.Var(duration{&c.Handshake, least}, "handshake-timeout", "how long a client may take until it is authenticated, as sshd's LoginGraceTime")
+	fs.Var(duration{&c.Idle, least}, "idle-timeout", "how long a connection may be without a session")
+	fs.Var(forever{duration{&c.Session, 0}}, "session-timeout", "how long a session may last; 0 for no limit")
+	fs.Var(duration{&c.Unread, least}, "unread-timeout", "how long a client may leave output unread")
+	fs.Var(duration{&c.Keepalive, time.Second}, "keepalive", "how often a client is asked whether it is there; it is gone after three unanswered times")
+	fs.Var(duration{&c.Drain, least}, "drain-timeout", "how long sessions may go on once foyer is told to stop")
+}
+
+func (c *Config) addWords(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
+	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} stands for the visitor, an empty file greets nobody")
+	c.PTY = "refuse"
+	fs.Var(choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
+}
+
+func (c *Config) addLog(fs *pflag.FlagSet) {
+	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "lines a second that strangers, and that visitors who are in, may write to the log; -1 for no limit")
+	fs.Var(level{&c.Level}, "log-level", "debug, info, warn or error")
+	c.LogFormat = "auto"
+	fs.Var(choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, "log-format", "text, logfmt or json; auto is text at a terminal and logfmt elsewhere")
+}
+
+// check reports settings that do not fit together.
+func (c *Config) check() error {
+	if c.UserCA == "" && c.Revoked != "" {
+		return cli.Misuse("add --user-ca FILE", "a revocation list without authorities")
+	}
+	return nil
+}
+
+// useLog has the server log to w.
+func (c *Config) useLog(w io.Writer) {
+	c.Writer, c.Format = w, c.LogFormat
+	if c.LogFormat == "auto" {
+		c.Format = "logfmt"
+		if file, ok := w.(*os.File); ok && term.IsTerminal(file.Fd()) {
+			c.Format = "text"
+		}
+	}
 }
 
 // fromEnvironment sets each flag that was not given from the variable of its name: --log-level from FOYER_LOG_LEVEL.
-// An empty variable counts as none, as compose files make them. Other variables that begin with FOYER_ are left alone:
+// An empty variable counts as none, as compose files make them. Other variables that begin with FOYER_ are ignored:
 // Kubernetes makes some for a service of that name.
 func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 	var problem error
@@ -112,94 +158,6 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 		}
 	})
 	return problem
-}
-
-// Validate reports the first setting that cannot be.
-func (c *Config) Validate() error {
-	_, port, err := net.SplitHostPort(c.Listen)
-	if err == nil {
-		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
-			err = fmt.Errorf("port %q is not a number up to 65535", port)
-		}
-	}
-	if err != nil {
-		return cli.Misuse("say host:port or :port, as in --listen :2022", "listen address %q: %w", c.Listen, bare(err))
-	}
-	if _, err := c.exempt(); err != nil {
-		return cli.Misuse("say networks like 192.0.2.0/24,2001:db8::/32", "penalty-exempt: %w", err)
-	}
-	if bits4, bits6 := c.sources(); bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return cli.Misuse("say bits of IPv4:IPv6, as in --penalty-sources 32:64", "penalty-sources: %q", c.SourceBits)
-	}
-	for _, method := range strings.Split(strings.Join(c.Auth, "+"), "+") {
-		if method != "password" && method != "publickey" {
-			return cli.Misuse("say --auth publickey,password, or publickey+password to ask for both", "auth: unknown method %q", method)
-		}
-	}
-	if err := cmp.Or(c.Limits.validate(), c.Deadlines.validate()); err != nil {
-		return err
-	}
-	if c.UserCA == "" && c.Revoked != "" {
-		return cli.Misuse("add --user-ca FILE", "a revocation list without authorities")
-	}
-	return nil
-}
-
-// sources returns how many bits of an address make a source, and 0 where that cannot be read.
-func (c *Config) sources() (bits4, bits6 int) {
-	four, six, _ := strings.Cut(c.SourceBits, ":")
-	bits4, _ = strconv.Atoi(four)
-	bits6, _ = strconv.Atoi(six)
-	return bits4, bits6
-}
-
-// exempt returns the networks that pay no penalties.
-func (c *Config) exempt() (networks []netip.Prefix, err error) {
-	for _, text := range c.Exempt {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("%q is no network", text)
-		}
-		networks = append(networks, network)
-	}
-	return networks, nil
-}
-
-// bare returns what is wrong with an address without the address.
-func bare(err error) error {
-	var addr *net.AddrError
-	if errors.As(err, &addr) {
-		return errors.New(addr.Err)
-	}
-	return err
-}
-
-// logger returns the log that w takes, and the page that its lines can wait on, if it is not for people. Text is: it
-// costs ten times what logfmt does.
-func (c *Config) logger(w io.Writer) (*log.Logger, *eventlog.Page) {
-	level, _ := log.ParseLevel(c.LogLevel) // choice lets no other one in
-	options := log.Options{Level: level, ReportTimestamp: true}
-	format := c.LogFormat
-	if format == "auto" {
-		format = "logfmt"
-		if file, ok := w.(*os.File); ok && term.IsTerminal(file.Fd()) {
-			format = "text"
-		}
-	}
-	if format == "text" {
-		options.TimeFormat = "15:04:05"
-		return log.NewWithOptions(w, options), nil
-	}
-	options.Formatter, options.TimeFormat = log.LogfmtFormatter, "2006-01-02T15:04:05.000Z07:00"
-	if format == "json" {
-		options.Formatter = log.JSONFormatter
-	}
-	page := eventlog.NewPage(w)
-	logger := log.NewWithOptions(page, options)
-	// These formats have no colours. To look for some in order to take them out costs a fifth of each line, and nobody
-	// else's can be there: both escape control characters, after package clean has taken them out.
-	logger.SetColorProfile(colorprofile.TrueColor)
-	return logger, page
 }
 
 // message returns what a shell is answered with.
@@ -243,21 +201,4 @@ func readText(what, path string) (string, error) {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
 	return string(text), nil
-}
-
-// choice is a flag that takes one of a few words.
-type choice struct {
-	value *string
-	of    []string
-}
-
-func (c *choice) String() string { return *c.value }
-func (c *choice) Type() string   { return "string" }
-
-func (c *choice) Set(word string) error {
-	if !slices.Contains(c.of, word) {
-		return fmt.Errorf("%q is none of %s", word, strings.Join(c.of, ", "))
-	}
-	*c.value = word
-	return nil
 }

@@ -124,7 +124,7 @@ func (h *hall) forgedCertificates(a *attacker) {
 
 // events are all that the door may say at these levels, whoever comes.
 var events = map[string]bool{
-	"password file made": true, "host key made": true, "listening": true, "connection accepted": true, "connection closed": true,
+	"password file created": true, "host key created": true, "listening": true, "connection accepted": true, "connection closed": true,
 	"authentication succeeded": true, "authentication failed": true, "authentication continues": true,
 	"session opened": true, "session closed": true, "limit reached": true,
 	"one processor is enough": true, "one processor is not enough": true,

@@ -19,7 +19,7 @@ func hostkeyCommand(cfg *Config) *cobra.Command {
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cfg.addHostKeys(cmd.PersistentFlags())
+	cmd.PersistentFlags().StringVar(&cfg.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
 	cmd.AddCommand(hostkeyList(cfg), hostkeyAdd(cfg))
 	return cmd
 }

@@ -1,30 +1,33 @@
 package main
 
-import "foyer/middleware"
+import (
+	"foyer/middleware"
+	"foyer/middleware/server"
+)
 
-// layers is THE LIST: what a visitor passes through, outermost first. Where a line stands is the security decision.
-func layers(cfg *Config, who *users, at *gate, greeting string) []middleware.Layer {
+// layers is THE LIST: what a visitor passes through, outermost first, down to the handler that serves the message. Where a
+// line stands is the security decision.
+func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
-		when(cfg.Penalties, middleware.Penalties(who.penalties(cfg, at))),
-		middleware.Limits(at.table),
-		middleware.Deadlines(at.deadlines(cfg)),
-		middleware.Budgets(at.counts),
+		when(cfg.Penalties, middleware.Penalties(users.penalties(s))),
+		middleware.Limits(s.Table),
+		middleware.Deadlines(s.ConnectionDeadlines()),
+		middleware.Budgets(s.Counters),
 		middleware.Algorithms(cfg.Algorithms),
-		middleware.Logging(at.lines),
-		middleware.Vestibule(),
-		middleware.Cork(),
-		when(who.failLog != nil, middleware.FailLog(who.failLog, who.known)),
-		when(!cfg.Open, middleware.PublicKey(who.keys...)),
-		when(!cfg.Open, middleware.Password(who.passwords)),
+		middleware.Logging(s.Events),
+		when(users.failLog != nil, middleware.FailLog(users.failLog, users.known)),
+		when(!cfg.Open, middleware.PublicKey(users.keys...)),
+		when(!cfg.Open, middleware.Password(users.passwords)),
 		when(!cfg.Open, middleware.Methods(cfg.Auth...)),
 		when(cfg.Open, middleware.Open()),
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),
-		middleware.Greeting(greeting),
+		middleware.Greeting(texts.greeting),
+		middleware.Message(texts.message),
 	}
 }
 
-// when returns layer if it is wanted, and a layer that does nothing if not.
+// when returns layer if it is wanted, and else a layer that does nothing.
 func when(wanted bool, layer middleware.Layer) middleware.Layer {
 	if wanted {
 		return layer

@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"syscall"
-
-	"charm.land/log/v2"
 
 	"foyer/cmd/cli"
 	"foyer/middleware"
 	"foyer/middleware/auth/authorizedkeys"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
+	"foyer/middleware/server"
 )
 
 // newcomer is the user that a first start makes.
@@ -33,7 +33,7 @@ type users struct {
 
 // openUsers opens what lets people in, makes the password file on a first start, and warns of what an operator should
 // know.
-func openUsers(cfg *Config, logger *log.Logger, stderr io.Writer) (*users, error) {
+func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, error) {
 	u := &users{path: cfg.Passwords}
 	if err := u.openFailLog(cfg, stderr); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 	return nil
 }
 
-func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
+func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
 	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: func(err error) {
 		logger.Warn("not used", problem(err)...)
 	}})
@@ -79,7 +79,7 @@ func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
 		return nil
 	}
 	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: func(err error) {
-		logger.Error("file not used, the last good one is", problem(err)...)
+		logger.Error("file is invalid; keeping the last good version", problem(err)...)
 	}})
 	if err != nil {
 		return err
@@ -88,20 +88,20 @@ func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
 	return nil
 }
 
-func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
+func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
 	opts := passwords.Options{Plaintext: cfg.Plaintext, Remember: cfg.Remember, Warn: func(err error) {
 		if errors.Is(err, passwords.ErrBusy) {
 			logger.Warn("logins refused", "err", err)
 			return
 		}
-		logger.Error("password file not used, the last good one is", problem(err)...)
+		logger.Error("file is invalid; keeping the last good version", problem(err)...)
 	}}
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
 		if u.password, err = makeFirst(cfg.Passwords); err != nil {
 			return err
 		}
-		logger.Info("password file made", "path", cfg.Passwords, "user", newcomer)
+		logger.Info("password file created", "path", cfg.Passwords, "user", newcomer)
 		file, err = passwords.Open(cfg.Passwords, opts)
 	}
 	u.passwords = file
@@ -117,7 +117,7 @@ func makeFirst(path string) (string, error) {
 	return password, passwords.Create(path, newcomer, password)
 }
 
-func (u *users) warn(cfg *Config, logger *log.Logger) {
+func (u *users) warn(cfg *Config, logger *slog.Logger) {
 	for _, err := range u.passwords.Warnings() {
 		logger.Warn("password file", problem(err)...)
 	}
@@ -158,15 +158,12 @@ func (u *users) known(name string) bool {
 	return u.passwords == nil || u.passwords.Has(name) || u.dir.Has(name)
 }
 
-// penalties are sshd's, and the same for users who exist and users who do not, so that nobody learns which is which
+// penalties are sshd's, and the same for users who exist and for those who do not, so that nobody learns which is which
 // from when a block begins.
-func (u *users) penalties(cfg *Config, at *gate) middleware.PenaltiesConfig {
-	exempt, _ := cfg.exempt() // validated
-	bits4, bits6 := cfg.sources()
-	return middleware.PenaltiesConfig{
-		Prefix4: bits4, Prefix6: bits6, Exempt: exempt, KnownUser: u.known,
-		Logger: at.lines.Strangers(), Refused: at.counts.CountPenalty,
-	}
+func (u *users) penalties(s *server.Server) middleware.PenaltiesConfig {
+	cfg := s.Penalties()
+	cfg.KnownUser = u.known
+	return cfg
 }
 
 // example returns a user to try the door with.

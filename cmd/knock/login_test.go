@@ -12,7 +12,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"foyer/middleware/limits"
+	"foyer/middleware/transport"
 )
 
 // login makes one login that begins now.
@@ -134,7 +134,8 @@ func TestOutcomes(t *testing.T) {
 			return false
 		}}, `the server said: Too many \x1b[31mvisitors.`},
 		{"a disconnect", &fake{accept: func(conn net.Conn) bool {
-			limits.NewFarewells(1).Busy(conn, "fake")
+			transport.New(conn, "SSH-2.0-fake", nil).Disconnect(
+				transport.TooManyConnections, "too many visitors at the moment, please try again in a minute", time.Second)
 			return false
 		}}, "the server said: too many visitors at the moment, please try again in a minute"},
 		{"a banner", &fake{prepare: func(config *gossh.ServerConfig, conn net.Conn) {

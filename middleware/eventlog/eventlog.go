@@ -1,119 +1,106 @@
-// Package bounded bounds what connections write to the log: each of them, and all of them together.
+// Package eventlog is the log of what happens on connections. It bounds what each connection writes, and all of them
+// together.
 //
-// A [Log] has a budget for strangers and another one for who is authenticated, so that a flood of the former does not
-// hide the latter, and a third for errors, which nothing but errors hides. Each lets a burst through, and then so many
-// lines a second. What is left out is counted in a counters, which tells of it once an interval.
+// A [Log] has a budget for clients that are not authenticated, another for those that are, so that a flood of the former
+// does not hide the latter, and a third for errors. Each allows a burst, and then so many lines a second. What is left out
+// is counted.
 //
-// The lines of a connection are all there, or mostly not: a stranger's is in the log from its first line on or not at
-// all, its last line is paid for with its first, and lines that belong together are asked for together.
+// The lines of a connection are all there or mostly not: an unauthenticated one is in the log from its first line on or not
+// at all, its last line is paid for with its first, and lines that belong together are asked for together.
 package eventlog
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"net"
 	"time"
-
-	"charm.land/log/v2"
 
 	"foyer/middleware/eventlog/counters"
 )
 
-// Rate is how many lines a second each budget lets through by default: 25 visitors with four lines each, two million a
-// day. With lines of 200 bytes it is 20 kB a second, so that an hour's flood of strangers writes 75 MB, and one that
-// an accomplice with a password joins writes as much again.
-const Rate = 100
+// DefaultRate is how many lines a second each budget allows: 25 visits of four lines, two million visits a day. With lines
+// of 200 bytes that is 20 kB a second, so an hour's flood writes 75 MB, and as much again if somebody with a password joins
+// it.
+const DefaultRate = 100
 
-// Burst is how many seconds' worth of lines are let through at once, 25,000 lines by default, or 5 MB. The front page
-// of a news site sends 5,000 visitors in ten seconds: those are 10,000 lines until they are authenticated, some more
-// where they mistype, and 15,000 after. It takes four quiet minutes until that may happen again.
+// Burst is how many seconds' worth of lines each budget allows at once: 25,000 lines by default, or 5 MB. The front page of
+// a news site sends 5,000 visitors in ten seconds; those are 10,000 lines until they are authenticated, more where they
+// mistype, and 15,000 after. The budget is full again after four quiet minutes.
 const Burst = 250 * time.Second
 
-// MaxLines is how many lines a connection may write, errors aside. A visit has five, and 40 sessions on a connection
-// that is kept open are still within it.
+// MaxLines is how many lines a connection may write, errors excepted. A visit has five, and 40 sessions on one connection
+// are still within it.
 const MaxLines = 100
 
-// Logger writes lines: a [log.Logger] does, and a [Connection].
-type Logger interface {
-	Log(level log.Level, event any, facts ...any)
-	Debug(event any, facts ...any)
-	Info(event any, facts ...any)
-	Warn(event any, facts ...any)
-	Error(event any, facts ...any)
-}
-
-// Sink is where the lines of all connections go: a [log.Logger], or a [Log] that bounds one.
-type Sink interface {
-	Logger
-	GetLevel() log.Level
-	With(facts ...any) *log.Logger
-}
-
-// Config is what a [Log] lets through.
+// Config configures a [Log].
 type Config struct {
-	// Sink takes the lines; the default logger where it is nil.
-	Sink Sink
-	// Rate is how many lines a second; the constant Rate where it is zero, and without a bound where it is negative.
+	// Logger takes the lines; the default logger if nil.
+	Logger *slog.Logger
+	// Rate is how many lines a second each budget allows: [DefaultRate] if zero, no limit if negative.
 	Rate int
-	// Counters counts the lines that are left out, and tells of them. Where it is nil the log has one of its own.
+	// Counters counts the lines that are left out. The log has counters of its own if it is nil.
 	Counters *counters.Counters
-	// Page is what Sink writes to. With it, lines of connections wait for others, 20 ms at most: a process that is killed
-	// takes those of its last moment with it, errors aside. Without, each is written at once. Facts must not change
-	// after they were written.
-	Page *Page
-	// Now is for tests; [time.Now] where it is nil.
+	// Batch is what Logger writes to. With it, the lines of connections wait for others, 20 ms at most, except errors; a
+	// process that is killed loses those of its last moment. Without it, each line is written at once.
+	Batch *BatchWriter
+	// Now is for tests; [time.Now] if nil.
 	Now func() time.Time
 }
 
-// Log is a log that connections write to. What is written to it directly, as to a logger, is not bounded.
+// Log is the log that connections write to.
 type Log struct {
-	Sink
-	counters                 *counters.Counters
-	now                      func() time.Time
-	each                     time.Duration // what a line costs of a budget
-	lines                    *lines
-	strangers, known, errors budget
+	logger   *slog.Logger
+	counters *counters.Counters
+	now      func() time.Time
+	perLine  time.Duration // what a line costs of a budget
+	queue    queue
+
+	unauthenticated, authenticated, errors budget
 }
 
-// New returns a log in which no line was written.
+// New returns a log in which nothing is written yet.
 func New(cfg Config) *Log {
-	if cfg.Sink == nil {
-		cfg.Sink = log.Default()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
 	}
 	if cfg.Counters == nil {
-		cfg.Counters = counters.New(counters.Config{Logger: cfg.Sink})
+		cfg.Counters = counters.New(counters.Config{Logger: cfg.Logger})
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	each := max(0, time.Second/time.Duration(cmp.Or(cfg.Rate, Rate)))
-	return &Log{Sink: cfg.Sink, counters: cfg.Counters, now: cfg.Now, each: each, lines: newLines(cfg.Sink, cfg.Page)}
-}
-
-// Of returns sink if it is a Log, and else one with the default bounds.
-func Of(sink Sink) *Log {
-	if l, ok := sink.(*Log); ok {
-		return l
+	return &Log{
+		logger:   cfg.Logger,
+		counters: cfg.Counters,
+		now:      cfg.Now,
+		perLine:  max(0, time.Second/time.Duration(cmp.Or(cfg.Rate, DefaultRate))),
+		queue:    queue{handler: cfg.Logger.Handler(), batch: cfg.Batch},
 	}
-	return New(Config{Sink: sink})
 }
 
 // Flush writes the lines that wait.
-func (l *Log) Flush() { l.lines.write() }
+func (l *Log) Flush() { l.queue.flush() }
 
-// Strangers is a log of lines that strangers cause and that belong to no connection. Each is let through as the first of a
-// stranger's connection would be.
-type Strangers struct{ log *Log }
+// Connection returns what writes the lines of a connection from peer, each with the attributes args, as in [slog.Logger.With].
+func (l *Log) Connection(peer net.Addr, args ...any) *Connection {
+	var record slog.Record
+	record.Add(args...)
+	c := &Connection{log: l, peer: peer}
+	record.Attrs(func(attr slog.Attr) bool { c.attrs = append(c.attrs, attr); return true })
+	return c
+}
 
-// Strangers returns the log of such lines.
-func (l *Log) Strangers() Strangers { return Strangers{l} }
+// Unauthenticated returns a logger for lines that strangers cause and that belong to no connection. Each is allowed as the
+// first line of an unauthenticated connection would be.
+func (l *Log) Unauthenticated() *slog.Logger {
+	return slog.New(strangers{handler{conn: l.Connection(nil)}})
+}
 
-// Info writes a line at that level if it is let through.
-func (s Strangers) Info(event any, facts ...any) { s.log.Connection(nil).Info(event, facts...) }
+// strangers is a handler that takes each record for the only line of a connection.
+type strangers struct{ handler }
 
-// Warn writes a line at that level if it is let through.
-func (s Strangers) Warn(event any, facts ...any) { s.log.Connection(nil).Warn(event, facts...) }
-
-// Connection returns what writes the lines of a connection from peer, each with the facts.
-func (l *Log) Connection(peer net.Addr, facts ...any) *Connection {
-	return &Connection{log: l, peer: peer, facts: facts, level: l.GetLevel()}
+func (s strangers) Handle(ctx context.Context, record slog.Record) error {
+	s.handler.conn = s.conn.log.Connection(nil)
+	return s.handler.Handle(ctx, record)
 }

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -10,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"charm.land/log/v2"
 
 	"foyer/middleware/eventlog"
 	"foyer/middleware/eventlog/counters"
@@ -33,7 +32,7 @@ func open(rate int) *book {
 	b := &book{text: sshtest.NewLog(), told: sshtest.NewLog(), now: time.Unix(0, 0)}
 	b.counts = counters.New(counters.Config{Logger: b.told.Logger()})
 	b.Log = eventlog.New(eventlog.Config{
-		Sink: b.text.Logger(), Rate: rate, Counters: b.counts, Now: func() time.Time { return b.now },
+		Logger: b.text.Logger(), Rate: rate, Counters: b.counts, Now: func() time.Time { return b.now },
 	})
 	return b
 }
@@ -73,8 +72,8 @@ func (b *book) expectCounts(t *testing.T, want map[counters.Reason]uint64) {
 func TestConnectionWrites(t *testing.T) {
 	b := open(0)
 	c := b.connection()
-	for _, write := range []func(any, ...any){c.Debug, c.Info, c.Warn, c.Error} {
-		write("event", "key", "value")
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		c.Log(level, "event", "key", "value")
 	}
 	c.Close("closed", "duration", 1)
 	want := ""
@@ -95,18 +94,18 @@ func TestConnectionIsBounded(t *testing.T) {
 			c.Authenticated()
 		}
 		for range 49 {
-			if c.Take(log.InfoLevel, 2) {
-				c.Write(log.InfoLevel, "event")
-				c.Write(log.InfoLevel, "event")
+			if c.Take(slog.LevelInfo, 2) {
+				c.Write(slog.LevelInfo, "event")
+				c.Write(slog.LevelInfo, "event")
 			}
 		}
-		if c.Take(log.InfoLevel, 2) {
-			t.Error("there was room for two lines and the last one")
+		if c.Take(slog.LevelInfo, 2) {
+			t.Log(slog.LevelError, "there was room for two lines and the last one")
 		}
 		for range 1000 {
-			c.Warn("event")
+			c.Log(slog.LevelWarn, "event")
 		}
-		c.Error("error")
+		c.Log(slog.LevelError, "error")
 		c.Close("closed")
 		c.Close("closed")
 		lines := b.lines()["1"]
@@ -130,10 +129,10 @@ func TestStrangersAreThereOrNot(t *testing.T) {
 	b := open(1)
 	for range 200 {
 		c := b.connection()
-		c.Info("accepted")
-		c.Warn("failed")
+		c.Log(slog.LevelInfo, "accepted")
+		c.Log(slog.LevelWarn, "failed")
 		b.now = b.now.Add(time.Second / 10)
-		c.Warn("failed")
+		c.Log(slog.LevelWarn, "failed")
 		c.Close("closed")
 	}
 	whole := 0
@@ -166,10 +165,10 @@ func TestLastLineIsPaidFor(t *testing.T) {
 	var all []*eventlog.Connection
 	for range 126 {
 		all = append(all, b.connection())
-		all[len(all)-1].Info("accepted")
+		all[len(all)-1].Log(slog.LevelInfo, "accepted")
 	}
 	for _, c := range all {
-		c.Warn("failed")
+		c.Log(slog.LevelWarn, "failed")
 		c.Close("closed")
 	}
 	b.expect(t, 1, "accepted", "closed omitted=1")
@@ -178,16 +177,16 @@ func TestLastLineIsPaidFor(t *testing.T) {
 	b.expectCounts(t, map[counters.Reason]uint64{counters.LogRate: 125 + 3})
 }
 
-// full is a log in which there is no room for strangers, nor for those who are authenticated if known is said.
+// full is a log whose budget for unauthenticated clients is used up, and with known also the one for authenticated ones.
 func full(known bool) *book {
 	b := open(1)
 	for range 125 {
 		c := b.connection()
 		if known {
 			c.Authenticated()
-			c.Info("accepted")
+			c.Log(slog.LevelInfo, "accepted")
 		}
-		b.connection().Info("accepted")
+		b.connection().Log(slog.LevelInfo, "accepted")
 	}
 	return b
 }
@@ -195,29 +194,29 @@ func full(known bool) *book {
 func TestStrangersDoNotHideVisitors(t *testing.T) {
 	b := full(false)
 	c := b.connection()
-	c.Info("accepted")
-	c.Warn("failed")
+	c.Log(slog.LevelInfo, "accepted")
+	c.Log(slog.LevelWarn, "failed")
 	c.Authenticated()
-	c.Info("succeeded")
-	if c.Take(log.InfoLevel, 2) {
-		c.Write(log.InfoLevel, "opened")
-		c.Write(log.InfoLevel, "closed")
+	c.Log(slog.LevelInfo, "succeeded")
+	if c.Take(slog.LevelInfo, 2) {
+		c.Write(slog.LevelInfo, "opened")
+		c.Write(slog.LevelInfo, "closed")
 	}
 	c.Close("closed")
 	b.expect(t, b.opened, "succeeded", "opened", "closed", "closed omitted=2")
 }
 
-// Who is authenticated while there is no room for them is there again as soon as there is.
+// An authenticated client for which there was no room is in the log again as soon as there is.
 func TestVisitorsComeBack(t *testing.T) {
 	b := full(true)
 	c := b.connection()
-	c.Info("accepted")
+	c.Log(slog.LevelInfo, "accepted")
 	c.Authenticated()
-	c.Info("succeeded")
+	c.Log(slog.LevelInfo, "succeeded")
 	b.expect(t, b.opened)
 	b.now = b.now.Add(2 * time.Second)
-	c.Info("opened")
-	c.Info("closed")
+	c.Log(slog.LevelInfo, "opened")
+	c.Log(slog.LevelInfo, "closed")
 	c.Close("closed")
 	b.expect(t, b.opened, "opened", "closed omitted=3")
 }
@@ -225,52 +224,76 @@ func TestVisitorsComeBack(t *testing.T) {
 func TestErrorsPass(t *testing.T) {
 	b := full(true)
 	c := b.connection()
-	c.Info("accepted")
+	c.Log(slog.LevelInfo, "accepted")
 	for range 250 {
-		c.Error("error")
+		c.Log(slog.LevelError, "error")
 	}
 	c.Close("closed")
 	if got := b.lines()[fmt.Sprint(b.opened)]; !slices.Equal(got, slices.Repeat([]string{"error"}, 250)) {
 		t.Errorf("the lines are %q", got)
 	}
-	b.connection().Error("error")
+	b.connection().Log(slog.LevelError, "error")
 	b.expect(t, b.opened)
 	b.now = b.now.Add(time.Second)
-	c.Error("error")
-	c.Error("error")
+	c.Log(slog.LevelError, "error")
+	c.Log(slog.LevelError, "error")
 	if got := strings.Count(b.text.String(), "msg=error"); got != 251 {
 		t.Errorf("%d errors", got)
 	}
 }
 
-// What the level leaves out takes no room, and is not left out by a bound.
+// Lines below the level take no room, and are not counted as left out.
 func TestLevel(t *testing.T) {
-	text, counts := sshtest.NewLog(), counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	logger := text.Logger()
-	logger.SetLevel(log.WarnLevel)
-	l := eventlog.New(eventlog.Config{Sink: logger, Rate: 1, Counters: counts})
+	text, counts := sshtest.NewLog(), counters.New(counters.Config{Logger: slog.New(slog.DiscardHandler)})
+	l := eventlog.New(eventlog.Config{Logger: eventlog.NewLogger(text, "logfmt", slog.LevelWarn), Rate: 1, Counters: counts})
 	for range 1000 {
 		c := l.Connection(nil)
-		c.Info("accepted")
+		c.Log(slog.LevelInfo, "accepted")
 		c.Close("closed")
 	}
 	for range 125 {
-		l.Connection(nil).Warn("failed")
+		l.Connection(nil).Log(slog.LevelWarn, "failed")
 	}
 	if got := strings.Count(text.String(), "\n"); got != 125 || len(counts.Counts()) != 0 {
 		t.Errorf("%d lines, and %v", got, counts.Counts())
 	}
 }
 
+// The logger of a connection writes the same lines as its methods, with attributes and groups as slog has them, and within
+// the same bounds.
+func TestConnectionLogger(t *testing.T) {
+	b := open(0)
+	c := b.connection()
+	logger := c.Logger()
+	logger.Info("event", "key", "value")
+	with := logger.With("a", 1).WithGroup("g").With("b", 2).WithGroup("h")
+	with.Warn("event", "c", 3, slog.Group("i", "d", 4))
+	logger.Info("event") // what with has is its own
+	want := "level=info msg=event conn=1 key=value\n" +
+		"level=warn msg=event conn=1 a=1 g.b=2 g.h.c=3 g.h.i.d=4\n" +
+		"level=info msg=event conn=1\n"
+	if got := b.text.String(); got != want {
+		t.Errorf("the log is\n%swant\n%s", got, want)
+	}
+	for range 2 * eventlog.MaxLines {
+		with.Info("event")
+	}
+	c.Close("closed")
+	if lines := b.lines()["1"]; len(lines) != eventlog.MaxLines || lines[len(lines)-1] != "closed omitted=104" {
+		t.Errorf("%d lines, the last one %q", len(lines), lines[len(lines)-1])
+	}
+	b.expectCounts(t, map[counters.Reason]uint64{counters.LogLines: 104})
+}
+
 func TestRate(t *testing.T) {
 	for rate, want := range map[int]int{0: 25_100, 7: 1757, -1: 13_200} {
 		b := open(rate)
 		for range 13_000 {
-			b.connection().Info("accepted")
+			b.connection().Log(slog.LevelInfo, "accepted")
 		}
 		b.now = b.now.Add(time.Second)
 		for range 200 {
-			b.connection().Info("accepted")
+			b.connection().Log(slog.LevelInfo, "accepted")
 		}
 		lines := strings.Count(b.text.String(), "\n")
 		if rate >= 0 {
@@ -287,14 +310,14 @@ func TestFrontPage(t *testing.T) {
 	b := open(0)
 	for i := range 5000 {
 		c := b.connection()
-		c.Info("accepted")
+		c.Log(slog.LevelInfo, "accepted")
 		if i%5 == 0 {
-			c.Warn("failed")
+			c.Log(slog.LevelWarn, "failed")
 		}
 		c.Authenticated()
-		c.Info("succeeded")
-		c.Info("opened")
-		c.Info("closed")
+		c.Log(slog.LevelInfo, "succeeded")
+		c.Log(slog.LevelInfo, "opened")
+		c.Log(slog.LevelInfo, "closed")
 		c.Close("closed")
 		b.now = b.now.Add(2 * time.Millisecond)
 	}
@@ -309,10 +332,10 @@ func TestFlood(t *testing.T) {
 	b := open(0)
 	for i := range 100_000 {
 		c := b.connection()
-		c.Info("accepted")
+		c.Log(slog.LevelInfo, "accepted")
 		if i%1000 == 500 {
 			c.Authenticated()
-			c.Info("succeeded")
+			c.Log(slog.LevelInfo, "succeeded")
 		}
 		c.Close("closed")
 		b.now = b.now.Add(time.Millisecond)
@@ -327,13 +350,13 @@ func TestFlood(t *testing.T) {
 	b.expectCounts(t, map[counters.Reason]uint64{counters.LogRate: uint64(2*100_000 + 100 - written)})
 }
 
-// Lines that belong to no connection are bounded too, and go the way of those that do.
+// Lines that strangers cause and that belong to no connection are bounded too.
 func TestLinesOfStrangers(t *testing.T) {
 	b := open(1)
 	burst := int(eventlog.Burst/time.Second) / 2 // the last line of a connection, which never comes, is paid for
 	for range burst {
-		b.Strangers().Warn("source blocked", "addr", "192.0.2.1")
-		b.Strangers().Info("source unblocked")
+		b.Unauthenticated().Warn("source blocked", "addr", "192.0.2.1")
+		b.Unauthenticated().Info("source unblocked")
 	}
 	b.expectCounts(t, map[counters.Reason]uint64{counters.LogRate: uint64(burst)})
 	if blocked := strings.Count(b.text.String(), "source blocked"); blocked != burst/2+burst%2 {
@@ -342,35 +365,30 @@ func TestLinesOfStrangers(t *testing.T) {
 }
 
 func TestWithoutSettings(t *testing.T) {
-	text := sshtest.NewLog()
-	l := eventlog.Of(text.Logger())
+	text, before := sshtest.NewLog(), slog.Default()
+	slog.SetDefault(text.Logger())
+	defer slog.SetDefault(before)
+	l := eventlog.New(eventlog.Config{})
 	for range 12_600 {
-		l.Connection(nil, "conn", 1).Info("accepted")
+		l.Connection(nil, "conn", 1).Log(slog.LevelInfo, "accepted")
 	}
 	if got := strings.Count(text.String(), "msg=accepted"); got < 12_500 || got >= 12_600 {
 		t.Errorf("%d lines", got)
 	}
 	text.Line(t, "limit reached", "reason=log-rate") // by the counters that it has of its own
-	if eventlog.Of(l) != l {
-		t.Error("a log that is bounded was bounded again")
-	}
-	l = eventlog.New(eventlog.Config{})
-	if l.Sink != log.Default() {
-		t.Error("the logger is not the default one")
-	}
 }
 
 func TestNilConnection(t *testing.T) {
 	var c *eventlog.Connection
 	c.Authenticated()
-	c.Error("error")
+	c.Log(slog.LevelError, "error")
 	c.Close("closed")
-	if c.Take(log.ErrorLevel, 1) {
-		t.Error("there is room for a line in no log")
+	if c.Take(slog.LevelError, 1) {
+		t.Log(slog.LevelError, "there is room for a line in no log")
 	}
 }
 
-// Whatever happens at once, each line is written or counted, and the bound holds.
+// Many goroutines write at once: each line is written or counted, and the bound holds.
 func TestAtOnce(t *testing.T) {
 	b := open(1)
 	var all sync.WaitGroup
@@ -381,8 +399,8 @@ func TestAtOnce(t *testing.T) {
 		c := b.connection()
 		all.Go(func() {
 			for range 500 {
-				c.Info("event")
-				known.Info("event")
+				c.Log(slog.LevelInfo, "event")
+				known.Log(slog.LevelInfo, "event")
 				asked.Add(2)
 			}
 		})

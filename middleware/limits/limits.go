@@ -1,48 +1,49 @@
-// Package connections knows who is connected to a server and how far each has come, and decides who has to go when there
-// are too many.
+// Package limits holds the connections of a server and decides which of them makes room when there are too many.
 //
-// Where there is no room for one more, the connection goes that has waited longest for its own key exchange, if that is
-// more than two seconds. Else it is the oldest of the source that has most of those that wait for the server's keys, and
-// where there are none, of those that have them and wait for authentication. Whoever sits there in silence makes room for
-// whoever comes to log in; a person at the password prompt is not pushed out by silence, however much of it there is;
-// and where more come at once than the server can serve, those go for whom it has done next to nothing. Where more sit at
-// the prompt than do not, and the oldest has for more than two seconds, that one goes first, so that a crowd there keeps
-// nobody out. Only where everybody is authenticated is the newcomer refused.
+// When there is no room for a new connection, one that is not authenticated is evicted:
 //
-// sshd's random early drop (MaxStartups start:rate:full) was measured against it (BenchmarkNewcomers, package middleware).
-// Of fifty visitors who log in at once, among two thousand silent connections that come again when they are dropped, it
-// lets in none, and one in eleven where it has as many places as this; here it is all of them, within 0.2 seconds.
+//   - the one that has waited longest for its key exchange, if that is more than two seconds;
+//   - else the oldest of the source that has most of those waiting for their key exchange;
+//   - else the oldest of the source that has most of those waiting for authentication.
+//
+// So silent connections make room for clients that log in, and no number of them evicts a person at the password prompt;
+// under a flood the server drops those for whom it has done the least work. Where more wait for authentication than for
+// their key exchange, and the oldest has waited for more than two seconds, that one goes first, so that a crowd at the
+// prompt keeps nobody out. If all connections are authenticated, the new one is refused.
+//
+// sshd's random early drop (MaxStartups start:rate:full) was measured against this (BenchmarkNewcomers, package
+// middleware). Fifty clients log in at once among two thousand silent connections, each of which comes back when it is
+// dropped: with sshd's rule none gets in, or one in eleven with as many places as here; with this rule all do, within 0.2
+// seconds.
 package limits
 
 import (
-	"cmp"
-	"context"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
+
+	"container/list"
 
 	"foyer/middleware/eventlog/counters"
-	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 )
 
-// Config is how many there may be. Every number has to be at least 1.
+// Config is how many there may be. Every number must be at least 1.
 type Config struct {
-	// Max is how many connections there may be at once, and MaxPerSource how many of one source.
+	// Max is how many connections there may be at once, and MaxPerSource how many from one source.
 	Max, MaxPerSource int
-	// MaxUnauthenticated is how many of them may be without authentication, and MaxUnauthenticatedPerSource how many of
-	// one source.
+	// MaxUnauthenticated is how many of them may be unauthenticated, and MaxUnauthenticatedPerSource how many from one
+	// source.
 	MaxUnauthenticated, MaxUnauthenticatedPerSource int
-	// MaxSessions is how many sessions a connection may have at once: sshd's MaxSessions. A session counts until its
-	// client has confirmed that it is closed. MaxSessionsEver is how many it may have in all.
+	// MaxSessions is how many sessions a connection may have at once, as sshd's MaxSessions. MaxSessionsEver is how many it
+	// may have in all. The limits layer applies both.
 	MaxSessions, MaxSessionsEver int
-	// Farewells tell those who are refused, or have to go. Nil: all of them in a hurry.
-	Farewells *Farewells
-	// Prefix4 and Prefix6 are how many bits of an address make a source.
-	Prefix4, Prefix6 int
-	// Exempt are the networks that are no sources: a proxy, behind which all visitors have one address.
-	Exempt []netip.Prefix
-	// Counters counts those who had to go, if it is not nil.
+	// Networks says which addresses are one source. Its exempt networks have no limit per source: those of a proxy, say,
+	// behind which all visitors have one address.
+	Networks source.Networks
+	// Counters counts the limits that are reached. It may be nil.
 	Counters *counters.Counters
 }
 
@@ -50,152 +51,160 @@ type Config struct {
 type Table struct {
 	Config
 
-	mu       sync.Mutex
-	all      map[*Conn]bool
-	waiting  queues
-	sources  map[netip.Addr]*source
-	draining chan struct{} // not nil once nobody is let in any more; closed when nobody is left
+	mu      sync.Mutex
+	n       int // connections
+	waiting queues
+	sources map[netip.Prefix]*peers
 }
 
 // NewTable returns a table without connections.
-func NewTable(cfg Config) *Table {
-	cfg.Farewells = cmp.Or(cfg.Farewells, NewFarewells(0))
-	return &Table{Config: cfg, all: map[*Conn]bool{}, sources: map[netip.Addr]*source{}}
+func NewTable(cfg Config) *Table { return &Table{Config: cfg, sources: map[netip.Prefix]*peers{}} }
+
+// Connection is one connection in a [Table]. It tells the table how far it has come.
+type Connection struct {
+	table *Table
+	peers *peers
+	evict func()
+
+	// Guarded by the table.
+	stage  stage
+	since  time.Time     // when it came to that stage, or the client's first bytes arrived
+	silent *list.Element // its place among those waiting for their key exchange
+	place  *list.Element // its place among its source's, while it is not authenticated
 }
 
-// Admit takes a connection in. It returns those who have to go for it, whom the caller closes, and the limit that was
-// reached. Where there is no room it returns no connection, and no limit either where the table is draining.
-func (t *Table) Admit(conn net.Conn) (c *Conn, out []*Conn, reached counters.Reason) {
-	c, out, reached = t.admit(conn)
+// Admit takes a connection in. It returns the connections that it evicts for that, whose Evict the caller calls, and the
+// limit that was reached, if one was. Where there is no room it returns no connection. The table calls nothing itself.
+func (t *Table) Admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
+	c, evicted, reached = t.admit(peer, evict)
 	if reached != "" {
-		t.Counters.Count(reached, conn.RemoteAddr())
+		t.Counters.Count(reached, peer)
 	}
-	return c, out, reached
+	return c, evicted, reached
 }
 
-// admit is [Table.Admit], for one at a time.
-func (t *Table) admit(conn net.Conn) (c *Conn, out []*Conn, reached counters.Reason) {
+func (t *Table) admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining != nil {
-		return nil, nil, ""
-	}
-	s := t.source(conn.RemoteAddr())
-	for _, limit := range t.limits(s) {
-		if limit.has-len(out) < limit.max { // who has made room for one's source has made it for all
+	from := t.peersOf(peer)
+	for _, limit := range t.limits(from) {
+		if limit.has-len(evicted) < limit.max { // whoever makes room for its source makes room for all
 			continue
 		}
 		reached = limit.reason
-		oldest := limit.from.first()
-		if oldest == nil {
-			return nil, out, reached
+		first := limit.from.first()
+		if first == nil {
+			return nil, evicted, reached
 		}
-		oldest.leave()
-		out = append(out, oldest)
+		first.leave()
+		evicted = append(evicted, first)
 	}
-	c = &Conn{wire: newWire(conn), table: t, source: s}
-	c.onKeys = func() { c.moveTo(keyed) }
-	c.enter()
-	return c, out, reached
+	c = &Connection{table: t, peers: from, evict: evict}
+	t.n++
+	from.total++
+	t.sources[from.network] = from
+	t.waiting.push(c)
+	return c, evicted, reached
 }
 
-// limit is one that a newcomer may reach.
+// limit is one that a new connection may reach.
 type limit struct {
 	reason counters.Reason
 	has    int
 	max    int
-	from   interface{ first() *Conn } // who makes room
+	from   interface{ first() *Connection } // who makes room
 }
 
-// limits are the source's first: one that is over its share makes room itself.
-func (t *Table) limits(s *source) []limit {
+// limits lists those of the source first: a source over its share makes room itself.
+func (t *Table) limits(from *peers) []limit {
 	limits := []limit{
-		{counters.Connections, len(t.all), t.Max, &t.waiting},
+		{counters.Connections, t.n, t.Max, &t.waiting},
 		{counters.Unauthenticated, t.waiting.n, t.MaxUnauthenticated, &t.waiting},
 	}
-	if s.exempt {
+	if from.exempt {
 		return limits
 	}
 	return slices.Insert(limits, 0,
-		limit{counters.SourceConnections, s.total, t.MaxPerSource, s},
-		limit{counters.SourceUnauthenticated, s.unauthenticated(), t.MaxUnauthenticatedPerSource, s})
+		limit{counters.SourceConnections, from.total, t.MaxPerSource, from},
+		limit{counters.SourceUnauthenticated, from.unauthenticated(), t.MaxUnauthenticatedPerSource, from})
 }
 
-// source returns the source of a peer. All that are exempt, or have no address, are one.
-func (t *Table) source(peer net.Addr) *source {
-	addr := penalties.Addr(peer)
-	covers := func(network netip.Prefix) bool { return network.Contains(addr) }
-	exempt := !addr.IsValid() || slices.ContainsFunc(t.Exempt, covers)
+// peersOf returns what there is of a peer's source. All exempt peers, and those without an address, are one source.
+func (t *Table) peersOf(peer net.Addr) *peers {
+	network, exempt := t.Networks.Of(source.Addr(peer))
 	if exempt {
-		addr = netip.Addr{}
-	} else {
-		addr = penalties.Prefix(addr, t.Prefix4, t.Prefix6).Addr()
+		network = netip.Prefix{}
 	}
-	if s := t.sources[addr]; s != nil {
-		return s
+	if known := t.sources[network]; known != nil {
+		return known
 	}
-	return &source{addr: addr, exempt: exempt}
+	return &peers{network: network, exempt: exempt}
 }
 
-// Drain lets nobody in any more, and closes the connections that have no session: at once those that have none now, and
-// the others when their last one is over. It returns those that wait for authentication, whom the caller closes.
-func (t *Table) Drain() (waiting []*Conn) {
+// Len returns how many connections there are, and from how many sources.
+func (t *Table) Len() (connections, sources int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refuse()
-	for c := range t.all {
-		switch {
-		case c.stage < authenticated:
-			waiting = append(waiting, c)
-		case c.sessions == 0:
-			_ = c.Close()
-		}
-	}
-	return waiting
+	return t.n, len(t.sources)
 }
 
-// Close closes every connection.
-func (t *Table) Close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.refuse()
-	for c := range t.all {
-		_ = c.Close()
+// Evict calls what Admit was given for an evicted connection.
+func (c *Connection) Evict() { c.evict() }
+
+// Spoke notes that the client's first bytes have arrived.
+func (c *Connection) Spoke() {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	if c.stage == connected {
+		c.since = time.Now()
+		c.table.waiting.silent.MoveToBack(c.silent)
 	}
 }
 
-// Wait returns when a table that lets nobody in any more is empty, each connection having noted that it is over, or when
-// ctx is done, with its error. Those that had to go to make room for others are not waited for.
-func (t *Table) Wait(ctx context.Context) error {
-	t.mu.Lock()
-	drained := t.draining
-	t.mu.Unlock()
-	select {
-	case <-drained:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// KeysExchanged notes that the server has done its part of the key exchange.
+func (c *Connection) KeysExchanged() { c.reach(keysExchanged) }
+
+// Authenticated notes that somebody is authenticated.
+func (c *Connection) Authenticated() { c.reach(authenticated) }
+
+// Closed notes that the connection is over. A second call does nothing.
+func (c *Connection) Closed() {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	c.leave()
+}
+
+func (c *Connection) reach(stage stage) {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	c.move(stage)
+}
+
+// leave takes c out of the table. Its descriptor is free a moment later.
+func (c *Connection) leave() {
+	if c.stage == closed {
+		return
+	}
+	c.move(closed)
+	c.table.n--
+	if c.peers.total--; c.peers.total == 0 {
+		delete(c.table.sources, c.peers.network)
 	}
 }
 
-// refuse lets nobody in any more.
-func (t *Table) refuse() {
-	if t.draining == nil {
-		t.draining = make(chan struct{})
-		t.free()
+// move takes c to a later stage.
+func (c *Connection) move(to stage) {
+	if c.stage >= to {
+		return
+	}
+	if c.stage < authenticated {
+		c.table.waiting.pull(c)
+	}
+	c.stage = to
+	if c.stage < authenticated {
+		c.table.waiting.push(c)
 	}
 }
 
-// free tells those who wait for the last connection to be over.
-func (t *Table) free() {
-	if t.draining != nil && len(t.all) == 0 {
-		close(t.draining)
-	}
-}
-
-// Len returns how many connections there are, and of how many sources.
-func (t *Table) Len() (conns, sources int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.all), len(t.sources)
-}
+// slow reports whether the client has taken longer than an honest program does.
+func (c *Connection) slow() bool { return time.Since(c.since) > slowAfter }

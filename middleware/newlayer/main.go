@@ -1,6 +1,6 @@
-// Newlayer lays down a layer: "go run ./middleware/newlayer hello" makes middleware/hello.go with its test and puts
-// it last in the list of cmd/foyer/layers.go, next to the message. What it makes compiles, passes its test and can be
-// seen by a visitor; then it is yours to change. Run it at the top of the repository ("task new NAME=hello" does).
+// Newlayer creates a layer: "go run ./middleware/newlayer hello" writes middleware/hello.go with its test and adds a line
+// to the list in cmd/foyer/layers.go, before the handler. The result compiles, passes its test and can be seen by a
+// visitor; then it is yours to change. Run it at the top of the repository, as "task new NAME=hello" does.
 package main
 
 import (
@@ -27,27 +27,27 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: task new NAME=hello")
 		os.Exit(2)
 	}
-	made, err := lay(".", os.Args[1])
+	created, err := create(".", os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Println("made", strings.Join(made, ", "))
+	fmt.Println("created", strings.Join(created, ", "))
 }
 
-// list is where every layer has its line.
+// list is the file in which every layer has its line.
 const list = "cmd/foyer/layers.go"
 
 var goodName = regexp.MustCompile(`^[a-z][a-z0-9]{0,31}$`)
 
-// lay makes the layer of that name in the repository at root and returns the files that it has written. It checks
-// all before it writes anything.
-func lay(root, name string) ([]string, error) {
+// create writes the layer of that name in the repository at root and returns the files that it has written. It checks
+// everything before it writes anything.
+func create(root, name string) ([]string, error) {
 	if !goodName.MatchString(name) {
-		return nil, fmt.Errorf("%q is no name for a layer: one lower-case word, like hello", name)
+		return nil, fmt.Errorf("%q cannot be the name of a layer: use one lower-case word, like hello", name)
 	}
 	constructor := strings.ToUpper(name[:1]) + name[1:]
-	if err := free(filepath.Join(root, "middleware"), name, constructor); err != nil {
+	if err := checkFree(filepath.Join(root, "middleware"), name, constructor); err != nil {
 		return nil, err
 	}
 	listed, err := addToList(filepath.Join(root, list), constructor)
@@ -63,25 +63,25 @@ func lay(root, name string) ([]string, error) {
 			return nil, err
 		}
 	}
-	made := []string{"middleware/" + name + ".go", "middleware/" + name + "_test.go", list}
-	for _, file := range made {
+	created := []string{"middleware/" + name + ".go", "middleware/" + name + "_test.go", list}
+	for _, file := range created {
 		if err := os.WriteFile(filepath.Join(root, file), files[file], 0o644); err != nil {
 			return nil, err
 		}
 	}
-	return made, nil
+	return created, nil
 }
 
-// free reports an error where the package in dir has the file or the constructor already.
-func free(dir, name, constructor string) error {
+// checkFree returns an error where the package in dir has the file or the constructor already.
+func checkFree(dir, name, constructor string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil || len(paths) == 0 {
-		return errors.New("there is no middleware/ here: run this at the top of the repository")
+		return errors.New("no middleware directory here: run this at the top of the repository")
 	}
 	taken := regexp.MustCompile(`(?m)^((func|type|var|const) |\t)(Test)?` + constructor + `\b`)
 	for _, path := range paths {
 		if base := filepath.Base(path); base == name+".go" || base == name+"_test.go" {
-			return fmt.Errorf("%s is there already", path)
+			return fmt.Errorf("%s exists already", path)
 		}
 		source, err := os.ReadFile(path)
 		if err != nil {
@@ -94,7 +94,8 @@ func free(dir, name, constructor string) error {
 	return nil
 }
 
-// addToList returns the file at path with a line for the constructor at the end of its list of layers.
+// addToList returns the file at path with a line for the constructor in its list of layers, before the handler, which is
+// last.
 func addToList(path, constructor string) ([]byte, error) {
 	source, err := os.ReadFile(path)
 	if err != nil {
@@ -105,17 +106,17 @@ func addToList(path, constructor string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := token.NoPos
+	last := token.NoPos
 	ast.Inspect(file, func(node ast.Node) bool {
-		if literal, ok := node.(*ast.CompositeLit); ok && end == token.NoPos && isList(literal) {
-			end = literal.Rbrace
+		if literal, ok := node.(*ast.CompositeLit); ok && last == token.NoPos && isList(literal) {
+			last = literal.Elts[len(literal.Elts)-1].Pos()
 		}
 		return true
 	})
-	if end == token.NoPos {
+	if last == token.NoPos {
 		return nil, fmt.Errorf("%s has no []middleware.Layer{…}", path)
 	}
-	at := files.Position(end).Offset
+	at := files.Position(last).Offset
 	line := "middleware." + constructor + "(),\n"
 	return format.Source(bytes.Join([][]byte{source[:at], []byte(line), source[at:]}, nil))
 }

@@ -9,14 +9,14 @@ import (
 )
 
 // A new layer compiles, passes its test, is seen by a visitor (that is what its test asserts) and is in the list.
-func TestLay(t *testing.T) {
+func TestCreate(t *testing.T) {
 	root := copyOf(t, "../..")
-	made, err := lay(root, "hello")
+	created, err := create(root, "hello")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(made, " "); got != "middleware/hello.go middleware/hello_test.go cmd/foyer/layers.go" {
-		t.Errorf("made %s", got)
+	if got := strings.Join(created, " "); got != "middleware/hello.go middleware/hello_test.go cmd/foyer/layers.go" {
+		t.Errorf("created %s", got)
 	}
 	if out := goCommand(t, root, "test", "-v", "-run", "Hello", "./middleware"); !strings.Contains(out, "--- PASS: TestHello/a_person") {
 		t.Errorf("its test did not run:\n%s", out)
@@ -26,24 +26,24 @@ func TestLay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), "\t\tmiddleware.Greeting(greeting),\n\t\tmiddleware.Hello(),\n\t}\n") {
-		t.Errorf("hello is not last in the list:\n%s", text)
+	if !strings.Contains(string(text), "\t\tmiddleware.Hello(),\n\t\tmiddleware.Message(texts.message),\n\t}\n") {
+		t.Errorf("hello does not stand before the handler:\n%s", text)
 	}
-	if _, err := lay(root, "hello"); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, err := create(root, "hello"); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("a second hello: %v", err)
 	}
 }
 
-func TestLayRefuses(t *testing.T) {
+func TestCreateRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, want string }{
-		{"", "no name"}, {"Hello", "no name"}, {"two words", "no name"}, {"../up", "no name"}, {"x_test", "no name"},
+		{"", "cannot be the name"}, {"Hello", "cannot be the name"}, {"two words", "cannot be the name"}, {"../up", "cannot be the name"}, {"x_test", "cannot be the name"},
 		{"greeting", "already"}, {"stack", "already"}, {"layer", "already"},
 	} {
-		if _, err := lay("../..", tt.name); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("lay(%q) = %v, want an error with %q", tt.name, err, tt.want)
+		if _, err := create("../..", tt.name); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("create(%q) = %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := lay(t.TempDir(), "hello"); err == nil || !strings.Contains(err.Error(), "top of the repository") {
+	if _, err := create(t.TempDir(), "hello"); err == nil || !strings.Contains(err.Error(), "top of the repository") {
 		t.Errorf("elsewhere: %v", err)
 	}
 }

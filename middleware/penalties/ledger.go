@@ -2,9 +2,9 @@ package penalties
 
 import (
 	"net"
-	"net/netip"
-	"slices"
 	"time"
+
+	"foyer/middleware/source"
 )
 
 // Ledger decides which connections are refused and what the others cost their sources. It tells its log of each block
@@ -31,23 +31,22 @@ func NewLedger(cfg Config) (*Ledger, error) {
 
 // Admit reports whether a connection from peer is let in, and returns what the ledger will know of it: nil where it is
 // refused, or pays nothing because it is exempt or does not come by IP.
-func (l *Ledger) Admit(peer net.Addr) (v *Visit, admitted bool) {
-	addr := Addr(peer)
-	covers := func(network netip.Prefix) bool { return network.Contains(addr) }
-	if !addr.IsValid() || slices.ContainsFunc(l.Exempt, covers) {
+func (l *Ledger) Admit(peer net.Addr) (c *Connection, admitted bool) {
+	network, exempt := l.Networks.Of(source.Addr(peer))
+	if exempt {
 		return nil, true
 	}
-	v = &Visit{ledger: l, table: l.v6, source: Prefix(addr, l.Prefix4, l.Prefix6)}
-	if addr.Is4() {
-		v.table = l.v4
+	c = &Connection{ledger: l, table: l.v6, source: network}
+	if network.Addr().Is4() {
+		c.table = l.v4
 	}
-	reason, refused, ended := v.table.Refuse(l.now(), v.source)
+	reason, refused, ended := c.table.Refuse(l.now(), c.source)
 	l.tell(ended)
 	if refused {
 		l.Refused(reason, peer)
 		return nil, false
 	}
-	return v, true
+	return c, true
 }
 
 func (l *Ledger) now() time.Duration { return l.Now().Sub(l.start) }

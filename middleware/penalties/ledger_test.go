@@ -1,8 +1,6 @@
 package penalties_test
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"charm.land/log/v2"
-
 	"foyer/middleware/penalties"
+	"foyer/middleware/source"
+	"foyer/middleware/sshtest"
 )
 
 // book is a ledger with a clock and a log for a test.
@@ -22,17 +20,17 @@ type book struct {
 	*penalties.Ledger
 	t       *testing.T
 	now     time.Time
-	log     bytes.Buffer
+	log     *sshtest.Log
 	refused map[penalties.Reason]int
 }
 
 func newBook(t *testing.T, cfg penalties.Config) *book {
 	t.Helper()
-	b := &book{t: t, now: time.Unix(0, 0), refused: map[penalties.Reason]int{}}
+	b := &book{t: t, now: time.Unix(0, 0), log: sshtest.NewLog(), refused: map[penalties.Reason]int{}}
 	cfg.Now = func() time.Time { return b.now }
-	cfg.Logger = log.NewWithOptions(&b.log, log.Options{Formatter: log.LogfmtFormatter})
+	cfg.Logger = b.log.Logger()
 	cfg.Refused = func(reason penalties.Reason, peer net.Addr) {
-		if penalties.Addr(peer).IsValid() {
+		if source.Addr(peer).IsValid() {
 			b.refused[reason]++
 		}
 	}
@@ -48,23 +46,22 @@ func peer(addr string) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 1022))
 }
 
-// visit is a connection that ends with err after attempts, each "user method" and failed, or "in". It reports whether
-// it was admitted.
+// visit is a connection that ends with err after attempts, each "user outcome". It reports whether it was admitted.
 func (b *book) visit(addr string, err error, attempts ...string) bool {
-	v, admitted := b.Admit(peer(addr))
+	c, admitted := b.Admit(peer(addr))
 	if !admitted {
 		return false
 	}
 	for _, attempt := range attempts {
-		user, method, failed := strings.Cut(attempt, " ")
-		var result error
-		if failed {
-			result = errors.New("wrong")
-		}
-		v.Attempt(user, method, result)
+		user, outcome, _ := strings.Cut(attempt, " ")
+		c.Attempt(user, outcomes[outcome])
 	}
-	v.Close(err)
+	c.Close(err)
 	return true
+}
+
+var outcomes = map[string]penalties.Outcome{
+	"succeeds": penalties.Succeeded, "fails": penalties.Failed, "asks": penalties.Asked, "unchecked": penalties.NotChecked,
 }
 
 // visits returns how many visits in a row are admitted before one is not, up to 100.
@@ -79,7 +76,7 @@ func (b *book) visits(addr string, err error, attempts ...string) int {
 
 var (
 	errGrace = &net.OpError{Op: "read", Err: fmt.Errorf("in words: %w", os.ErrDeadlineExceeded)}
-	guess    = "root password"
+	guess    = "root fails"
 )
 
 func TestLedgerReasons(t *testing.T) {
@@ -93,24 +90,26 @@ func TestLedgerReasons(t *testing.T) {
 		reason   penalties.Reason
 	}{
 		{"hung up", penalties.Config{}, io.EOF, nil, 16, penalties.NoAuth},
-		{"only asked", penalties.Config{}, io.EOF, []string{"root none"}, 16, penalties.NoAuth},
-		{"a guess", penalties.Config{}, io.EOF, []string{"root none", guess}, 4, penalties.AuthFail},
+		{"only asked", penalties.Config{}, io.EOF, []string{"root asks"}, 16, penalties.NoAuth},
+		{"a guess", penalties.Config{}, io.EOF, []string{"root asks", guess}, 4, penalties.AuthFail},
 		{"six guesses", penalties.Config{}, io.EOF, []string{guess, guess, guess, guess, guess, guess}, 4, penalties.AuthFail},
 		{"out of time", penalties.Config{}, errGrace, nil, 2, penalties.GraceExceeded},
 		{"out of time after a guess", penalties.Config{}, errGrace, []string{guess}, 2, penalties.GraceExceeded},
-		{"an agent with many keys", penalties.Config{}, io.EOF, []string{"alice publickey", "alice publickey"}, 4, penalties.AuthFail},
-		{"in after guesses", penalties.Config{}, nil, []string{guess, guess, "in"}, 100, 0},
-		{"in and cut off", penalties.Config{}, errGrace, []string{"in"}, 100, 0},
-		{"a known user", penalties.Config{KnownUser: known}, io.EOF, []string{"alice password"}, 4, penalties.AuthFail},
+		{"an agent with many keys", penalties.Config{}, io.EOF, []string{"alice fails", "alice fails"}, 4, penalties.AuthFail},
+		{"in after guesses", penalties.Config{}, nil, []string{guess, guess, "root succeeds"}, 100, 0},
+		{"in and cut off", penalties.Config{}, errGrace, []string{"root succeeds"}, 100, 0},
+		{"a known user", penalties.Config{KnownUser: known}, io.EOF, []string{"alice fails"}, 4, penalties.AuthFail},
 		{"an invalid user", penalties.Config{KnownUser: known}, io.EOF, []string{guess}, 4, penalties.InvalidUser},
 		{"an invalid user among others", penalties.Config{KnownUser: known, InvalidUser: time.Minute}, io.EOF,
-			[]string{guess, "alice password"}, 1, penalties.InvalidUser},
+			[]string{guess, "alice fails"}, 1, penalties.InvalidUser},
 		{"an invalid user only asks", penalties.Config{KnownUser: known, InvalidUser: time.Minute}, io.EOF,
-			[]string{"root none"}, 16, penalties.NoAuth},
+			[]string{"root asks"}, 16, penalties.NoAuth},
 		{"invalid users are free", penalties.Config{KnownUser: known, InvalidUser: -1}, io.EOF, []string{guess}, 4, penalties.AuthFail},
 		{"time is free", penalties.Config{GraceExceeded: -1}, errGrace, []string{guess}, 4, penalties.AuthFail},
 		{"scans are free", penalties.Config{NoAuth: -1}, io.EOF, nil, 100, 0},
 		{"guesses are free", penalties.Config{AuthFail: -1, InvalidUser: -1}, io.EOF, []string{guess}, 100, 0},
+		{"unchecked guesses", penalties.Config{}, io.EOF, []string{"root asks", "root unchecked", "root unchecked"}, 100, 0},
+		{"unchecked guesses and a guess", penalties.Config{}, io.EOF, []string{"root unchecked", guess}, 4, penalties.AuthFail},
 		{"at once", penalties.Config{Min: 1}, io.EOF, nil, 1, penalties.NoAuth},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,7 +157,7 @@ func TestLedgerTellsOfABlock(t *testing.T) {
 	}
 }
 
-// A block that nobody noticed is not worth another line, and one that had no room is.
+// The end of a block is logged if it refused a connection, or if it ended early because the table is full.
 func TestLedgerTellsOfWhatEnded(t *testing.T) {
 	b := newBook(t, penalties.Config{MaxSources4: 1, AuthFail: 20 * time.Second})
 	b.visit("192.0.2.1", io.EOF, guess)
@@ -187,14 +186,14 @@ func TestLedgerSharedAddress(t *testing.T) {
 			t.Fatalf("the office was refused after %d seconds", i)
 		}
 	}
-	if b.log.Len() > 0 {
-		t.Errorf("the log is\n%s", &b.log)
+	if b.log.String() != "" {
+		t.Errorf("the log is\n%s", b.log)
 	}
 }
 
 func TestLedgerExempt(t *testing.T) {
-	b := newBook(t, penalties.Config{Exempt: []netip.Prefix{
-		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}})
+	b := newBook(t, penalties.Config{Networks: source.Networks{Exempt: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}}})
 	for addr, visits := range map[string]int{
 		"192.0.2.255": 100, "::ffff:192.0.2.1": 100, "192.0.3.1": 4,
 		"2001:db8::1": 100, "2001:db8::2": 4, // also when the /64 that they share is blocked
@@ -212,16 +211,16 @@ func TestLedgerWithoutAnAddress(t *testing.T) {
 	b := newBook(t, penalties.Config{Min: 1})
 	for _, addr := range []net.Addr{nil, (*net.TCPAddr)(nil), &net.TCPAddr{}, &net.UnixAddr{}} {
 		for range 2 {
-			v, admitted := b.Admit(addr)
+			c, admitted := b.Admit(addr)
 			if !admitted {
 				t.Fatalf("%v was refused", addr)
 			}
-			v.Attempt("root", "password", io.EOF)
-			v.Close(io.EOF)
+			c.Attempt("root", penalties.Failed)
+			c.Close(io.EOF)
 		}
 	}
-	if b.log.Len() > 0 {
-		t.Errorf("the log is\n%s", &b.log)
+	if b.log.String() != "" {
+		t.Errorf("the log is\n%s", b.log)
 	}
 }
 
@@ -231,19 +230,22 @@ func TestLedgerDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []any{ledger.AuthFail, ledger.InvalidUser, ledger.NoAuth, ledger.GraceExceeded, ledger.Min, ledger.Max,
-		ledger.Prefix4, ledger.Prefix6, ledger.MaxSources4, ledger.MaxSources6, ledger.KnownUser("nobody")}
-	if got, want := fmt.Sprint(got), "[5s 5s 1s 10s 15s 10m0s 32 64 65536 65536 true]"; got != want {
+		ledger.MaxSources4, ledger.MaxSources6, ledger.KnownUser("nobody")}
+	if got, want := fmt.Sprint(got), "[5s 5s 1s 10s 15s 10m0s 65536 65536 true]"; got != want {
 		t.Errorf("the defaults are %s, want %s", got, want)
 	}
 	for range 5 { // with the default log, counter and clock
-		if v, admitted := ledger.Admit(peer("192.0.2.1")); admitted {
-			v.Close(io.EOF)
+		if c, admitted := ledger.Admit(peer("192.0.2.1")); admitted {
+			c.Close(io.EOF)
 		}
 	}
 }
 
 func TestLedgerBadSettings(t *testing.T) {
-	exempt := func(prefix netip.Prefix) penalties.Config { return penalties.Config{Exempt: []netip.Prefix{prefix}} }
+	networks := func(n source.Networks) penalties.Config { return penalties.Config{Networks: n} }
+	exempt := func(prefix netip.Prefix) penalties.Config {
+		return networks(source.Networks{Exempt: []netip.Prefix{prefix}})
+	}
 	for _, tt := range []struct {
 		cfg  penalties.Config
 		want string
@@ -251,9 +253,9 @@ func TestLedgerBadSettings(t *testing.T) {
 		{penalties.Config{Min: -1}, "minimum -1ns is negative"},
 		{penalties.Config{Min: time.Hour}, "maximum 10m0s is not more than the minimum, 1h0m0s: nothing would be blocked"},
 		{penalties.Config{Max: -1}, "maximum -1ns is not more than the minimum, 15s: nothing would be blocked"},
-		{penalties.Config{Prefix4: -1}, "IPv4 prefix /-1 is not one of /1 to /32"},
-		{penalties.Config{Prefix4: 33}, "IPv4 prefix /33 is not one of /1 to /32"},
-		{penalties.Config{Prefix6: 129}, "IPv6 prefix /129 is not one of /1 to /128"},
+		{networks(source.Networks{Bits4: -1}), "IPv4 prefix /-1 is not one of /1 to /32"},
+		{networks(source.Networks{Bits4: 33}), "IPv4 prefix /33 is not one of /1 to /32"},
+		{networks(source.Networks{Bits6: 129}), "IPv6 prefix /129 is not one of /1 to /128"},
 		{penalties.Config{MaxSources4: -1}, "a table has room for at least one source"},
 		{penalties.Config{MaxSources6: -1}, "a table has room for at least one source"},
 		{exempt(netip.Prefix{}), "an exempt network is not valid"},

@@ -47,18 +47,15 @@ func TestClockThatIsStopped(t *testing.T) {
 }
 
 // A session that has ended leaves nothing behind.
-func TestPlaces(t *testing.T) {
+func TestOpenSessions(t *testing.T) {
 	c := &Channels{}
 	for range 3 {
 		s := &Session{}
-		if !c.takePlace() {
-			t.Fatal("no place")
+		if c.enter(s); len(c.open) != 1 {
+			t.Errorf("%d sessions are open, want 1", len(c.open))
 		}
-		if c.enter(s); len(c.open) != 1 || c.places != 1 {
-			t.Errorf("%d sessions in %d places", len(c.open), c.places)
-		}
-		if c.leave(s); len(c.open) != 0 || c.places != 0 {
-			t.Errorf("%d sessions in %d places are left", len(c.open), c.places)
+		if c.leave(s); len(c.open) != 0 {
+			t.Errorf("%d sessions are left", len(c.open))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 type key string
 
-// What a session sets stays in it; what the connection knows is seen by all of its sessions.
+// A value that a session sets stays in it. All sessions of a connection see the connection's values.
 func TestContextValues(t *testing.T) {
 	var conn ssh.Context
 	contexts := make(chan ssh.Context, 2)

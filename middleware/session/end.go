@@ -8,6 +8,10 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
+// handlerGrace is how long a handler may go on writing once its context has ended: enough for a program to leave the
+// alternate screen, and less than anybody waits for.
+const handlerGrace = 250 * time.Millisecond
+
 var errExited = errors.New("the session has exited already")
 
 // Why foyer ends a session. A write returns the first of them, and the session's log line tells them all.
@@ -61,8 +65,16 @@ func (s *Session) sendEnd(code int) error {
 	return s.Channel.Close()
 }
 
-// Close closes the channel without an exit status.
+// Close ends the session with exit status 0. If it has exited already, or the server ends it, Close does nothing: the
+// channel is closed after the exit status.
 func (s *Session) Close() error {
+	if err := s.Exit(0); err != errExited {
+		return err
+	}
+	return nil
+}
+
+func (s *Session) closeChannel() error {
 	s.clock.begin(sendingEnd)
 	defer s.clock.done(sendingEnd)
 	return s.Channel.Close()
@@ -99,18 +111,25 @@ func lastWords(lifetime time.Duration) string {
 	return fmt.Sprintf("This session has lasted %d %s, which is as long as one may here.", n, unit)
 }
 
-// end ends the session from this side: with words on stderr and a failing exit status where somebody waits for them,
-// and with neither where nothing was asked of it. It returns when that is sent, or cannot be.
+// end ends the session from this side. The handler's context ends, and the handler has a moment to put the terminal back.
+// Then the visitor reads words on stderr and gets a failing exit status, unless nothing was asked of the session. It
+// returns when that is sent, or cannot be.
 func (s *Session) end(words string, why error, reason counters.Reason) {
 	if !s.claimExit(1) {
 		return // what is missing is the client's close
 	}
-	s.giveUp(why, reason)
+	s.grace.Store(true)
+	s.giveUp(why, reason) // before the context ends: the handler may log it
 	s.cancel()
 	if !s.begun.Load() {
-		_ = s.Close()
+		_ = s.closeChannel()
 		return
 	}
+	select {
+	case <-s.handled:
+	case <-time.After(handlerGrace):
+	}
+	s.grace.Store(false)
 	s.stderr.last(words)
 	_ = s.sendEnd(1)
 }
@@ -133,6 +152,14 @@ func (s *Session) giveUp(err error, reason counters.Reason) {
 func (s *Session) hangUp(err error, reason counters.Reason) {
 	s.giveUp(err, reason)
 	_ = s.conn.Close()
+}
+
+// refusal returns why the handler may not write any more, or nil.
+func (s *Session) refusal() error {
+	if s.grace.Load() {
+		return nil
+	}
+	return s.Err()
 }
 
 // Err returns why foyer gave the session up, or nil.

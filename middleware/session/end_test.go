@@ -1,9 +1,8 @@
 package session_test
 
 import (
-	"context"
-	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"os/exec"
@@ -22,12 +21,10 @@ import (
 	"foyer/middleware/session"
 )
 
-// silent is a log that nobody reads.
-type silent struct{}
-
-func (silent) Warn(any, ...any) {}
-
-func newTally() *counters.Counters { return counters.New(counters.Config{Logger: silent{}}) }
+// newCounters returns counters whose log nobody reads.
+func newCounters() *counters.Counters {
+	return counters.New(counters.Config{Logger: slog.New(slog.DiscardHandler)})
+}
 
 // wantCounts fails the test where other limits than these have bitten, or one more than once.
 func wantCounts(t *testing.T, counts *counters.Counters, reasons ...counters.Reason) {
@@ -51,9 +48,16 @@ func (w *wire) steps(v *visitor) []string {
 	return v.events()[before:]
 }
 
+// What [session.Info] and writes tell of a session that the server has ended.
+const (
+	timeIsOver = "the session's time is over"
+	isClosing  = "the server is closing"
+)
+
 const lasted = "This session has lasted 10 minutes, which is as long as one may here."
 
-// A session ends when its time is over, in words, whatever its handler makes of that.
+// A session ends in words when its time is over, whatever its handler does. What the handler writes until it returns comes
+// before the words.
 func TestLifetime(t *testing.T) {
 	for _, tt := range []struct {
 		name, term string
@@ -70,19 +74,22 @@ func TestLifetime(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ended := make(chan session.Facts, 1)
+				ended := make(chan session.Info, 1)
 				srv := handler(func(sess ssh.Session) {
 					<-sess.Context().Done()
-					if _, err := io.WriteString(sess, "more"); err == nil || err.Error() != "the session's time is over" {
-						t.Errorf("a write ended with %v", err)
+					if _, err := io.WriteString(sess, "more"); err != nil {
+						t.Errorf("a write after the context has ended: %v", err)
 					}
 					if sess.Exit(0) == nil {
 						t.Error("the session has exited twice")
 					}
-					ended <- session.Of(sess)
+					if err := sess.Close(); err != nil {
+						t.Errorf("close: %v", err)
+					}
+					ended <- session.InfoOf(sess)
 				})
 				srv.PtyCallback = func(_ ssh.Context, pty ssh.Pty) bool { return pty.Term != "dumb" }
-				counts := newTally()
+				counts := newCounters()
 				w := newWire(t, srv, &session.Channels{Lifetime: tt.lifetime, Counters: counts})
 				v := open(t, w.client)
 				if tt.term != "" {
@@ -99,13 +106,13 @@ func TestLifetime(t *testing.T) {
 					t.Errorf("before its time was over the client saw %q", got)
 				}
 				time.Sleep(time.Nanosecond)
-				want := []string{"stderr " + tt.stderr, "exit-status 1", "EOF", "close"}
+				want := []string{"stdout more", "stderr " + tt.stderr, "exit-status 1", "EOF", "close"}
 				if got := w.steps(v); !slices.Equal(got, want) {
 					t.Errorf("the client saw %q, want %q", got, want)
 				}
-				facts := <-ended
-				if facts.Err == nil || facts.Err.Error() != "the session's time is over" || !facts.Exited || facts.Status != 1 {
-					t.Errorf("the facts are %+v", facts)
+				info := <-ended
+				if info.Err == nil || info.Err.Error() != timeIsOver || !info.Exited || info.Status != 1 {
+					t.Errorf("the handler was told %+v", info)
 				}
 				wantCounts(t, counts, counters.SessionTime)
 			})
@@ -113,10 +120,82 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Who has not asked for anything is not told anything either.
+// With a negative lifetime a session may last for ever.
+func TestNoLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counts := newCounters()
+		w := newWire(t, handler(untilGone), &session.Channels{Lifetime: -1, Counters: counts})
+		v := open(t, w.client)
+		v.ask(t, "shell", nil)
+		time.Sleep(100 * session.DefaultLifetime)
+		if got, want := v.events(), []string{"shell yes"}; !slices.Equal(got, want) {
+			t.Errorf("the client saw %q, want %q", got, want)
+		}
+		if !v.ask(t, "signal", str("INT")) {
+			t.Error("the session has ended")
+		}
+		wantCounts(t, counts)
+	})
+}
+
+// grace is how long a handler may go on writing once its context has ended.
+const grace = 250 * time.Millisecond
+
+// A handler that goes on after its context has ended delays the words by the grace and no more. What it writes within
+// that time is heard before the words; later writes fail.
+func TestHandlerGrace(t *testing.T) {
+	words := []string{"stderr closing\n", "exit-status 1", "EOF", "close"}
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration // that the handler goes on
+		heard []string      // until the grace is over
+		after []string      // then
+		err   string        // of the handler's last write
+	}{
+		{"returns at once", 0, slices.Concat([]string{"stdout bye", "stdout bye"}, words), nil, ""},
+		{"takes less", grace - time.Millisecond, slices.Concat([]string{"stdout bye", "stdout bye"}, words), nil, ""},
+		{"takes longer", time.Hour, []string{"stdout bye"}, words, isClosing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				channels, written := &session.Channels{}, make(chan error, 2)
+				w := newWire(t, handler(func(sess ssh.Session) {
+					<-sess.Context().Done()
+					for _, wait := range []time.Duration{0, tt.takes} {
+						time.Sleep(wait)
+						_, err := io.WriteString(sess, "bye")
+						written <- err
+					}
+				}), channels)
+				v := open(t, w.client)
+				v.ask(t, "shell", nil)
+				w.toClient.hold(true)
+				if n := channels.End("closing"); n != 1 {
+					t.Errorf("%d sessions were ended, want 1", n)
+				}
+				time.Sleep(grace - time.Nanosecond)
+				if got := w.steps(v); !slices.Equal(got, tt.heard) {
+					t.Errorf("within the grace the client saw %q, want %q", got, tt.heard)
+				}
+				time.Sleep(time.Nanosecond)
+				if got := w.steps(v); !slices.Equal(got, tt.after) {
+					t.Errorf("after the grace the client saw %q, want %q", got, tt.after)
+				}
+				if err := <-written; err != nil {
+					t.Errorf("the first write ended with %v", err)
+				}
+				if err := <-written; err == nil && tt.err != "" || err != nil && err.Error() != tt.err {
+					t.Errorf("the last write ended with %v, want %q", err, tt.err)
+				}
+			})
+		})
+	}
+}
+
+// A session in which nothing was asked for ends without words and without an exit status.
 func TestLifetimeWithoutARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		counts := newTally()
+		counts := newCounters()
 		w := newWire(t, handler(untilGone), &session.Channels{Counters: counts})
 		v := open(t, w.client)
 		v.ask(t, "env", env("A", "b"))
@@ -146,7 +225,7 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				counts := newTally()
+				counts := newCounters()
 				w := newWire(t, handler(h), &session.Channels{Lifetime: lifetime, Counters: counts})
 				begun := time.Now()
 				v := open(t, w.client)
@@ -164,10 +243,10 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 	}
 }
 
-// The time of a session that is over is nobody's.
+// A session that is over does not use up the time of the next one.
 func TestLifetimeOfOtherSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		counts := newTally()
+		counts := newCounters()
 		w := newWire(t, handler(func(ssh.Session) {}), &session.Channels{Counters: counts})
 		for range 3 {
 			v := open(t, w.client)
@@ -182,11 +261,13 @@ func TestLifetimeOfOtherSessions(t *testing.T) {
 // A handler that writes and writes does not keep the last words from a client that reads. This takes real time, if
 // little, since they wait for a lock.
 func TestEndAmongWrites(t *testing.T) {
-	channels := &session.Channels{}
+	channels, ended := &session.Channels{}, make(chan error, 1)
 	w := newWire(t, handler(func(sess ssh.Session) {
-		n, err := sess.Stderr().Write(make([]byte, 64<<20))
-		if n == 64<<20 || err == nil || err.Error() != "the server is closing" {
-			t.Errorf("wrote %d bytes, and %v", n, err)
+		for {
+			if n, err := sess.Stderr().Write(make([]byte, 64<<20)); n < 64<<20 || err != nil {
+				ended <- err
+				return
+			}
 		}
 	}), channels)
 	channel, requests, err := w.client.OpenChannel("session", nil)
@@ -195,26 +276,36 @@ func TestEndAmongWrites(t *testing.T) {
 	}
 	go gossh.DiscardRequests(requests)
 	_, _ = channel.SendRequest("shell", true, nil)
-	var all strings.Builder
-	_, _ = io.CopyN(&all, channel.Stderr(), 128<<10) // the rest is more than the window
-	ended := make(chan error)
-	go func() { ended <- channels.End(t.Context(), "This server is closing.") }()
-	_, _ = io.Copy(&all, channel.Stderr())
-	if !strings.HasSuffix(all.String(), "\x00This server is closing.\n") {
-		t.Errorf("the client got %d bytes that end in %q", all.Len(), all.String()[max(0, all.Len()-100):])
+	_, _ = io.CopyN(io.Discard, channel.Stderr(), 128<<10) // the rest is more than the window
+	if n := channels.End("This server is closing."); n != 1 {
+		t.Errorf("%d sessions were ended, want 1", n)
 	}
-	if err := <-ended; err != nil {
-		t.Error(err)
+	var last tail
+	_, _ = io.Copy(&last, channel.Stderr())
+	if !strings.HasSuffix(string(last), "\x00This server is closing.\n") {
+		t.Errorf("what the client got ends in %q", last)
+	}
+	if err := <-ended; err == nil || err.Error() != isClosing {
+		t.Errorf("the write ended with %v", err)
 	}
 }
 
-// What a session was ended for first is what it was ended for, whatever comes on top of it.
+// tail keeps the last hundred bytes that are written to it.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p...)
+	*t = slices.Clone((*t)[max(0, len(*t)-100):])
+	return len(p), nil
+}
+
+// The first reason to end a session is the one that is reported and counted.
 func TestLifetimeOfASessionThatNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ended, counts := make(chan error, 1), newTally()
+		ended, counts := make(chan error, 1), newCounters()
 		w := newWire(t, handler(func(sess ssh.Session) {
 			_ = pour(sess)
-			ended <- session.Of(sess).Err
+			ended <- session.InfoOf(sess).Err
 		}), &session.Channels{Lifetime: 5 * time.Second, Counters: counts})
 		channel, requests, err := w.client.OpenChannel("session", nil)
 		if err != nil {
@@ -222,7 +313,7 @@ func TestLifetimeOfASessionThatNobodyReads(t *testing.T) {
 		}
 		_, _ = channel.SendRequest("shell", true, nil)
 		gossh.DiscardRequests(requests) // until the channel is closed
-		if err := <-ended; err == nil || err.Error() != "the session's time is over" {
+		if err := <-ended; err == nil || err.Error() != timeIsOver {
 			t.Errorf("the session was given up with %v", err)
 		}
 		wantCounts(t, counts, counters.SessionTime)
@@ -292,13 +383,13 @@ func TestUnconfirmedSessions(t *testing.T) {
 	})
 }
 
-// End tells everybody who has asked for something, at once, and nobody is let in any more.
+// End ends all sessions at once, with words if something was asked for. Sessions that are accepted later are ended too.
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		channels, errs := &session.Channels{}, make(chan error, 3)
 		w := newWire(t, handler(func(sess ssh.Session) {
 			<-sess.Context().Done()
-			errs <- session.Of(sess).Err
+			errs <- session.InfoOf(sess).Err
 		}), channels)
 		var visitors []*visitor
 		for _, term := range []string{"", "xterm", "none"} {
@@ -311,8 +402,8 @@ func TestEnd(t *testing.T) {
 			}
 			visitors = append(visitors, v)
 		}
-		if err := channels.End(t.Context(), "This server is closing."); err != nil {
-			t.Error(err)
+		if n := channels.End("This server is closing."); n != 3 {
+			t.Errorf("%d sessions were ended, want 3", n)
 		}
 		for i, want := range []string{"This server is closing.\n", "This server is closing.\r\n", ""} {
 			<-visitors[i].done
@@ -322,12 +413,14 @@ func TestEnd(t *testing.T) {
 			}
 		}
 		for range 2 {
-			if err := <-errs; err == nil || err.Error() != "the server is closing" {
+			if err := <-errs; err == nil || err.Error() != isClosing {
 				t.Errorf("a session was given up with %v", err)
 			}
 		}
-		if !refused(t, w.client) {
-			t.Error("a session was taken after End")
+		late := open(t, w.client)
+		<-late.done
+		if got, want := late.events(), []string{"EOF", "close"}; !slices.Equal(got, want) {
+			t.Errorf("a client that came after End saw %q, want %q", got, want)
 		}
 	})
 }
@@ -347,15 +440,10 @@ func TestEndWhileASessionOpens(t *testing.T) {
 			gossh.DiscardRequests(requests) // until the channel is closed
 		}()
 		synctest.Wait()
-		limit, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		ended := make(chan error)
-		go func() { ended <- channels.End(limit, "This server is closing.") }()
-		synctest.Wait()
-		close(opening)
-		if err := <-ended; err != nil {
-			t.Error(err)
+		if n := channels.End("This server is closing."); n != 0 {
+			t.Errorf("%d sessions were ended, want 0", n)
 		}
+		close(opening)
 		<-closed
 	})
 }
@@ -382,7 +470,7 @@ func (c slowChannel) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
 	return c.NewChannel.Accept()
 }
 
-// A session that has exited by itself has not been ended by anybody else.
+// End does nothing to a session that has exited by itself.
 func TestEndOfASessionThatHasExited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		channels, exited, finish := &session.Channels{}, make(chan struct{}), make(chan struct{})
@@ -390,24 +478,24 @@ func TestEndOfASessionThatHasExited(t *testing.T) {
 			_ = sess.Exit(0)
 			close(exited)
 			<-finish
-			if facts := session.Of(sess); facts.Err != nil || facts.Status != 0 {
-				t.Errorf("the facts are %+v", facts)
+			if info := session.InfoOf(sess); info.Err != nil || info.Status != 0 {
+				t.Errorf("the handler was told %+v", info)
 			}
 		}), channels)
 		v := open(t, w.client)
 		v.ask(t, "shell", nil)
 		<-exited
-		ended := make(chan error)
-		go func() { ended <- channels.End(t.Context(), "This server is closing.") }()
+		channels.End("This server is closing.")
 		synctest.Wait()
 		close(finish)
-		if err := <-ended; err != nil {
-			t.Error(err)
+		<-v.done
+		if got, want := v.events(), []string{"shell yes", "exit-status 0", "EOF", "close"}; !slices.Equal(got, want) {
+			t.Errorf("the client saw %q, want %q", got, want)
 		}
 	})
 }
 
-// A client that reads nothing, of its window or of TCP, neither keeps the last words from others nor End from ending.
+// A client that reads nothing, of its window or of TCP, neither keeps the last words from others nor End from returning.
 // This takes real time, if little: x/crypto holds locks over a write that is stuck.
 func TestEndBesideThoseWhoReadNothing(t *testing.T) {
 	channels := &session.Channels{WriteTimeout: 5 * time.Minute}
@@ -427,16 +515,12 @@ func TestEndBesideThoseWhoReadNothing(t *testing.T) {
 	v := open(t, well.client)
 	v.ask(t, "shell", nil)
 
-	limit, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- channels.End(limit, "This server is closing.") }()
+	if n := channels.End("This server is closing."); n != 3 {
+		t.Errorf("%d sessions were ended, want 3", n)
+	}
 	<-v.done
 	if got := v.read("stderr"); got != "This server is closing.\n" {
 		t.Errorf("the client saw %q", got)
-	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
 	}
 	for _, w := range []*wire{deaf, shut} {
 		w.toServer.close(false) // as the server does when it has drained
@@ -445,7 +529,7 @@ func TestEndBesideThoseWhoReadNothing(t *testing.T) {
 	}
 }
 
-// Handle has a caller that counts sessions: it returns as soon as the channel is closed on both sides and nobody works
+// The caller of Handle counts sessions. Handle returns as soon as the channel is closed on both sides and nobody works
 // on it any more, and not before.
 func TestHandleReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -510,9 +594,7 @@ func TestEndOfSSH(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-begun
-			if err := channels.End(t.Context(), "This server is closing."); err != nil {
-				t.Error(err)
-			}
+			channels.End("This server is closing.")
 			_ = cmd.Wait()
 			if cmd.ProcessState.ExitCode() != 1 || stdout.String() != "out" || stderr.String() != want {
 				t.Errorf("exit status %d, %q, and %q", cmd.ProcessState.ExitCode(), stdout.String(), stderr.String())

@@ -169,7 +169,7 @@ type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// Input that no handler has read is read at the end: who counts what is kept learns that it is not kept any more.
+// Input that no handler has read is read at the end, so that it is no longer counted as kept.
 func TestInputIsDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		exit, handled := make(chan struct{}), make(chan *readChannel, 1)

@@ -95,8 +95,8 @@ var seeds = []struct {
 	{"x11-req", nil}, {"auth-agent-req@openssh.com", nil}, {"", []byte{0xff, 0xff, 0xff, 0xff}},
 }
 
-// FuzzAccept puts two requests of a client before a session that has not begun, and looks at what it has become.
-func FuzzAccept(f *testing.F) {
+// FuzzPermit puts two requests of a client before a session that has not begun, and looks at what it has become.
+func FuzzPermit(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add(seed.request, seed.payload, "window-change", []byte(strings.Repeat("\xff", 16)))
 		f.Add("pty-req", seedTerminal, seed.request, seed.payload)
@@ -104,9 +104,9 @@ func FuzzAccept(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first string, firstPayload []byte, second string, secondPayload []byte) {
 		s := &Session{srv: &ssh.Server{Handler: func(ssh.Session) {}}}
-		s.accept(first, firstPayload)
+		s.permit(first, firstPayload)
 		begun := s.request
-		if s.accept(second, secondPayload); begun != "" && s.request != begun {
+		if s.permit(second, secondPayload); begun != "" && s.request != begun {
 			t.Errorf("a session that had begun with %q begins with %q", begun, s.request)
 		}
 		checkLimits(t, s)

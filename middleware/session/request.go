@@ -45,7 +45,7 @@ var signals = map[ssh.Signal]bool{
 // serve answers every request until the client closes the channel or is gone, and waits for the handler to end.
 func (s *Session) serve(requests <-chan *gossh.Request) {
 	defer s.discard()
-	defer s.handling.Wait()
+	defer s.waitForHandler()
 	defer s.cancel()
 	count := 0
 	for req := range requests {
@@ -57,11 +57,17 @@ func (s *Session) serve(requests <-chan *gossh.Request) {
 		if next := s.next; next != nil {
 			s.next = nil
 			s.begun.Store(true)
-			s.handling.Go(func() { s.run(next) })
+			go s.run(next)
 		}
 	}
 	if s.resized != nil {
 		close(s.resized)
+	}
+}
+
+func (s *Session) waitForHandler() {
+	if s.begun.Load() {
+		<-s.handled
 	}
 }
 
@@ -90,15 +96,15 @@ func (s *Session) reply(req *gossh.Request, ok bool) {
 	}
 }
 
-// decide is accept; a panic in one of the server's callbacks is a "no" to what was asked of it, and nothing else.
+// decide is permit, except that a panic in one of the server's callbacks refuses what was asked of it.
 func (s *Session) decide(request string, payload []byte) (ok bool) {
 	defer rescue()
-	return s.accept(request, payload)
+	return s.permit(request, payload)
 }
 
-// accept does what a request asks for, and reports whether it may be done. All that it does not know is refused:
+// permit does what a request asks for, and reports whether it may be done. All that it does not know is refused:
 // X11 and agent forwarding among it.
-func (s *Session) accept(request string, payload []byte) bool {
+func (s *Session) permit(request string, payload []byte) bool {
 	switch request {
 	case "shell":
 		return len(payload) == 0 && s.begin(request, "", "")
@@ -140,21 +146,9 @@ func (s *Session) begin(request, command, subsystem string) bool {
 		}
 	}()
 	if s.srv.SessionRequestCallback == nil || s.srv.SessionRequestCallback(s, request) {
-		s.next = s.handler()
+		s.next = s.srv.Handler
 	}
 	return s.next != nil
-}
-
-// handler returns who answers the request that was made. A subsystem that has no handler of its own is the server's.
-func (s *Session) handler() ssh.Handler {
-	if s.request == "subsystem" {
-		for _, name := range []string{s.subsystem, "default"} {
-			if special := s.srv.SubsystemHandlers[name]; special != nil {
-				return ssh.Handler(special)
-			}
-		}
-	}
-	return s.srv.Handler
 }
 
 // requestPTY parses a pty-req (RFC 4254 section 6.2) and puts it before the server's PtyCallback. One is enough: a

@@ -13,7 +13,6 @@ import (
 
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/session"
-	"foyer/middleware/sshtest"
 )
 
 // untilGone is a handler that reads nothing and says nothing until the client has gone.
@@ -129,7 +128,7 @@ func TestOneRequest(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWire(t, handler(func(sess ssh.Session) {
 				<-sess.Context().Done()
-				if got := session.Of(sess).Request; got != first {
+				if got := session.InfoOf(sess).Request; got != first {
 					t.Errorf("%s has become %s", first, got)
 				}
 			}), nil)
@@ -246,10 +245,10 @@ func TestFlood(t *testing.T) {
 		sent, why := make(chan struct{}), make(chan error, 1)
 		srv := handler(func(sess ssh.Session) {
 			<-sess.Context().Done()
-			why <- session.Of(sess).Err
+			why <- session.InfoOf(sess).Err
 		})
 		srv.PtyCallback = func(ssh.Context, ssh.Pty) bool { <-sent; return true }
-		counts := newTally()
+		counts := newCounters()
 		w := newWire(t, srv, &session.Channels{Counters: counts})
 		v := open(t, w.client)
 		for range 9_998 {
@@ -270,7 +269,7 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// A window that is dragged for as long as a session lasts is no flood, and what comes on top of it is.
+// Dragging a window for as long as a session lasts is not a flood. A burst on top of it is.
 func TestWindowDraggedForTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire(t, handler(untilGone), nil)
@@ -418,7 +417,7 @@ func TestBreak(t *testing.T) {
 
 func TestSessionRequestCallback(t *testing.T) {
 	srv := serve(t, nil, func(sess ssh.Session) {
-		_, _ = io.WriteString(sess, session.Of(sess).Request+" "+sess.RawCommand()+sess.Subsystem())
+		_, _ = io.WriteString(sess, session.InfoOf(sess).Request+" "+sess.RawCommand()+sess.Subsystem())
 	})
 	srv.SessionRequestCallback = func(sess ssh.Session, request string) bool {
 		return request == "exec" && sess.RawCommand() == "good"
@@ -436,31 +435,11 @@ func TestSessionRequestCallback(t *testing.T) {
 	}
 }
 
-func TestSubsystemHandlers(t *testing.T) {
-	says := func(text string) func(ssh.Session) {
-		return func(sess ssh.Session) { _, _ = io.WriteString(sess, text) }
-	}
-	srv := serve(t, nil, says("handler"))
-	client := srv.dial(t)
-	wantSaid := func(subsystem, want string) {
-		t.Helper()
-		if got := sshtest.Run(t, client, sshtest.Visit{Subsystem: subsystem}); got.Stdout != want {
-			t.Errorf("the subsystem %q is served by %q, want %q", subsystem, got.Stdout, want)
-		}
-	}
-	wantSaid("sftp", "handler")
-	srv.SubsystemHandlers = map[string]ssh.SubsystemHandler{"sftp": says("sftp")}
-	wantSaid("sftp", "sftp")
-	wantSaid("netconf", "handler")
-	srv.SubsystemHandlers = map[string]ssh.SubsystemHandler{"sftp": says("sftp"), "default": says("default")}
-	wantSaid("netconf", "default")
-}
-
 func TestNoHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire(t, &ssh.Server{}, nil)
 		if open(t, w.client).ask(t, "shell", nil) {
-			t.Error("a shell was granted, and nobody there to serve it")
+			t.Error("a shell was granted, and there is no handler to serve it")
 		}
 	})
 }

@@ -51,8 +51,9 @@ type Session struct {
 	resized                     chan ssh.Window
 	next                        ssh.Handler // to be started, once the request is answered
 
-	begun    atomic.Bool    // the handler was started
-	handling sync.WaitGroup // the handler
+	handled  chan struct{} // closed when the handler is done
+	begun    atomic.Bool   // the handler was started
+	grace    atomic.Bool   // the session was given up, and the handler may still write
 	signals  relay[ssh.Signal]
 	breaks   relay[bool]
 	stdin    input
@@ -71,8 +72,8 @@ type Session struct {
 
 var _ ssh.Session = (*Session)(nil)
 
-// open accepts the session's channel.
-func (s *Session) open(newChannel gossh.NewChannel, connCtx ssh.Context) (<-chan *gossh.Request, error) {
+// accept accepts the session's channel.
+func (s *Session) accept(newChannel gossh.NewChannel, connCtx ssh.Context) (<-chan *gossh.Request, error) {
 	s.clock.begin(sendingReply)
 	defer s.clock.done(sendingReply)
 	channel, requests, err := newChannel.Accept()
@@ -91,6 +92,7 @@ func (s *Session) open(newChannel gossh.NewChannel, connCtx ssh.Context) (<-chan
 
 // run serves the session with the handler that its request asked for, and ends it.
 func (s *Session) run(handler ssh.Handler) {
+	defer close(s.handled)
 	defer func() { _ = s.Exit(1) }() // an error where the session has ended as it should
 	defer rescue()
 	handler(s)
@@ -152,7 +154,7 @@ func (s *Session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 func (s *Session) Environ() []string { return slices.Clone(s.environ) }
 
 // Command returns the words of RawCommand. A command that has none, since it is empty or ends inside a quote, is one
-// word as it came: for a handler that knows nothing of [Of], no words mean a shell.
+// word as it came: for a handler that knows nothing of [InfoOf], no words mean a shell.
 func (s *Session) Command() []string {
 	list := words(s.command)
 	if len(list) == 0 && s.request == "exec" {

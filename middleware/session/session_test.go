@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	charm "charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 	"charm.land/wish/v2/accesscontrol"
@@ -38,7 +39,7 @@ func serve(t testing.TB, channels *session.Channels, h ssh.Handler, options ...s
 		channels = &session.Channels{}
 	}
 	handle := func(srv *ssh.Server) error { srv.Handler = h; return nil }
-	return server{sshtest.Start(t, append([]ssh.Option{channels.Register, handle}, options...)...)}
+	return server{sshtest.Start(t, append([]ssh.Option{handleSessions(channels), handle}, options...)...)}
 }
 
 // dial returns a connection that is closed when the test ends.
@@ -87,8 +88,14 @@ var orders = []struct {
 		_, _ = io.WriteString(sess, "out")
 		_ = sess.CloseWrite()
 	}, 5, []string{"shell yes", "stdout out", "EOF", "exit-status 0", "close"}},
-	{"channel closed by the handler", false, func(sess ssh.Session) { _ = sess.Close() }, 2, []string{
-		"shell yes", "EOF", "close",
+	{"Close without Exit", false, func(sess ssh.Session) { _ = sess.Close() }, 4, []string{
+		"shell yes", "exit-status 0", "EOF", "close",
+	}},
+	{"Close after Exit", false, func(sess ssh.Session) { _ = sess.Exit(3); _ = sess.Close() }, 4, []string{
+		"shell yes", "exit-status 3", "EOF", "close",
+	}},
+	{"Exit after Close", false, func(sess ssh.Session) { _ = sess.Close(); _ = sess.Exit(3) }, 4, []string{
+		"shell yes", "exit-status 0", "EOF", "close",
 	}},
 }
 
@@ -157,20 +164,38 @@ func TestExit(t *testing.T) {
 
 func exits(code int) ssh.Handler { return func(sess ssh.Session) { _ = sess.Exit(code) } }
 
-func TestExitTwiceIsAnError(t *testing.T) {
-	errs := make(chan error, 2)
-	srv := serve(t, nil, func(sess ssh.Session) { errs <- sess.Exit(0); errs <- sess.Exit(1) })
-	sshtest.Run(t, srv.dial(t), sshtest.Visit{})
-	if err := <-errs; err != nil {
-		t.Errorf("the first Exit: %v", err)
-	}
-	if err := <-errs; err == nil {
-		t.Error("the second Exit is no error")
+// A second Exit is an error, and so is one after Close. Close is never one: what it asks for has happened.
+func TestErrorsOfExitAndClose(t *testing.T) {
+	exit := func(sess ssh.Session) error { return sess.Exit(1) }
+	closeIt := func(sess ssh.Session) error { return sess.Close() }
+	for _, tt := range []struct {
+		name   string
+		calls  []func(ssh.Session) error
+		failed []bool
+	}{
+		{"Exit twice", []func(ssh.Session) error{exit, exit}, []bool{false, true}},
+		{"Exit after Close", []func(ssh.Session) error{closeIt, exit}, []bool{false, true}},
+		{"Close after Exit", []func(ssh.Session) error{exit, closeIt, closeIt}, []bool{false, false, false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := make(chan []bool, 1)
+			srv := serve(t, nil, func(sess ssh.Session) {
+				var failed []bool
+				for _, call := range tt.calls {
+					failed = append(failed, call(sess) != nil)
+				}
+				got <- failed
+			})
+			sshtest.Run(t, srv.dial(t), sshtest.Visit{})
+			if got := <-got; !slices.Equal(got, tt.failed) {
+				t.Errorf("the calls failed: %v, want %v", got, tt.failed)
+			}
+		})
 	}
 }
 
-// Of many goroutines that end a session while many more write, one does, and x/crypto's unguarded state is not raced
-// for (run with -race).
+// Many goroutines end a session while many more write: one ends it, and there is no race for x/crypto's unguarded state
+// (run with -race).
 func TestExitAmongWriters(t *testing.T) {
 	srv := serve(t, nil, func(sess ssh.Session) {
 		var writing sync.WaitGroup
@@ -205,9 +230,9 @@ func TestExitAmongWriters(t *testing.T) {
 // Sessions of one connection, some with a terminal and some without, each get their own answer.
 func TestSessionsOfOneConnection(t *testing.T) {
 	srv := serve(t, nil, func(sess ssh.Session) {
-		facts := session.Of(sess)
+		info := session.InfoOf(sess)
 		_, _ = fmt.Fprintf(sess.Stderr(), "%s\n", sess.Environ())
-		_, _ = fmt.Fprintf(sess, "%s %q %q %s\n", facts.Request, sess.RawCommand(), sess.Subsystem(), facts.PTY)
+		_, _ = fmt.Fprintf(sess, "%s %q %q %s\n", info.Request, sess.RawCommand(), sess.Subsystem(), info.PTY)
 		_ = sess.Exit(len(sess.RawCommand()))
 	})
 	srv.PtyCallback = func(_ ssh.Context, pty ssh.Pty) bool { return pty.Term != "dumb" }
@@ -324,9 +349,10 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// What is written for the library's channel runs on this one as it is.
+// Wish middleware, which is written for the library's channel, runs on this one unchanged.
 func TestWishMiddleware(t *testing.T) {
 	log := sshtest.NewLog()
+	logger := charm.NewWithOptions(log, charm.Options{Formatter: charm.LogfmtFormatter})
 	srv := serve(t, nil, nil,
 		wish.WithMiddleware(
 			func(next ssh.Handler) ssh.Handler {
@@ -342,8 +368,8 @@ func TestWishMiddleware(t *testing.T) {
 			accesscontrol.Middleware("allowed", "panic"),
 			activeterm.Middleware(),
 			elapsed.MiddlewareWithFormat("took %v\n"),
-			func(next ssh.Handler) ssh.Handler { return recoverer.MiddlewareWithLogger(log.Logger())(next) },
-			logging.StructuredMiddlewareWithLogger(log.Logger(), 0),
+			func(next ssh.Handler) ssh.Handler { return recoverer.MiddlewareWithLogger(logger)(next) },
+			logging.StructuredMiddlewareWithLogger(logger, charm.InfoLevel),
 		))
 	client := srv.dial(t)
 	for _, tt := range []struct {

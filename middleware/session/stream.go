@@ -46,7 +46,7 @@ func (st *stream) Write(p []byte) (written int, err error) {
 		st.sess.settle()
 	}
 	for written < len(p) {
-		if err := st.sess.Err(); err != nil {
+		if err := st.sess.refusal(); err != nil {
 			return written, err
 		}
 		part := p[written:min(written+chunk, len(p))]

@@ -97,7 +97,7 @@ const unread = "the client does not read its output"
 // A client that leaves its window closed loses the channel, and its other sessions live on.
 func TestClosedWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ended := make(chan session.Facts, 1)
+		ended := make(chan session.Info, 1)
 		w := newWire(t, handler(func(sess ssh.Session) {
 			var to io.Writer = sess
 			if sess.RawCommand() == "stderr" {
@@ -106,7 +106,7 @@ func TestClosedWindow(t *testing.T) {
 			if err := pour(to); err == nil || err.Error() != unread {
 				t.Errorf("the write ended with %v", err)
 			}
-			ended <- session.Of(sess)
+			ended <- session.InfoOf(sess)
 		}), nil)
 		other := open(t, w.client)
 		for _, stream := range []string{"stdout", "stderr"} {
@@ -115,8 +115,8 @@ func TestClosedWindow(t *testing.T) {
 				t.Fatal(err)
 			}
 			sshtest.Request(t, channel, "exec", str(stream))
-			if facts := <-ended; facts.Err == nil || facts.Err.Error() != unread || facts.Bytes < 1<<20 {
-				t.Errorf("%s: the facts are %+v", stream, facts)
+			if info := <-ended; info.Err == nil || info.Err.Error() != unread || info.Bytes < 1<<20 {
+				t.Errorf("%s: the handler was told %+v", stream, info)
 			}
 			for range requests { // until the channel is closed
 			}
@@ -130,7 +130,7 @@ func TestClosedWindow(t *testing.T) {
 // A client that has its requests answered, and reads the answers, has read no output by that.
 func TestClosedWindowOfABusyClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		counts := newTally()
+		counts := newCounters()
 		stuck := make(chan error, 1)
 		w := newWire(t, handler(func(sess ssh.Session) { stuck <- pour(sess) }), &session.Channels{Counters: counts})
 		channel, requests, err := w.client.OpenChannel("session", nil)
@@ -194,7 +194,7 @@ func TestEndBesideAStuckWriter(t *testing.T) {
 			w := newWire(t, handler(func(sess ssh.Session) {
 				stuck := make(chan error)
 				go func() { stuck <- pour(sess) }()
-				for session.Of(sess).Bytes < 1<<20 && sess.Context().Err() == nil {
+				for session.InfoOf(sess).Bytes < 1<<20 && sess.Context().Err() == nil {
 					runtime.Gosched()
 				}
 				end(sess)
@@ -311,7 +311,7 @@ func TestWriteToAClosedChannel(t *testing.T) {
 	})
 }
 
-// What is said on stderr is seen before what follows on stdout, by a person.
+// A person sees what is written to stderr before what follows on stdout.
 func TestSettle(t *testing.T) {
 	talk := func(sess ssh.Session) {
 		for i := range 3 {

@@ -34,9 +34,7 @@ func newWire(t testing.TB, srv *ssh.Server, channels *session.Channels) *wire {
 		channels = &session.Channels{}
 	}
 	if srv.ChannelHandlers["session"] == nil {
-		if err := channels.Register(srv); err != nil {
-			t.Fatal(err)
-		}
+		_ = handleSessions(channels)(srv)
 	}
 	srv.AddHostKey(sshtest.HostKey(t))
 	w := &wire{toClient: newHalf(), toServer: newHalf(), hungUp: make(chan struct{})}
@@ -54,6 +52,14 @@ func newWire(t testing.TB, srv *ssh.Server, channels *session.Channels) *wire {
 	w.client = gossh.NewClient(conn, chans, requests)
 	t.Cleanup(w.hangUp)
 	return w
+}
+
+// handleSessions returns the option that makes channels the session channel of a server.
+func handleSessions(channels *session.Channels) ssh.Option {
+	return func(srv *ssh.Server) error {
+		srv.ChannelHandlers = map[string]ssh.ChannelHandler{"session": channels.Handle}
+		return nil
+	}
 }
 
 // handler returns a server that serves h and grants every PTY.

@@ -1,26 +1,28 @@
 // Package sshtest puts a stack of layers on a loopback port and visits it, so that the test of a layer can assert
 // what a visitor sees and what the log tells: stdout, stderr, exit status, lines.
 //
-//	srv := sshtest.Serve(t, middleware.Message("hi\n"), middleware.Open(), middleware.Greeting("Welcome."))
+//	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Welcome."), middleware.Message("hi\n"))
 //	got := srv.Visit(t, sshtest.Visit{Term: "xterm"})
 package sshtest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/binary"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/eventlog"
 )
 
 // Server is a server under test. It is closed when the test ends.
@@ -29,10 +31,10 @@ type Server struct {
 	Address string // host:port on loopback
 }
 
-// Serve serves handler behind layers until the test ends. A stack that does not start fails the test.
-func Serve(t testing.TB, handler ssh.Handler, layers ...middleware.Layer) *Server {
+// Serve serves the layers until the test ends. A list that does not start fails the test.
+func Serve(t testing.TB, layers ...middleware.Layer) *Server {
 	t.Helper()
-	return Start(t, middleware.Stack(handler, layers...))
+	return Start(t, middleware.NewStack(layers...).Install)
 }
 
 // Start serves what options make until the test ends.
@@ -205,9 +207,25 @@ type Log struct {
 func NewLog() *Log { return &Log{grown: make(chan struct{})} }
 
 // Logger returns a logger that writes to l in logfmt, from debug level on and without times.
-func (l *Log) Logger() *log.Logger {
-	return log.NewWithOptions(l, log.Options{Level: log.DebugLevel, Formatter: log.LogfmtFormatter})
+func (l *Log) Logger() *slog.Logger {
+	return slog.New(untimed{eventlog.NewLogger(l, "logfmt", slog.LevelDebug).Handler()})
 }
+
+// Events returns a log of connections that writes to l as Logger does.
+func (l *Log) Events() *eventlog.Log { return eventlog.New(eventlog.Config{Logger: l.Logger()}) }
+
+// untimed is a handler that leaves the time out, which slog's handlers do where it is zero.
+type untimed struct{ slog.Handler }
+
+func (u untimed) Handle(ctx context.Context, record slog.Record) error {
+	record.Time = time.Time{}
+	return u.Handler.Handle(ctx, record)
+}
+
+func (u untimed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untimed{u.Handler.WithAttrs(attrs)}
+}
+func (u untimed) WithGroup(name string) slog.Handler { return untimed{u.Handler.WithGroup(name)} }
 
 // Write implements [io.Writer].
 func (l *Log) Write(p []byte) (int, error) {

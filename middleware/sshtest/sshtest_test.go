@@ -15,12 +15,12 @@ import (
 func TestVisit(t *testing.T) {
 	log := sshtest.NewLog()
 	tell := func(sess ssh.Session) {
-		facts := session.Of(sess)
-		_, _ = io.WriteString(sess, facts.Request+" "+sess.RawCommand()+sess.Subsystem())
-		_, _ = io.WriteString(sess.Stderr(), sess.User()+" "+facts.Terminal.Term)
+		info := session.InfoOf(sess)
+		_, _ = io.WriteString(sess, info.Request+" "+sess.RawCommand()+sess.Subsystem())
+		_, _ = io.WriteString(sess.Stderr(), sess.User()+" "+info.Terminal.Term)
 		_ = sess.Exit(len(sess.Environ()))
 	}
-	srv := sshtest.Serve(t, tell, middleware.Logging(log.Logger()), middleware.Open())
+	srv := sshtest.Serve(t, middleware.Logging(log.Events()), middleware.Open(), middleware.Handler("test", tell))
 	for _, tt := range []struct {
 		name  string
 		visit sshtest.Visit

@@ -2,7 +2,7 @@
 package counters
 
 import (
-	"cmp"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -10,9 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"charm.land/log/v2"
-
-	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 )
 
 // toldSources is how many sources are told by name for each reason and interval. It is for each reason so that a flood
@@ -22,15 +20,12 @@ const toldSources = 20
 
 // Config is how a [Counters] tells of what it counts. The zero value has the defaults.
 type Config struct {
-	// Logger, a [log.Logger] or the like, hears of the limits that were reached; the default logger where it is nil.
-	Logger interface {
-		Warn(event any, facts ...any)
-	}
+	// Logger takes the lines; the default logger if nil.
+	Logger *slog.Logger
 	// Interval is how long a source is not told of again for the same reason: a minute where it is not positive.
 	Interval time.Duration
-	// Prefix4 and Prefix6 are how many bits of an address make a source: 32 and 64 where they are zero, as in
-	// sources.Config.
-	Prefix4, Prefix6 int
+	// Networks says which addresses are one source.
+	Networks source.Networks
 }
 
 // Counters counts how often each limit was reached, and tells the operator without letting a flood write the log: the
@@ -58,12 +53,11 @@ type count struct {
 // New returns a counters in which nothing was counted.
 func New(cfg Config) *Counters {
 	if cfg.Logger == nil {
-		cfg.Logger = log.Default()
+		cfg.Logger = slog.Default()
 	}
 	if cfg.Interval <= 0 {
 		cfg.Interval = time.Minute
 	}
-	cfg.Prefix4, cfg.Prefix6 = cmp.Or(cfg.Prefix4, 32), cmp.Or(cfg.Prefix6, 64)
 	return &Counters{Config: cfg, reasons: map[Reason]*count{}}
 }
 
@@ -73,9 +67,9 @@ func (t *Counters) Count(reason Reason, peer net.Addr) {
 	if t == nil {
 		return
 	}
-	source := penalties.Prefix(penalties.Addr(peer), t.Prefix4, t.Prefix6)
-	if t.count(reason, source) {
-		t.tell(reason, name(source), 1)
+	network, _ := t.Networks.Of(source.Addr(peer))
+	if t.count(reason, network) {
+		t.tell(reason, name(network), 1)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"maps"
 	"net"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -18,10 +20,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"charm.land/log/v2"
-
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/penalties"
+	"foyer/middleware/source"
 	"foyer/middleware/sshtest"
 )
 
@@ -57,7 +58,7 @@ func expect(t *testing.T, l *sshtest.Log, want ...string) {
 	}
 }
 
-func TestTallyTellsOnceAnInterval(t *testing.T) {
+func TestCountersTellsOnceAnInterval(t *testing.T) {
 	told(t, counters.Config{}, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		lines := []string{"addr=192.0.2.1/32 reason=sessions"}
 		counts.Count(counters.Sessions, peer("192.0.2.1"))
@@ -81,7 +82,7 @@ func TestTallyTellsOnceAnInterval(t *testing.T) {
 	})
 }
 
-func TestTallyTellsReasonsAndSourcesApart(t *testing.T) {
+func TestCountersTellsReasonsAndSourcesApart(t *testing.T) {
 	told(t, counters.Config{}, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		for range 2 {
 			counts.Count(counters.Sessions, peer("192.0.2.1"))
@@ -102,8 +103,8 @@ func TestTallyTellsReasonsAndSourcesApart(t *testing.T) {
 	})
 }
 
-func TestTallySettings(t *testing.T) {
-	cfg := counters.Config{Interval: time.Second, Prefix4: 24, Prefix6: 48}
+func TestCountersSettings(t *testing.T) {
+	cfg := counters.Config{Interval: time.Second, Networks: source.Networks{Bits4: 24, Bits6: 48}}
 	told(t, cfg, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		for _, addr := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"} {
 			counts.Count(counters.Unread, peer(addr))
@@ -116,7 +117,7 @@ func TestTallySettings(t *testing.T) {
 }
 
 // A flood of one sort does not hide another, and the numbers add up.
-func TestTallyBoundsItsLines(t *testing.T) {
+func TestCountersBoundsItsLines(t *testing.T) {
 	told(t, counters.Config{}, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		const n = 1000
 		for range 2 {
@@ -151,7 +152,7 @@ func sum(t *testing.T, l *sshtest.Log) (all int) {
 	return all
 }
 
-func TestTallyFlush(t *testing.T) {
+func TestCountersFlush(t *testing.T) {
 	told(t, counters.Config{}, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		counts.Flush() // nothing
 		for range 3 {
@@ -172,7 +173,7 @@ func TestTallyFlush(t *testing.T) {
 }
 
 // 200,000 sources leave nothing behind but their number.
-func TestTallyManySources(t *testing.T) {
+func TestCountersManySources(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger(), Interval: time.Hour})
 	for i := range 1000 {
 		counts.Count(counters.Connections, numbered(i))
@@ -198,7 +199,7 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func TestTallyAtOnce(t *testing.T) {
+func TestCountersAtOnce(t *testing.T) {
 	l := sshtest.NewLog()
 	counts := counters.New(counters.Config{Logger: l.Logger(), Interval: time.Hour})
 	var all sync.WaitGroup
@@ -220,7 +221,7 @@ func TestTallyAtOnce(t *testing.T) {
 	}
 }
 
-func TestTallyNil(t *testing.T) {
+func TestCountersNil(t *testing.T) {
 	var counts *counters.Counters
 	counts.Count(counters.Sessions, peer("192.0.2.1"))
 	counts.CountPenalty(penalties.AuthFail, peer("192.0.2.1"))
@@ -230,8 +231,8 @@ func TestTallyNil(t *testing.T) {
 	}
 }
 
-// The ledger tells of blocks; the counters counts what they refused, each under a reason that it knows.
-func TestTallyCountsPenalties(t *testing.T) {
+// The ledger logs blocks. Counters count the connections that they refuse, each under a reason that is listed.
+func TestCountPenalty(t *testing.T) {
 	told(t, counters.Config{}, func(t *testing.T, counts *counters.Counters, l *sshtest.Log) {
 		want := map[counters.Reason]uint64{}
 		for i, reason := range []counters.Reason{
@@ -251,7 +252,7 @@ func TestTallyCountsPenalties(t *testing.T) {
 	})
 }
 
-// Whoever adds a reason and forgets to list it has one that nobody can export.
+// A reason that is declared and not listed is one that nobody can export.
 func TestReasonsAreListed(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, parser.ParseComments)
 	if err != nil {
@@ -283,14 +284,14 @@ func TestReasonsAreListed(t *testing.T) {
 	}
 }
 
-func TestTallyDefaults(t *testing.T) {
+func TestCountersDefaults(t *testing.T) {
 	got := counters.New(counters.Config{Interval: -1}).Config
-	if got != (counters.Config{Logger: log.Default(), Interval: time.Minute, Prefix4: 32, Prefix6: 64}) {
+	if want := (counters.Config{Logger: slog.Default(), Interval: time.Minute}); !reflect.DeepEqual(got, want) {
 		t.Errorf("the defaults are %+v", got)
 	}
 }
 
-// What a limit that bites costs in a flood: from one source, and from ever others.
+// BenchmarkCount is what a limit that is reached costs in a flood, from one source and from many.
 func BenchmarkCount(b *testing.B) {
 	for name, of := range map[string]int{"one source": 1, "many sources": 1 << 16} {
 		b.Run(name, func(b *testing.B) {

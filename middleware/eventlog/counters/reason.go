@@ -47,7 +47,7 @@ func Reasons() []Reason {
 }
 
 // CountPenalty counts a connection that was refused because of what its source owes. It does not tell of it: the
-// ledger tells when a source is blocked, and how many connections it refused. It fits sources.Config.Refused.
+// ledger tells when a source is blocked, and how many connections it refused. It fits penalties.Config.Refused.
 func (t *Counters) CountPenalty(reason penalties.Reason, _ net.Addr) {
 	if t == nil {
 		return

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/server"
+	"foyer/middleware/sshtest"
+)
+
+// demand is a place that a layer must have in the list: outside another one. holds tells by behaviour whether it has it.
+type demand struct {
+	outside, inside string
+	why             string
+	cfg             server.Config
+	holds           func(*testing.T, *listed) bool
+}
+
+// The order of the list is the security decision. For each pair of layers whose order matters, swapping their lines changes
+// what the server does; a layer of one's own may stand anywhere.
+func TestOrder(t *testing.T) {
+	one := server.Config{Limits: server.Limits{Connections: 1, PerSource: 1, Unauthenticated: 1, UnauthenticatedPerSource: 1}}
+	for _, d := range []demand{
+		{"penalties", "logging", "a flood from a blocked source writes no lines", server.Config{}, blockedIsNotLogged},
+		{"penalties", "limits", "a blocked source evicts nobody", one, blockedEvictsNobody},
+		{"limits", "logging", "a connection that finds no room writes no lines", one, refusedIsNotLogged},
+		{"ptynotice", "greeting", "the notice follows ssh's own line", server.Config{}, noticeComesFirst},
+	} {
+		t.Run(d.outside+" outside "+d.inside, func(t *testing.T) {
+			if !d.holds(t, serveList(t, d.cfg, nil)) {
+				t.Errorf("not so in the list: %s", d.why)
+			}
+			swap := func(list []middleware.Layer) {
+				i, j := find(list, d.outside), find(list, d.inside)
+				list[i], list[j] = list[j], list[i]
+			}
+			if d.holds(t, serveList(t, d.cfg, swap)) {
+				t.Errorf("so with the lines swapped, too: %s", d.why)
+			}
+		})
+	}
+}
+
+// A layer of one's own may stand anywhere but behind the handler.
+func TestAnyPlaceInTheList(t *testing.T) {
+	for i := range serveList(t, server.Config{}, nil).names {
+		insert := func(list []middleware.Layer) []middleware.Layer {
+			return slices.Insert(list, i, middleware.Layer{Name: "own", Session: func(next ssh.Handler) ssh.Handler { return next }})
+		}
+		l := serveListOf(t, server.Config{}, insert)
+		if got := l.visit(t, "127.0.0.1", sshtest.Visit{}); got.Stdout != middleware.SimpleMessage {
+			t.Errorf("at place %d: %+v", i, got)
+		}
+	}
+}
+
+func find(list []middleware.Layer, name string) int {
+	return slices.IndexFunc(list, func(layer middleware.Layer) bool { return layer.Name == name })
+}
+
+// listed is foyer's list, served in this process.
+type listed struct {
+	server  *server.Server
+	address string
+	log     *sshtest.Log
+	names   []string
+}
+
+func serveList(t *testing.T, cfg server.Config, change func([]middleware.Layer)) *listed {
+	return serveListOf(t, cfg, func(list []middleware.Layer) []middleware.Layer {
+		if change != nil {
+			change(list)
+		}
+		return list
+	})
+}
+
+func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer) []middleware.Layer) *listed {
+	t.Helper()
+	l := &listed{log: sshtest.NewLog()}
+	cfg.Listen, cfg.HostKeys, cfg.Writer = "127.0.0.1:0", t.TempDir(), l.log
+	s, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LoadHostKeys(); err != nil {
+		t.Fatal(err)
+	}
+	settings := &Config{Config: s.Config, Open: true, Penalties: true, PTY: "refuse", Algorithms: "modern"}
+	list := layers(settings, s, &users{}, texts{middleware.SimpleMessage, "Welcome."})
+	list = slices.DeleteFunc(list, func(layer middleware.Layer) bool { return layer.Name == "" })
+	list = change(list)
+	if err := s.Build(list...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	t.Cleanup(func() { stop(); <-served })
+	l.server, l.address, l.names = s, s.Addr().String(), s.Names()
+	return l
+}
+
+// dial connects from an address of loopback.
+func (l *listed) dial(from string) (net.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.Dial("tcp", l.address)
+	if err == nil {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+	}
+	return conn, err
+}
+
+func (l *listed) login(from string) (*gossh.Client, error) {
+	conn, err := l.dial(from)
+	if err != nil {
+		return nil, err
+	}
+	c, channels, requests, err := gossh.NewClientConn(conn, "", &gossh.ClientConfig{
+		User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return gossh.NewClient(c, channels, requests), nil
+}
+
+func (l *listed) visit(t *testing.T, from string, v sshtest.Visit) sshtest.Result {
+	t.Helper()
+	client, err := l.login(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	return sshtest.Run(t, client, v)
+}
+
+// block makes the server block an address: sixteen connections and more that say nothing.
+func (l *listed) block(t *testing.T, from string) {
+	t.Helper()
+	for !strings.Contains(l.log.String(), "source blocked") {
+		conn, err := l.dial(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}
+}
+
+// accepted returns how many connections the log tells of.
+func (l *listed) accepted() int {
+	l.server.Events.Flush()
+	return strings.Count(l.log.String(), "connection accepted")
+}
+
+// hearOut connects and reads until the server hangs up.
+func (l *listed) hearOut(t *testing.T, from string) {
+	t.Helper()
+	conn, err := l.dial(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+func blockedIsNotLogged(t *testing.T, l *listed) bool {
+	l.block(t, "127.0.0.1")
+	before := l.accepted()
+	l.hearOut(t, "127.0.0.1")
+	return l.accepted() == before
+}
+
+func blockedEvictsNobody(t *testing.T, l *listed) bool {
+	l.block(t, "127.0.0.1")
+	conn, err := l.dial("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	version := make([]byte, len("SSH-2.0-foyer\r\n"))
+	if _, err := io.ReadFull(conn, version); err != nil {
+		t.Fatal(err)
+	}
+	l.hearOut(t, "127.0.0.1")
+	c := sshtest.NewRaw(conn)
+	_, err = io.WriteString(conn, "SSH-2.0-raw\r\n")
+	if err == nil {
+		_, err = c.Await(sshtest.MsgKexInit)
+	}
+	return err == nil
+}
+
+func refusedIsNotLogged(t *testing.T, l *listed) bool {
+	client, err := l.login("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	before := l.accepted()
+	l.hearOut(t, "127.0.0.2")
+	return l.accepted() == before
+}
+
+func noticeComesFirst(t *testing.T, l *listed) bool {
+	words := l.visit(t, "127.0.0.1", sshtest.Visit{Term: "xterm"}).Stderr
+	return strings.Index(words, "terminal") < strings.Index(words, "Welcome.")
+}
+
+// A panic in any layer inside recover is told in words, and recover has all layers inside.
+func TestRecoverIsOutermost(t *testing.T) {
+	n := len(serveList(t, server.Config{}, nil).names)
+	for place := 1; place < n; place++ {
+		insert := func(list []middleware.Layer) []middleware.Layer {
+			return slices.Insert(list, place, middleware.Layer{Name: "panics", Session: func(ssh.Handler) ssh.Handler {
+				return func(ssh.Session) { panic("boom") }
+			}})
+		}
+		got := serveListOf(t, server.Config{}, insert).visit(t, "127.0.0.1", sshtest.Visit{})
+		if got.Status != 1 || !strings.Contains(got.Stderr, "something broke") {
+			t.Errorf("a panic at place %d: %+v", place, got)
+		}
+	}
+}

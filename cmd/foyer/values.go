@@ -1,0 +1,222 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"foyer/middleware/source"
+)
+
+// The types of the settings. Each parses and checks a value where it is given, as a [pflag.Value].
+
+// choice is one of a few words.
+type choice struct {
+	value *string
+	of    []string
+}
+
+func (c choice) String() string { return *c.value }
+func (c choice) Type() string   { return "string" }
+
+func (c choice) Set(word string) error {
+	if !slices.Contains(c.of, word) {
+		return fmt.Errorf("%q is not one of %s", word, strings.Join(c.of, ", "))
+	}
+	*c.value = word
+	return nil
+}
+
+// level is a level of the log.
+type level struct{ value *slog.Level }
+
+var levels = []string{"debug", "info", "warn", "error"}
+
+func (l level) String() string { return strings.ToLower(l.value.String()) }
+func (l level) Type() string   { return "string" }
+
+func (l level) Set(word string) error {
+	if !slices.Contains(levels, word) {
+		return fmt.Errorf("%q is not one of %s", word, strings.Join(levels, ", "))
+	}
+	return l.value.UnmarshalText([]byte(word))
+}
+
+// count is a whole number that is not less than least.
+type count struct {
+	value *int
+	least int
+}
+
+func (c count) String() string { return strconv.Itoa(*c.value) }
+func (c count) Type() string   { return "int" }
+
+func (c count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return err
+	case n < c.least:
+		return tooSmall{text, strconv.Itoa(c.least)}
+	}
+	*c.value = n
+	return nil
+}
+
+// duration is a time span that is not less than least.
+type duration struct {
+	value *time.Duration
+	least time.Duration
+}
+
+func (d duration) String() string { return d.value.String() }
+func (d duration) Type() string   { return "duration" }
+
+func (d duration) Set(text string) error {
+	span, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return err
+	case span < d.least:
+		return tooSmall{text, d.least.String()}
+	}
+	*d.value = span
+	return nil
+}
+
+// tooSmall is why a number that can be read cannot be used.
+type tooSmall struct{ value, least string }
+
+func (e tooSmall) Error() string { return fmt.Sprintf("%s is less than %s", e.value, e.least) }
+
+// forever is a duration of which 0 means that there is no limit, which is kept as -1.
+type forever struct{ duration }
+
+func (f forever) String() string {
+	if *f.value < 0 {
+		return "0"
+	}
+	return f.duration.String()
+}
+
+func (f forever) Set(text string) error {
+	err := f.duration.Set(text)
+	if err == nil && *f.value == 0 {
+		*f.value = -1
+	}
+	return err
+}
+
+// address is a TCP address to listen on.
+type address struct{ value *string }
+
+func (a address) String() string { return *a.value }
+func (a address) Type() string   { return "address" }
+
+func (a address) Set(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
+			err = fmt.Errorf("port %q is not a number up to 65535", port)
+		}
+	}
+	if err == nil {
+		*a.value = text
+		return nil
+	}
+	if bad, ok := errors.AsType[*net.AddrError](err); ok {
+		err = errors.New(bad.Err)
+	}
+	return hinted{fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022"}
+}
+
+// networks is a list of networks, to which each use adds.
+type networks struct{ value *[]netip.Prefix }
+
+func (n networks) String() string {
+	var texts []string
+	for _, network := range *n.value {
+		texts = append(texts, network.String())
+	}
+	return strings.Join(texts, ",")
+}
+
+func (n networks) Type() string { return "networks" }
+
+func (n networks) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		network, err := netip.ParsePrefix(strings.TrimSpace(part))
+		if err == nil {
+			err = source.Networks{Exempt: []netip.Prefix{network}}.Validate()
+		} else {
+			err = fmt.Errorf("%q is not a network", part)
+		}
+		if err != nil {
+			return hinted{err, "use networks like 192.0.2.0/24,2001:db8::/32"}
+		}
+		*n.value = append(*n.value, network)
+	}
+	return nil
+}
+
+// sourceBits is how many bits of an IPv4 and an IPv6 address make a source.
+type sourceBits struct{ value *source.Networks }
+
+func (b sourceBits) String() string { return fmt.Sprintf("%d:%d", b.value.Bits4, b.value.Bits6) }
+func (b sourceBits) Type() string   { return "bits" }
+
+func (b sourceBits) Set(text string) error {
+	four, six, _ := strings.Cut(text, ":")
+	bits4, err4 := strconv.ParseUint(four, 10, 8)
+	bits6, err6 := strconv.ParseUint(six, 10, 8)
+	if errors.Join(err4, err6) != nil || bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
+		return hinted{fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use bits of IPv4:IPv6, as in --penalty-sources 32:64"}
+	}
+	b.value.Bits4, b.value.Bits6 = int(bits4), int(bits6)
+	return nil
+}
+
+// combinations are combinations of authentication methods. The first use replaces the default.
+type combinations struct {
+	value *[]string
+	given *bool
+}
+
+func newCombinations(value *[]string, defaults ...string) combinations {
+	*value = defaults
+	return combinations{value, new(bool)}
+}
+
+func (c combinations) String() string { return strings.Join(*c.value, ",") }
+func (c combinations) Type() string   { return "methods" }
+
+func (c combinations) Set(text string) error {
+	for method := range strings.SplitSeq(strings.ReplaceAll(text, "+", ","), ",") {
+		if method != "password" && method != "publickey" {
+			return hinted{fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to ask for both"}
+		}
+	}
+	if !*c.given {
+		*c.value, *c.given = nil, true
+	}
+	*c.value = append(*c.value, strings.Split(text, ",")...)
+	return nil
+}
+
+// hinted is an error of a value that comes with what to type instead.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint says what to type.
+func (h hinted) Hint() string { return h.hint }
+
+// Unwrap returns the error.
+func (h hinted) Unwrap() error { return h.error }

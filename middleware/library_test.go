@@ -1,0 +1,10 @@
+package middleware
+
+import "testing"
+
+// The libraries look inside as foyer needs them to. After an update that breaks this, look at library.go.
+func TestLibrary(t *testing.T) {
+	if err := checkLibrary(); err != nil {
+		t.Fatal(err)
+	}
+}

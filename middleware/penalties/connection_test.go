@@ -1,0 +1,65 @@
+package penalties_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"foyer/middleware/penalties"
+)
+
+// A connection on which nothing failed pays nothing if it was evicted, or if the server was too busy to check what it
+// tried. All others pay.
+func TestWhoPays(t *testing.T) {
+	evicted := &net.OpError{Op: "read", Net: "tcp", Err: net.ErrClosed}
+	const (
+		failed     = penalties.Failed
+		asked      = penalties.Asked
+		notChecked = penalties.NotChecked
+	)
+	for name, tt := range map[string]struct {
+		attempts []penalties.Outcome
+		err      error
+		pays     bool
+	}{
+		"evicted in silence":       {nil, evicted, false},
+		"evicted at the prompt":    {[]penalties.Outcome{asked}, evicted, false},
+		"evicted after a guess":    {[]penalties.Outcome{asked, failed}, evicted, true},
+		"left by itself":           {nil, io.EOF, true},
+		"out of time":              {nil, os.ErrDeadlineExceeded, true},
+		"over a budget":            {nil, errors.New("too much"), true},
+		"left after it guessed":    {[]penalties.Outcome{failed}, io.EOF, true},
+		"asked and left":           {[]penalties.Outcome{asked}, io.EOF, true},
+		"not checked":              {[]penalties.Outcome{asked, notChecked}, io.EOF, false},
+		"not checked, out of time": {[]penalties.Outcome{notChecked, notChecked}, os.ErrDeadlineExceeded, false},
+		"not checked, then failed": {[]penalties.Outcome{notChecked, failed}, io.EOF, true},
+		"failed, then not checked": {[]penalties.Outcome{failed, notChecked}, io.EOF, true},
+		"not checked, evicted":     {[]penalties.Outcome{notChecked}, evicted, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			still := func() time.Time { return time.Unix(0, 0) }
+			ledger, err := penalties.NewLedger(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+			for range 20 {
+				c, admitted := ledger.Admit(peer)
+				if !admitted {
+					break
+				}
+				for _, outcome := range tt.attempts {
+					c.Attempt("guest", outcome)
+				}
+				c.Close(tt.err)
+			}
+			if _, admitted := ledger.Admit(peer); admitted == tt.pays {
+				t.Errorf("admitted after twenty connections: %t", admitted)
+			}
+		})
+	}
+}

@@ -1,0 +1,414 @@
+package middleware
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+	"weak"
+
+	"charm.land/ssh"
+	"charm.land/wish/v2"
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/session"
+	"foyer/middleware/transport"
+)
+
+const (
+	// longGoodbye is how long a client may take to read why it is disconnected, and shortGoodbye how long it may where
+	// many are disconnected at once.
+	longGoodbye  = time.Second
+	shortGoodbye = longGoodbye / 200
+	// defaultGoodbyes is how many have the long time at once. Each may hold a quarter of a megabyte meanwhile.
+	defaultGoodbyes = 256
+)
+
+// Stack is a list of layers around a session handler. It installs itself on a server as the one set of callbacks from
+// which the layers' moments are called, and it knows all connections of that server.
+type Stack struct {
+	// Sessions serves the sessions. It may be replaced until the stack is installed.
+	Sessions *session.Channels
+	// Goodbyes is how many clients at once have a second to read why they are disconnected: 256 by default. The others
+	// have 5 ms.
+	Goodbyes int
+
+	layers   []Layer
+	goodbyes chan struct{}
+	telling  sync.WaitGroup // those who are told that the server is closing
+
+	mu       sync.Mutex
+	conns    map[*Conn]struct{}
+	draining bool
+	drained  chan struct{} // closed when the stack is draining and the last connection is over
+}
+
+// NewStack returns the stack of these layers. The list reads outermost first:
+//
+//	NewStack(a, b, c, Handler("h", h)) serves a(b(c(h)))
+//
+// That order holds for everything: Server, Connect, every moment, and Session. Only Closed runs in reverse.
+func NewStack(layers ...Layer) *Stack {
+	return &Stack{
+		Sessions: &session.Channels{},
+		layers:   layers, conns: map[*Conn]struct{}{}, drained: make(chan struct{}),
+	}
+}
+
+// Names returns the names of the layers in their order.
+func (s *Stack) Names() []string {
+	var names []string
+	for _, layer := range s.layers {
+		if layer.Name != "" {
+			names = append(names, layer.Name)
+		}
+	}
+	return names
+}
+
+// Install makes srv serve the stack. It is an [ssh.Option], to be given after the options that add host keys and other
+// handlers. A list in which no layer authenticates is an error, because the library would let everybody in: [Open] says
+// so where that is meant.
+func (s *Stack) Install(srv *ssh.Server) error {
+	s.goodbyes = make(chan struct{}, cmp.Or(s.Goodbyes, defaultGoodbyes))
+	ensureMaps(srv)
+	if err := s.prepare(srv); err != nil {
+		return err
+	}
+	if err := checkLibrary(); err != nil {
+		return err
+	}
+	methods, err := methodsOf(s.layers)
+	if err != nil {
+		return err
+	}
+	if err := checkServer(srv); err != nil {
+		return err
+	}
+	s.installCallbacks(srv, methods)
+	s.installHandlers(srv)
+	return s.installSessions(srv)
+}
+
+// ensureMaps keeps what other packages may have added to the library's globals out of this server.
+func ensureMaps(srv *ssh.Server) {
+	if srv.RequestHandlers == nil {
+		srv.RequestHandlers = map[string]ssh.RequestHandler{}
+	}
+	if srv.SubsystemHandlers == nil {
+		srv.SubsystemHandlers = map[string]ssh.SubsystemHandler{}
+	}
+	if srv.ChannelHandlers == nil {
+		srv.ChannelHandlers = map[string]ssh.ChannelHandler{}
+	}
+}
+
+// prepare has each layer check its settings. A layer that stands in the list twice, or sets a callback that is the
+// stack's, is an error.
+func (s *Stack) prepare(srv *ssh.Server) error {
+	for i, layer := range s.layers {
+		same := func(other Layer) bool { return other.Name == layer.Name }
+		if layer.Name != "" && slices.ContainsFunc(s.layers[:i], same) {
+			return fmt.Errorf("layer %s: it stands in the list twice", layer.Name)
+		}
+		if layer.Server == nil {
+			continue
+		}
+		before := callbacksOf(srv)
+		if err := layer.Server(srv); err != nil {
+			return fmt.Errorf("layer %s: %w", layer.Name, err)
+		}
+		if callbacksOf(srv) != before {
+			return fmt.Errorf("layer %s: it sets a callback of the server, which are the stack's", layer.Name)
+		}
+	}
+	return nil
+}
+
+// callbacksOf says which of the callbacks that the stack installs are set.
+func callbacksOf(srv *ssh.Server) [5]bool {
+	return [...]bool{
+		srv.ConnCallback != nil, srv.ServerConfigCallback != nil, srv.ConnectionFailedCallback != nil,
+		srv.ConnectionCloseCallback != nil, srv.PtyCallback != nil,
+	}
+}
+
+// checkServer returns an error for what the stack cannot stand beside.
+func checkServer(srv *ssh.Server) error {
+	switch {
+	case srv.PasswordHandler != nil || srv.PublicKeyHandler != nil || srv.KeyboardInteractiveHandler != nil:
+		return errors.New("a handler of the server authenticates and would override the layers")
+	case srv.ChannelHandlers["session"] != nil:
+		return errors.New("the server has a session channel already")
+	}
+	return nil
+}
+
+// installCallbacks installs the callbacks. What the server has already is called first.
+func (s *Stack) installCallbacks(srv *ssh.Server, methods *methods) {
+	connect, configure := srv.ConnCallback, srv.ServerConfigCallback
+	failed, closed, terminal := srv.ConnectionFailedCallback, srv.ConnectionCloseCallback, srv.PtyCallback
+	srv.ConnCallback = func(ctx ssh.Context, conn net.Conn) net.Conn {
+		if connect != nil {
+			if conn = connect(ctx, conn); conn == nil {
+				return nil
+			}
+		}
+		return s.accept(srv, ctx, conn)
+	}
+	srv.ServerConfigCallback = func(ctx ssh.Context) *gossh.ServerConfig {
+		cfg := &gossh.ServerConfig{}
+		if configure != nil {
+			cfg = configure(ctx)
+		}
+		c := ConnOf(ctx)
+		c.configure(cfg)
+		methods.restrict(c, cfg, srv)
+		srv.HostSigners = c.hostKeys(srv.HostSigners) // the server is locked here, and reads them next
+		cfg.ServerVersion = versionOf(srv)
+		return cfg
+	}
+	srv.ConnectionFailedCallback = func(conn net.Conn, err error) {
+		unwrap(conn).fail(err)
+		if failed != nil {
+			failed(conn, err)
+		}
+	}
+	srv.ConnectionCloseCallback = func(conn net.Conn) {
+		if closed != nil {
+			defer closed(conn) // even where a layer panics
+		}
+		unwrap(conn).over()
+	}
+	srv.PtyCallback = func(ctx ssh.Context, pty ssh.Pty) bool {
+		return (terminal == nil || terminal(ctx, pty)) && ConnOf(ctx).permitsTerminal(pty)
+	}
+}
+
+// installHandlers puts the layers around every channel and every global request.
+func (s *Stack) installHandlers(srv *ssh.Server) {
+	srv.ChannelHandlers["session"] = s.Sessions.Handle
+	if srv.ChannelHandlers["default"] == nil {
+		srv.ChannelHandlers["default"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
+			_ = opened.Reject(gossh.UnknownChannelType, "there are sessions here, and nothing else")
+		}
+	}
+	for name, next := range srv.ChannelHandlers {
+		srv.ChannelHandlers[name] = openChannel(next)
+	}
+	if srv.RequestHandlers["default"] == nil {
+		srv.RequestHandlers["default"] = func(ssh.Context, *ssh.Server, *gossh.Request) (bool, []byte) { return false, nil }
+	}
+	for name, next := range srv.RequestHandlers {
+		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
+			if ConnOf(ctx).work(GlobalRequest, 1) != nil {
+				return false, nil
+			}
+			return next(ctx, srv, req)
+		}
+	}
+}
+
+func openChannel(next ssh.ChannelHandler) ssh.ChannelHandler {
+	return func(srv *ssh.Server, conn *gossh.ServerConn, opened gossh.NewChannel, ctx ssh.Context) {
+		c := ConnOf(ctx)
+		defer c.leave(opened.ChannelType())
+		if err := c.open(opened); err != nil {
+			_ = opened.Reject(gossh.ResourceShortage, err.Error())
+			return
+		}
+		next(srv, conn, channel{opened, c}, ctx)
+	}
+}
+
+// installSessions composes what serves the sessions. A subsystem that has a handler of its own is served by that, inside
+// all layers.
+func (s *Stack) installSessions(srv *ssh.Server) error {
+	var handler ssh.Handler
+	for i, layer := range s.layers {
+		if layer.Handler == nil {
+			continue
+		}
+		if i < len(s.layers)-1 {
+			return fmt.Errorf("layer %s: a handler ends the list, and there are layers after it", layer.Name)
+		}
+		handler = layer.Handler
+	}
+	if handler == nil {
+		return errors.New("the last layer has no handler to serve sessions with")
+	}
+	inner := func(sess ssh.Session) {
+		if special := subsystem(srv, sess); special != nil {
+			special(sess)
+			return
+		}
+		handler(sess)
+	}
+	// Wish runs the last middleware first, so its list is ours backwards.
+	backwards := []wish.Middleware{func(ssh.Handler) ssh.Handler { return inner }}
+	for _, layer := range slices.Backward(s.layers) {
+		if layer.Session != nil {
+			backwards = append(backwards, layer.Session)
+		}
+	}
+	return wish.WithMiddleware(backwards...)(srv)
+}
+
+// subsystem returns the server's own handler for the subsystem that a session asked for, or nil.
+func subsystem(srv *ssh.Server, sess ssh.Session) ssh.SubsystemHandler {
+	if len(srv.SubsystemHandlers) == 0 || sess.Subsystem() == "" {
+		return nil
+	}
+	if special := srv.SubsystemHandlers[sess.Subsystem()]; special != nil {
+		return special
+	}
+	return srv.SubsystemHandlers["default"]
+}
+
+// versionOf returns the version that srv announces: x/crypto's where it has none of its own.
+func versionOf(srv *ssh.Server) string { return "SSH-2.0-" + cmp.Or(srv.Version, "Go") }
+
+var errClosing = errors.New("this server is closing, please come back later")
+
+// accept has the layers see a new connection, and returns it when the client has sent something; nil if it is refused.
+func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn {
+	c := &Conn{context: ctx, stack: s, moments: make([]Moments, 0, len(s.layers))}
+	c.Conn = transport.New(conn, versionOf(srv), c)
+	ctx.SetValue(connKey{}, c)
+	if !s.add(c) {
+		c.Disconnect(transport.ServiceNotAvailable, errClosing.Error())
+		return nil
+	}
+	served := false
+	defer func() {
+		if !served { // refused, or a layer panics: the library calls nobody back
+			_ = conn.Close()
+			c.over()
+		}
+	}()
+	for _, layer := range s.layers {
+		if layer.Connect == nil {
+			continue
+		}
+		moments, err := layer.Connect(c)
+		if err != nil {
+			return nil
+		}
+		c.moments = append(c.moments, moments)
+	}
+	if srv.HandshakeTimeout > 0 {
+		_ = c.SetDeadline(time.Now().Add(srv.HandshakeTimeout))
+	}
+	c.Greet()
+	served = true
+	return c
+}
+
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
+// hostKeys returns the keys as this connection's.
+func (c *Conn) hostKeys(keys []ssh.Signer) []ssh.Signer {
+	own := make([]ssh.Signer, len(keys))
+	for i, key := range keys {
+		if other, ok := key.(hostKey); ok {
+			key = other.Signer
+		}
+		own[i] = hostKey{key, weak.Make(c)}
+	}
+	return own
+}
+
+// add reports false where the stack is draining.
+func (s *Stack) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Stack) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.signalDrained()
+}
+
+// signalDrained is called with the lock held, by whoever may have made it true.
+func (s *Stack) signalDrained() {
+	select {
+	case <-s.drained:
+	default:
+		if s.draining && len(s.conns) == 0 {
+			close(s.drained)
+		}
+	}
+}
+
+func (s *Stack) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// Drain lets nobody in any more and returns when all connections are closed, or ctx is done, which needs a deadline. Clients
+// that are not authenticated are told why. A connection closes with its last session. Sessions may finish until a second
+// before the deadline, or half the time; then each reads words, a sentence without a line end, and ends with exit status 1.
+// It returns how many sessions did not finish.
+func (s *Stack) Drain(ctx context.Context, words string) (unfinished int) {
+	defer s.telling.Wait()
+	deadline, _ := ctx.Deadline()
+	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longGoodbye, time.Until(deadline)/2)))
+	defer cancel()
+	s.startDrain()
+	if s.Wait(finish) == nil {
+		return 0
+	}
+	unfinished = s.Sessions.End(words)
+	_ = s.Wait(ctx)
+	return unfinished
+}
+
+func (s *Stack) startDrain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.signalDrained()
+	for c := range s.conns {
+		switch {
+		case c.Stage() < Authenticated:
+			s.telling.Go(func() { c.Disconnect(transport.ServiceNotAvailable, errClosing.Error()) })
+		case c.Sessions() == 0:
+			_ = c.Close()
+		}
+	}
+}
+
+// Close closes every connection.
+func (s *Stack) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Conn.Conn.Close()
+	}
+}
+
+// Wait returns when a draining stack has no connection any more, or with the error of ctx.
+func (s *Stack) Wait(ctx context.Context) error {
+	select {
+	case <-s.drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,233 @@
+// Package transport holds the one wrapper that foyer puts around a network connection. It reads the client's version line
+// in one go, keeps the deadline of the handshake, counts what is received, notes how far the key exchange has come, and
+// can tell the client why it is disconnected.
+package transport
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxReadAhead is how much of the client's first bytes is read at once: the longest version line with its line end is
+	// 255 bytes (RFC 4253 section 4.2), and the start of its KEXINIT fits as well.
+	maxReadAhead = 512
+
+	// maxBeforeAuth is how many bytes are read from the client between the end of the first key exchange and
+	// [Conn.AuthStarted]. A NEWKEYS and a service request take less than 100. It keeps x/crypto from reading the 18 packets
+	// that would block its reader for ever: the smallest packet has 26 bytes, and it holds one and buffers 16.
+	maxBeforeAuth = 448
+
+	// maxAuthWait is how long a client that sends more than that waits for AuthStarted. Then its connection ends: those 18
+	// packets must not be read.
+	maxAuthWait = time.Second
+)
+
+var errEarly = errors.New("client sent too much before authentication started")
+
+// Observer learns what happens on a connection. Its methods are called while the connection is read or written; they must
+// not read, write or close it, except that Received may return an error to end it.
+type Observer interface {
+	// Spoke is called once, when the client's first bytes arrive.
+	Spoke()
+	// KeysExchanged is called once, before the server sends its first SSH_MSG_NEWKEYS.
+	KeysExchanged()
+	// Received is called with the number of bytes of each read. An error ends the connection and is what Read returns.
+	Received(n int) error
+}
+
+// phase is how far the server's side of the protocol has come. It decides how a client can be told something.
+type phase int
+
+const (
+	silent    phase = iota // the server has sent nothing
+	plain                  // it has sent its version line, and whole packets without encryption
+	encrypted              // it has sent its SSH_MSG_NEWKEYS, or something that is not known to be a whole packet
+)
+
+// Conn is a network connection as the SSH library sees it.
+type Conn struct {
+	net.Conn
+	version  string // the server's version line, without its line end
+	observer Observer
+
+	// The reader's.
+	ahead   []byte // read from the network and not yet by the library
+	readErr error  // what comes after ahead
+	early   int    // bytes read since the first key exchange, until authentication starts
+
+	keysSent    atomic.Bool   // the first key exchange is over for the server
+	authStarted chan struct{} // closed by AuthStarted
+	banner      func(string) error
+	goodbye     atomic.Bool   // the server has sent its last message; the library may read and write no more
+	answered    chan struct{} // receives when the client sends something after that
+
+	mu      sync.Mutex // held during a write
+	phase   phase
+	greeted bool // the library has yet to write the version line that was sent
+
+	deadlineMu sync.Mutex
+	limit      time.Time // no deadline is later than this; zero for none
+}
+
+// New returns conn wrapped for a server that announces version, such as "SSH-2.0-foyer".
+func New(conn net.Conn, version string, observer Observer) *Conn {
+	return &Conn{
+		Conn: conn, version: version, observer: observer,
+		authStarted: make(chan struct{}), answered: make(chan struct{}, 1),
+	}
+}
+
+// Greet sends the server's version line and waits for the client's first bytes, so that the library allocates nothing for
+// a client that stays silent (RFC 4253 section 4.2: both sides send their version at once). An error comes back from the
+// library's first read.
+func (c *Conn) Greet() {
+	c.mu.Lock()
+	_, c.readErr = c.Conn.Write([]byte(c.version + "\r\n"))
+	c.phase, c.greeted = plain, true
+	c.mu.Unlock()
+	if c.readErr != nil {
+		return
+	}
+	var first [1]byte // all the memory that a silent client takes here
+	if _, c.readErr = c.Conn.Read(first[:]); c.readErr != nil {
+		return
+	}
+	c.observer.Spoke()
+	ahead := append(make([]byte, 0, maxReadAhead), first[0])
+	var n int
+	n, c.readErr = c.Conn.Read(ahead[1:maxReadAhead])
+	c.ahead = ahead[:1+n]
+	if err := c.observer.Received(1 + n); err != nil {
+		c.ahead, c.readErr = nil, err
+	}
+}
+
+// Read implements [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) {
+	switch {
+	case len(c.ahead) > 0:
+		n := copy(p, c.ahead)
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil // and its memory free
+		}
+		return n, nil
+	case c.readErr != nil:
+		return 0, c.readErr
+	}
+	room, counts, err := c.room(len(p))
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p[:room])
+	if counts {
+		c.early += n
+	}
+	if c.goodbye.Load() {
+		select {
+		case c.answered <- struct{}{}:
+		default:
+		}
+		return 0, net.ErrClosed
+	}
+	if n > 0 {
+		if err := c.observer.Received(n); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// room returns how many of n bytes may be read now, and whether they count towards maxBeforeAuth. A client that sends its
+// first attempt to authenticate early waits until authentication starts.
+func (c *Conn) room(n int) (room int, counts bool, err error) {
+	if !c.keysSent.Load() {
+		return n, false, nil
+	}
+	select {
+	case <-c.authStarted:
+		return n, false, nil
+	default:
+	}
+	if left := maxBeforeAuth - c.early; left > 0 {
+		return min(n, left), true, nil
+	}
+	select {
+	case <-c.authStarted:
+		return n, false, nil
+	case <-time.After(maxAuthWait):
+		return 0, false, errEarly
+	}
+}
+
+// Write implements [net.Conn].
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.goodbye.Load() {
+		return 0, net.ErrClosed
+	}
+	if c.greeted {
+		c.greeted = false
+		if string(p) == c.version+"\r\n" {
+			return len(p), nil
+		}
+	}
+	if c.phase != encrypted {
+		if c.phase = c.phase.after(p); c.phase == encrypted {
+			c.keysSent.Store(true)
+			c.observer.KeysExchanged()
+		}
+	}
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.phase = encrypted // nothing can follow half a packet
+	}
+	return n, err
+}
+
+// after returns the phase once p is sent. The library writes one packet at a time; anything else counts as encrypted.
+func (now phase) after(p []byte) phase {
+	const lengthField, messageType, newKeys = 4, 5, 21 // RFC 4253 sections 6 and 7.3
+	switch {
+	case now == silent && bytes.HasPrefix(p, []byte("SSH-2.0-")) && bytes.HasSuffix(p, []byte("\r\n")):
+		return plain
+	case now == plain && len(p) > messageType && int(binary.BigEndian.Uint32(p)) == len(p)-lengthField && p[messageType] != newKeys:
+		return plain
+	}
+	return encrypted
+}
+
+// LimitDeadline sets the latest deadline that the connection may have, whatever the library sets, until it is called with
+// the zero time.
+func (c *Conn) LimitDeadline(latest time.Time) {
+	c.deadlineMu.Lock()
+	c.limit = latest
+	c.deadlineMu.Unlock()
+	if !latest.IsZero() {
+		_ = c.Conn.SetDeadline(latest)
+	}
+}
+
+// SetDeadline implements [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.deadlineMu.Lock()
+	defer c.deadlineMu.Unlock()
+	if !c.limit.IsZero() && (t.IsZero() || t.After(c.limit)) {
+		t = c.limit
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// Close implements [net.Conn]. After [Conn.Disconnect] has sent its message, Disconnect closes the connection.
+func (c *Conn) Close() error {
+	if c.goodbye.Load() {
+		return nil
+	}
+	return c.Conn.Close()
+}
