@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"charm.land/log/v2"
@@ -23,6 +22,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
+	"foyer/middleware/watchfile"
 )
 
 // Config is all that an operator can set. Defaults stand in addFlags; the environment is read by fromEnvironment,
@@ -221,28 +221,13 @@ func (c *Config) greeting() (string, error) {
 // maxText bounds a message or a greeting, which stay in memory and are sent to every visitor.
 const maxText = 1 << 20
 
-// readText reads a file that an operator wrote. Opening without blocking keeps a named pipe from hanging the start.
+// readText reads a file that an operator wrote.
 func readText(what, path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := watchfile.ReadFile(path, maxText, 0)
 	if err != nil {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err == nil && info.Size() > maxText {
-		err = fmt.Errorf("%d bytes, and at most %d are served", info.Size(), maxText)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the %s: %s: %w", what, path, err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxText))
-	if err != nil {
-		return "", fmt.Errorf("read the %s: %w", what, err)
-	}
-	return string(text), nil
+	return text, nil
 }
 
 // choice is a flag that takes one of a few words.
@@ -256,7 +241,7 @@ func (c *choice) Type() string   { return "string" }
 
 func (c *choice) Set(word string) error {
 	if !slices.Contains(c.of, word) {
-		return fmt.Errorf("%q is none of %s", word, strings.Join(c.of, ", "))
+		return fmt.Errorf("%q is not one of %s", word, strings.Join(c.of, ", "))
 	}
 	*c.value = word
 	return nil

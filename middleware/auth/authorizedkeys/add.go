@@ -93,7 +93,7 @@ func add(dir, user, text string) error {
 	if err != nil {
 		return err
 	}
-	data, _, err := watchfile.Look(root, user, filepath.Join(dir, user), keyfile.MaxFile)
+	data, _, err := watchfile.ReadVersion(root, user, filepath.Join(dir, user), keyfile.MaxFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -130,10 +130,10 @@ func (d *Dir) current(user string) ([]line, []error) {
 	d.trouble = ""
 
 	known := d.files[user]
-	if known.seen.Stands(root, user) {
+	if known.seen.Unchanged(root, user) {
 		return known.lines, nil
 	}
-	data, seen, err := watchfile.Look(root, user, filepath.Join(d.path, user), keyfile.MaxFile)
+	data, seen, err := watchfile.ReadVersion(root, user, filepath.Join(d.path, user), keyfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		delete(d.files, user)
 		return nil, nil

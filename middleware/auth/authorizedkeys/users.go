@@ -77,7 +77,7 @@ func (d *Dir) Check(user string) []error {
 
 func (d *Dir) read(root watchfile.Tree, user string) ([]line, []error) {
 	path := filepath.Join(d.path, user)
-	data, _, err := watchfile.Look(root, user, path, keyfile.MaxFile)
+	data, _, err := watchfile.ReadVersion(root, user, path, keyfile.MaxFile)
 	return meaning(path, data, err)
 }
 

@@ -149,7 +149,7 @@ func edit(path string, change func([]line) ([]line, error)) error {
 		return err
 	}
 	defer f.Close()
-	data, info, err := watchfile.Read(f, path, maxFile)
+	data, info, err := watchfile.Read(f, path, maxFile, watchfile.OthersWrite)
 	if err != nil {
 		return err
 	}

@@ -182,10 +182,10 @@ func (f *File) current() *table {
 func (f *File) reread() (*table, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seen.Stands(watchfile.Disk{}, f.path) {
+	if f.seen.Unchanged(watchfile.Disk{}, f.path) {
 		return f.good, nil
 	}
-	data, next, err := watchfile.Look(watchfile.Disk{}, f.path, f.path, maxFile)
+	data, next, err := watchfile.ReadVersion(watchfile.Disk{}, f.path, f.path, maxFile)
 	last := f.seen
 	f.seen = next
 	if f.good != nil && next.Same(last) {

@@ -42,10 +42,10 @@ func (w *watched[T]) current() T {
 // reread looks for a better version than the last good one, and returns the error of one that is broken and has not
 // been reported yet.
 func (w *watched[T]) reread() error {
-	if w.seen.Stands(watchfile.Disk{}, w.path) {
+	if w.seen.Unchanged(watchfile.Disk{}, w.path) {
 		return nil
 	}
-	data, seen, err := watchfile.Look(watchfile.Disk{}, w.path, w.path, keyfile.MaxFile)
+	data, seen, err := watchfile.ReadVersion(watchfile.Disk{}, w.path, w.path, keyfile.MaxFile)
 	last := w.seen
 	w.seen = seen
 	if seen.Same(last) {
