@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/renameio/v2"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"foyer/middleware/auth/keyfile"
@@ -100,7 +99,7 @@ func add(dir, user, text string) error {
 	if data, err = appended(data, text); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, user), data, owner)
+	return watchfile.Replace(filepath.Join(dir, user), data, owner)
 }
 
 // owner returns what the owner of the user's file is to be: the one it has, else that of the directory. After an edit
@@ -143,22 +142,4 @@ func appended(data, text string) (string, error) {
 		return "", fmt.Errorf("would be larger than %d MiB", keyfile.MaxFile>>20)
 	}
 	return data, nil
-}
-
-// write puts data in place of the file at path.
-func write(path, data string, owner fs.FileInfo) error {
-	p, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = p.Cleanup() }()
-	if _, err := p.WriteString(data); err != nil {
-		return err
-	}
-	if stat, ok := owner.Sys().(*syscall.Stat_t); ok {
-		if err := p.Chown(int(stat.Uid), -1); err != nil {
-			return err
-		}
-	}
-	return p.CloseAtomicallyReplace()
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"foyer/middleware/watchfile"
 )
 
 var fresh = regexp.MustCompile(`\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+`)
@@ -188,7 +190,7 @@ func TestCreateOneWins(t *testing.T) {
 	var winner atomic.Pointer[string]
 	race(32, func(i int) {
 		text := fmt.Sprint("user", i, ":", cheapArgon)
-		switch err := create(path, text); { // without the hashing, all come at the same moment
+		switch err := watchfile.Create(path, text+"\n"); { // without a hash, all calls run at the same moment
 		case err == nil && winner.Swap(&text) != nil:
 			t.Error("two have won")
 		case err != nil && !errors.Is(err, fs.ErrExist):
@@ -318,7 +320,7 @@ func TestEditLeavesRoomToRead(t *testing.T) {
 	before := "bob:x\n" + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", maxFile>>10-1)
 	before += strings.Repeat("#", maxFile-len(before)-20) + "\n"
 	path := newFile(t, before)
-	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, which no server reads") {
+	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, the limit") {
 		t.Errorf("added, error %v", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != before {
