@@ -79,7 +79,7 @@ func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
 		return nil
 	}
 	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: func(err error) {
-		logger.Error("file not used, the last good one is", problem(err)...)
+		logger.Error("file is invalid; keeping the last good version", problem(err)...)
 	}})
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
 			logger.Warn("logins refused", "err", err)
 			return
 		}
-		logger.Error("password file not used, the last good one is", problem(err)...)
+		logger.Error("password file is invalid; keeping the last good version", problem(err)...)
 	}}
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {

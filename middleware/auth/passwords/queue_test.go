@@ -25,7 +25,7 @@ func stubbed(t *testing.T, opts Options, work stub) *File {
 	t.Helper()
 	f := open(t, newFile(t, "ada:"+cheapArgon), opts)
 	e := entry{"ada", 1, secret{"stub", work}}
-	f.good.byName["ada"], f.good.entries[0] = e, e
+	f.table.Current().byName["ada"], f.table.Current().entries[0] = e, e
 	return f
 }
 

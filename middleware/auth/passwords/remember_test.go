@@ -24,12 +24,12 @@ func newWitness(t *testing.T, while time.Duration) *witness {
 
 // watch counts the checks of the version of the file that is in use.
 func (m *witness) watch() {
-	e := m.f.good.entries[0]
+	e := m.f.table.Current().entries[0]
 	e.secret = secret{"stub", stub(func(password string) bool {
 		m.checks++
 		return password == "open sesame"
 	})}
-	m.f.good.entries[0], m.f.good.byName[e.name] = e, e
+	m.f.table.Current().entries[0], m.f.table.Current().byName[e.name] = e, e
 }
 
 // login tries a password and expects an answer, and whether it took a full check.
@@ -64,7 +64,7 @@ func TestRemember(t *testing.T) {
 		m.login("ada", "open sesame", nil, false)
 		time.Sleep(2 * time.Nanosecond) // the minute counts from the full check
 		synctest.Wait()
-		if n := len(m.f.good.logins.proof); n != 0 {
+		if n := len(m.f.table.Current().logins.proof); n != 0 {
 			t.Errorf("%d logins are kept too long", n)
 		}
 		m.login("ada", "open sesame", nil, true)
@@ -78,7 +78,7 @@ func TestRememberIsOffAtFirst(t *testing.T) {
 	for range 3 {
 		m.login("ada", "open sesame", nil, true)
 	}
-	if m.f.good.logins.proof != nil {
+	if m.f.table.Current().logins.proof != nil {
 		t.Error("something is kept")
 	}
 }
@@ -96,7 +96,7 @@ func TestRememberedWhileBusy(t *testing.T) {
 func TestRememberedUntilTheFileChanges(t *testing.T) {
 	m := newWitness(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
-	old := m.f.good
+	old := m.f.table.Current()
 
 	later := longAgo.Add(time.Hour)
 	rewrite(t, m.f.path, "ada:"+cheapArgon, later) // touched, not changed
@@ -125,7 +125,7 @@ func TestRememberedAreBounded(t *testing.T) {
 	race(300, func(i int) {
 		f.Verify([]string{"ada", "bob", "nobody"}[i%3], []string{"one", "two", "three"}[i/3%3])
 	})
-	if n := len(f.good.logins.proof); n != 2 {
+	if n := len(f.table.Current().logins.proof); n != 2 {
 		t.Errorf("%d logins are remembered, want 2", n)
 	}
 }
@@ -151,7 +151,7 @@ func TestDecoyOfAName(t *testing.T) {
 	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true})
 	var asked string
 	for i, name := range []string{"ada", "bob"} {
-		f.good.entries[i].secret = secret{name, stub(func(string) bool { asked += name[:1]; return true })}
+		f.table.Current().entries[i].secret = secret{name, stub(func(string) bool { asked += name[:1]; return true })}
 	}
 	both := ""
 	for i := range 64 {

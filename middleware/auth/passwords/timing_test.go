@@ -62,7 +62,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("right", func(b *testing.B) {
 		for b.Loop() {
 			verify(b, f, netip.Addr{}, "ada", "open sesame", nil)
-			f.good.logins.forget()
+			f.table.Current().logins.forget()
 		}
 	})
 	b.Run("right, remembered", func(b *testing.B) {
@@ -157,9 +157,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	f := open(t, newFile(t, "ada:"+ofCost), Options{Hashes: hashes})
 	f.queue.length = 32 // or it would take a while
 	var most atomic.Uint64
-	e := f.good.entries[0]
+	e := f.table.Current().entries[0]
 	e.matcher = watched{e.matcher, &most}
-	f.good.byName["ada"], f.good.entries[0] = e, e
+	f.table.Current().byName["ada"], f.table.Current().entries[0] = e, e
 
 	var before runtime.MemStats
 	runtime.GC()

@@ -1,0 +1,76 @@
+package watchfile
+
+import (
+	"io/fs"
+	"sync"
+)
+
+// Parser turns the content of the file at path into a value, or returns an error that says what is wrong.
+type Parser[T any] func(path, data string) (T, error)
+
+// Watched is a parsed file that stays up to date. If a new version of the file is invalid, unreadable or missing, the
+// last good version stays in use. It is safe for concurrent use.
+type Watched[T any] struct {
+	path  string
+	limit int64
+	parse Parser[T]
+	warn  func(error)
+
+	mu   sync.Mutex
+	seen Version // the last version that was found, good or not
+	good T       // the last good version
+}
+
+// Watch reads the file at path, which must be valid and have at most limit bytes. Later, warn receives the error of each
+// version that is not used, once. It may be nil. Parse is never called concurrently; each value that it returns without
+// an error replaces the one before.
+func Watch[T any](path string, limit int64, parse Parser[T], warn func(error)) (*Watched[T], error) {
+	if warn == nil {
+		warn = func(error) {}
+	}
+	w := &Watched[T]{path: path, limit: limit, parse: parse, warn: warn}
+	if err := w.reread(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Current returns the last good version, after a check for a new one. The check costs one stat if there is none.
+func (w *Watched[T]) Current() T {
+	w.mu.Lock()
+	err := w.reread()
+	good := w.good
+	w.mu.Unlock()
+	if err != nil {
+		w.warn(err)
+	}
+	return good
+}
+
+// Mode returns the permissions that the file had at the last check, or 0 if it could not be read.
+func (w *Watched[T]) Mode() fs.FileMode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.Mode()
+}
+
+// reread replaces the last good version if there is a new one. It returns the error of a new version that is not good.
+func (w *Watched[T]) reread() error {
+	if w.seen.Unchanged(Disk{}, w.path) {
+		return nil
+	}
+	data, seen, err := ReadVersion(Disk{}, w.path, w.path, w.limit)
+	last := w.seen
+	w.seen = seen
+	switch {
+	case seen.Same(last):
+		return nil
+	case err != nil:
+		return err
+	}
+	next, err := w.parse(w.path, data)
+	if err == nil {
+		w.good = next
+	}
+	return err
+}
