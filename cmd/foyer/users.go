@@ -16,6 +16,7 @@ import (
 	"foyer/middleware/auth/authorizedkeys"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
+	"foyer/middleware/source"
 )
 
 // newcomer is the user that a first start makes.
@@ -89,13 +90,7 @@ func (u *users) openKeys(cfg *Config, logger *log.Logger) error {
 }
 
 func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
-	opts := passwords.Options{Plaintext: cfg.Plaintext, Remember: cfg.Remember, Warn: func(err error) {
-		if errors.Is(err, passwords.ErrBusy) {
-			logger.Warn("logins refused", "err", err)
-			return
-		}
-		logger.Error("password file is invalid; keeping the last good version", problem(err)...)
-	}}
+	opts := passwordOptions(cfg, logger)
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
 		if u.password, err = makeFirst(cfg.Passwords); err != nil {
@@ -106,6 +101,20 @@ func (u *users) openPasswords(cfg *Config, logger *log.Logger) error {
 	}
 	u.passwords = file
 	return err
+}
+
+func passwordOptions(cfg *Config, logger *log.Logger) passwords.Options {
+	bits4, bits6 := cfg.sources()
+	warn := func(err error) {
+		if errors.Is(err, passwords.ErrBusy) {
+			logger.Warn("logins refused", "err", err)
+			return
+		}
+		logger.Error("password file is invalid; keeping the last good version", problem(err)...)
+	}
+	return passwords.Options{
+		Plaintext: cfg.Plaintext, Remember: cfg.Remember, Networks: source.Networks{Bits4: bits4, Bits6: bits6}, Warn: warn,
+	}
 }
 
 // makeFirst makes the password file of a first start and returns newcomer's password.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"foyer/middleware/source"
 	"foyer/middleware/watchfile"
 )
 
@@ -25,6 +26,10 @@ type Options struct {
 	// Hashes is the maximum number of hashes that are computed at once. 0 means runtime.GOMAXPROCS, read once by Open.
 	// Each hash takes as much memory as its scheme demands; see [File.VerifyFrom].
 	Hashes int
+
+	// Networks defines which addresses share a place in the order of logins that wait for a hash. Exempt is ignored: an
+	// exempt network waits like any other.
+	Networks source.Networks
 
 	// Remember is how long a correct password is accepted again without computing its hash, counted from the last full
 	// check. 0 disables this. See [DefaultRemember] and [File.VerifyFrom].
@@ -58,13 +63,16 @@ type File struct {
 // Open reads the file at path. It returns an [*Error] if the file is invalid, missing, too large, not a regular file, or
 // writable by group or others.
 func Open(path string, opts Options) (*File, error) {
+	if err := opts.Networks.Validate(); err != nil {
+		return nil, fmt.Errorf("passwords: %w", err)
+	}
 	if opts.Hashes <= 0 {
 		opts.Hashes = runtime.GOMAXPROCS(0)
 	}
 	if opts.Warn == nil {
 		opts.Warn = func(error) {}
 	}
-	f := &File{path: path, opts: opts, queue: newQueue(opts.Hashes)}
+	f := &File{path: path, opts: opts, queue: newQueue(opts.Hashes, opts.Networks)}
 	_, _ = rand.Read(f.key[:]) // never returns an error
 	last := &table{}
 	parse := func(path, data string) (*table, error) {
