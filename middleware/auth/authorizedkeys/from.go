@@ -12,12 +12,12 @@ import (
 // pattern is one entry of from=.
 type pattern struct {
 	refuses bool
-	network netip.Prefix // or, where it is invalid,
-	glob    string       // on the address as text
+	network netip.Prefix // if it is invalid, glob counts
+	glob    string       // for the address as text
 }
 
-// matches reports whether addr is matched and not refused, in any order, as in sshd (addrmatch.c, addr_match_list).
-// The zero address is matched by nothing.
+// matches reports whether a pattern matches addr and no pattern refuses it, in any order, as in sshd (addrmatch.c,
+// addr_match_list). Nothing matches an invalid address.
 func matches(patterns []pattern, addr netip.Addr) bool {
 	matched := false
 	for _, p := range patterns {
@@ -38,8 +38,8 @@ func (p pattern) match(addr netip.Addr) bool {
 	return glob(p.glob, addr.String())
 }
 
-// parsePatterns parses the value of from=. An entry that no address can match, because it is a host name or a slip, is
-// an error: a refusal among the others would be ignored.
+// parsePatterns parses the value of from=. An entry that can match no address, such as a host name, is an error. Otherwise
+// an entry with "!" might never refuse anything.
 func parsePatterns(list string) ([]pattern, error) {
 	var patterns []pattern
 	for text := range strings.SplitSeq(list, ",") {
@@ -52,7 +52,7 @@ func parsePatterns(list string) ([]pattern, error) {
 		} else {
 			var err error
 			if p.network, err = keyfile.Network(text); err != nil {
-				return nil, fmt.Errorf("from has an entry that cannot be used: %w", err)
+				return nil, fmt.Errorf("invalid entry in from: %w", err)
 			}
 		}
 		patterns = append(patterns, p)
@@ -60,9 +60,9 @@ func parsePatterns(list string) ([]pattern, error) {
 	return patterns, nil
 }
 
-var errHostName = errors.New("from has a pattern that only a host name could match, and no names are looked up")
+var errHostName = errors.New("from has a pattern that matches only host names, and foyer does not look them up")
 
-// addressLike reports whether a pattern can match an address: dotted IPv4, or IPv6, which never has a dot here.
+// addressLike reports whether a pattern can match an address: IPv4, or IPv6 in hexadecimal digits.
 func addressLike(glob string) bool {
 	letters := "0123456789.*?"
 	if !strings.Contains(glob, ".") {
@@ -71,8 +71,8 @@ func addressLike(glob string) bool {
 	return strings.Trim(glob, letters) == ""
 }
 
-// glob reports whether text matches a pattern in which "*" stands for anything and "?" for one character. It looks
-// back to the last star only, so that many of them cost no more than the product of both lengths.
+// glob reports whether text matches a pattern in which "*" matches any text and "?" one character. It goes back only to the
+// last "*", so the cost is at most the product of both lengths.
 func glob(pattern, text string) bool {
 	star, mark := -1, 0
 	p, t := 0, 0

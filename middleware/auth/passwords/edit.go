@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/sethvargo/go-diceware/diceware"
 
+	"foyer/middleware/auth/username"
 	"foyer/middleware/watchfile"
 )
 
@@ -97,14 +98,14 @@ func Hash(path string) (n int, err error) {
 
 // newLine returns the line of a user, without a line ending.
 func newLine(user, password string) (string, error) {
-	if err := checkName(user); err != nil {
+	if err := username.Check(user); err != nil {
 		return "", err
 	}
 	switch {
 	case password == "":
 		return "", errors.New("empty password")
 	case len(password) > maxPassword:
-		return "", fmt.Errorf("password of %d bytes, at most %d are allowed", len(password), maxPassword)
+		return "", fmt.Errorf("password has %d bytes, at most %d are allowed", len(password), maxPassword)
 	}
 	hash, err := newHash(password)
 	return user + ":" + hash, err
