@@ -19,9 +19,6 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// rsaBits is the default of ssh-keygen.
-const rsaBits = 3072
-
 // Create creates a host key of type "ed25519", "rsa" (3072 bits) or "ecdsa" (P-256) in dir/ssh_host_TYPE_key, with mode
 // 600 and in OpenSSH format. If dir is missing, Create creates it with mode 700.
 //
@@ -45,10 +42,10 @@ func Create(dir, keyType string) (Key, error) {
 	if err := makeDir(dir); err != nil {
 		return Key{}, err
 	}
-	if err := checkFree(dir, key); err != nil {
-		return Key{}, createError(key.Path, err)
+	if err = checkFree(dir, key); err == nil {
+		err = watchfile.Create(key.Path, string(pem.EncodeToMemory(block)))
 	}
-	if err := watchfile.Create(key.Path, string(pem.EncodeToMemory(block))); err != nil {
+	if err != nil {
 		return Key{}, createError(key.Path, err)
 	}
 	return key, nil
@@ -61,7 +58,7 @@ func generate(keyType string) (crypto.Signer, error) {
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
 	case "rsa":
-		return rsa.GenerateKey(rand.Reader, rsaBits)
+		return rsa.GenerateKey(rand.Reader, 3072) // the default of ssh-keygen
 	case "ecdsa":
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}

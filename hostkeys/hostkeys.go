@@ -129,12 +129,8 @@ func isHostKey(name string) bool {
 	if strings.HasSuffix(name, ".pub") || strings.HasSuffix(name, ".go") {
 		return false
 	}
-	for _, pattern := range []string{"ssh_host_*_key", "id_*"} {
-		if ok, _ := filepath.Match(pattern, name); ok {
-			return true
-		}
-	}
-	return false
+	hostKey, _ := filepath.Match("ssh_host_*_key", name)
+	return hostKey || strings.HasPrefix(name, "id_")
 }
 
 // checkDir returns an [*Error] if dir cannot be used, or fs.ErrNotExist if it is missing.
@@ -149,7 +145,7 @@ func checkDir(dir string) error {
 	case err == nil && !info.IsDir():
 		err = errNotDir
 	case err == nil:
-		err = watchfile.StrictMode(dir, info)
+		err = watchfile.CheckMode(dir, info, watchfile.OthersWrite)
 	}
 	if err != nil {
 		return dirError(dir, err)

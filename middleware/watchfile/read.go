@@ -18,34 +18,21 @@ const (
 	OthersUse   fs.FileMode = 0o077 // for private keys
 )
 
-// Tree is where a file is opened: an [*os.Root], or [Disk].
-type Tree interface {
-	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
-	Stat(name string) (fs.FileInfo, error)
-}
-
-// Disk is the whole file system.
-type Disk struct{}
-
-// OpenFile is [os.OpenFile].
-func (Disk) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	return os.OpenFile(name, flag, perm)
-}
-
-// Stat is [os.Stat].
-func (Disk) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
-
 // ReadFile returns the content of the regular file at path. It returns an [*Error] if the file has more than limit bytes
 // or any of the forbidden permissions.
 func ReadFile(path string, limit int64, forbidden fs.FileMode) (string, error) {
-	data, _, err := readFile(Disk{}, path, path, limit, forbidden)
+	data, _, err := readFile(nil, path, path, limit, forbidden)
 	return data, Failure(path, err)
 }
 
-// readFile opens name in tree and reads it. Errors name the file path.
-func readFile(tree Tree, name, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+// readFile reads the file name in root, or in the whole file system if root is nil. Errors name the file path.
+func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+	open := os.OpenFile
+	if root != nil {
+		open = root.OpenFile
+	}
 	// Without O_NONBLOCK, opening a named pipe waits for a writer.
-	f, err := tree.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ENXIO) {
 		return "", nil, errors.New("is a socket or a device")
 	}
@@ -90,14 +77,12 @@ func check(path string, info fs.FileInfo, limit int64, forbidden fs.FileMode) er
 	case info.Size() > limit:
 		return tooLarge(limit)
 	}
-	return checkMode(path, info, forbidden)
+	return CheckMode(path, info, forbidden)
 }
 
-// StrictMode returns an [*Error] if anybody but the owner can write the file or directory, as with sshd's StrictModes. The
-// sticky bit makes no difference: it prevents others from replacing a file, but not from adding one.
-func StrictMode(path string, info fs.FileInfo) error { return checkMode(path, info, OthersWrite) }
-
-func checkMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+// CheckMode returns an [*Error] if the file or directory has any of the forbidden permissions. The sticky bit makes no
+// difference: it prevents others from replacing a file, but not from adding one.
+func CheckMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	mode := info.Mode().Perm()
 	if mode&forbidden == 0 {
 		return nil

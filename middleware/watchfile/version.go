@@ -19,32 +19,28 @@ type Version struct {
 	err  string
 }
 
-// Unchanged reports whether name in tree certainly still holds v. It costs one stat.
-func (v Version) Unchanged(tree Tree, name string) bool {
+// Unchanged reports whether the file name in root certainly still holds v. It costs one stat. If root is nil, name is a path.
+func (v Version) Unchanged(root *os.Root, name string) bool {
 	if v.info == nil || v.at.Sub(v.info.ModTime()) < racy {
 		return false
 	}
-	info, err := tree.Stat(name)
+	stat := os.Stat
+	if root != nil {
+		stat = root.Stat
+	}
+	info, err := stat(name)
 	return err == nil && os.SameFile(info, v.info) && info.ModTime().Equal(v.info.ModTime()) &&
 		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
-}
-
-// Mode returns the permissions of the file, or 0 if it could not be read.
-func (v Version) Mode() fs.FileMode {
-	if v.info == nil {
-		return 0
-	}
-	return v.info.Mode().Perm()
 }
 
 // Same reports whether both versions have the same content, or the same error.
 func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err == other.err }
 
-// ReadVersion returns the content of the regular file name in tree. It returns an [*Error] that names the file path if
-// the file has more than limit bytes, or if anybody but its owner can write it.
-func ReadVersion(tree Tree, name, path string, limit int64) (data string, v Version, err error) {
+// ReadVersion returns the content of the regular file name in root. If root is nil, name is a path. It returns an [*Error]
+// that names the file path if the file has more than limit bytes, or if others can write it.
+func ReadVersion(root *os.Root, name, path string, limit int64) (data string, v Version, err error) {
 	v.at = time.Now() // first: a change during the reading must count as racy
-	data, info, err := readFile(tree, name, path, limit, OthersWrite)
+	data, info, err := readFile(root, name, path, limit, OthersWrite)
 	if err != nil {
 		err = Failure(path, err)
 		v.err = err.Error()

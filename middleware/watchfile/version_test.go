@@ -22,24 +22,24 @@ func TestReadVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, missing, err := ReadVersion(Disk{}, path, path, limit); !errors.Is(err, fs.ErrNotExist) || missing.Unchanged(Disk{}, path) {
+	if _, missing, err := ReadVersion(nil, path, path, limit); !errors.Is(err, fs.ErrNotExist) || missing.Unchanged(nil, path) {
 		t.Errorf("a missing file: %v", err)
 	}
 	put("one", longAgo)
-	data, one, err := ReadVersion(Disk{}, path, path, limit)
+	data, one, err := ReadVersion(nil, path, path, limit)
 	if err != nil || data != "one" {
 		t.Fatalf("read %q, %v", data, err)
 	}
-	if !one.Unchanged(Disk{}, path) || one.Same(Version{}) {
+	if !one.Unchanged(nil, path) || one.Same(Version{}) {
 		t.Error("an unchanged file does not stand")
 	}
 	put("two", longAgo.Add(time.Second))
-	if one.Unchanged(Disk{}, path) {
+	if one.Unchanged(nil, path) {
 		t.Error("a changed file stands")
 	}
 	put("one", time.Now())
-	_, again, err := ReadVersion(Disk{}, path, path, limit)
-	if err != nil || again.Unchanged(Disk{}, path) || !again.Same(one) {
+	_, again, err := ReadVersion(nil, path, path, limit)
+	if err != nil || again.Unchanged(nil, path) || !again.Same(one) {
 		t.Errorf("a file that was just written stands, or is not the same: %v", err)
 	}
 }
@@ -82,12 +82,12 @@ func TestReadVersionRefuses(t *testing.T) {
 		{at("huge"), "is larger than 1 MiB", ""},
 		{at("open file"), "others can write it (mode 0622)", "run: chmod 600 '" + at("open file") + "'"},
 	} {
-		data, version, err := ReadVersion(Disk{}, tt.path, tt.path, limit)
+		data, version, err := ReadVersion(nil, tt.path, tt.path, limit)
 		told, ok := errors.AsType[*Error](err)
 		if !ok || told.Error() != tt.path+": "+tt.want || told.Hint() != tt.fix || data != "" {
 			t.Errorf("%s: %q, %v", tt.path, data, err)
 		}
-		if _, again, _ := ReadVersion(Disk{}, tt.path, tt.path, limit); version.Unchanged(Disk{}, tt.path) || !again.Same(version) {
+		if _, again, _ := ReadVersion(nil, tt.path, tt.path, limit); version.Unchanged(nil, tt.path) || !again.Same(version) {
 			t.Errorf("%s: the same trouble is news", tt.path)
 		}
 	}

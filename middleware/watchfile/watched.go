@@ -1,19 +1,13 @@
 package watchfile
 
-import (
-	"io/fs"
-	"sync"
-)
-
-// Parser turns the content of the file at path into a value, or returns an error that says what is wrong.
-type Parser[T any] func(path, data string) (T, error)
+import "sync"
 
 // Watched is a parsed file that stays up to date. If a new version of the file is invalid, unreadable or missing, the
 // last good version stays in use. It is safe for concurrent use.
 type Watched[T any] struct {
 	path  string
 	limit int64
-	parse Parser[T]
+	parse func(path, data string) (T, error)
 	warn  func(error)
 
 	mu   sync.Mutex
@@ -24,7 +18,7 @@ type Watched[T any] struct {
 // Watch reads the file at path, which must be valid and have at most limit bytes. Later, warn receives the error of each
 // version that is not used, once. It may be nil. Parse is never called concurrently; each value that it returns without
 // an error replaces the one before.
-func Watch[T any](path string, limit int64, parse Parser[T], warn func(error)) (*Watched[T], error) {
+func Watch[T any](path string, limit int64, parse func(path, data string) (T, error), warn func(error)) (*Watched[T], error) {
 	if warn == nil {
 		warn = func(error) {}
 	}
@@ -47,19 +41,12 @@ func (w *Watched[T]) Current() T {
 	return good
 }
 
-// Mode returns the permissions that the file had at the last check, or 0 if it could not be read.
-func (w *Watched[T]) Mode() fs.FileMode {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen.Mode()
-}
-
 // reread replaces the last good version if there is a new one. It returns the error of a new version that is not good.
 func (w *Watched[T]) reread() error {
-	if w.seen.Unchanged(Disk{}, w.path) {
+	if w.seen.Unchanged(nil, w.path) {
 		return nil
 	}
-	data, seen, err := ReadVersion(Disk{}, w.path, w.path, w.limit)
+	data, seen, err := ReadVersion(nil, w.path, w.path, w.limit)
 	last := w.seen
 	w.seen = seen
 	switch {

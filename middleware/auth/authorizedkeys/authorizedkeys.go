@@ -127,7 +127,11 @@ func (d *Dir) current(name string) ([]line, []error) {
 	root, err := d.open()
 	if root == nil {
 		clear(d.files)
-		return nil, d.unreported(err)
+		if err == nil || err.Error() == d.reported {
+			return nil, nil
+		}
+		d.reported = err.Error()
+		return nil, []error{err}
 	}
 	d.reported = ""
 
@@ -168,15 +172,6 @@ func (d *Dir) open() (*os.Root, error) {
 	return d.root, err
 }
 
-// unreported returns a problem of the directory, unless it was the last one that was reported.
-func (d *Dir) unreported(err error) []error {
-	if err == nil || err.Error() == d.reported {
-		return nil
-	}
-	d.reported = err.Error()
-	return []error{err}
-}
-
 // remember keeps a file, in place of any other one if there are too many.
 func (d *Dir) remember(name string, known file) {
 	if _, again := d.files[name]; !again && len(d.files) == maxCached {
@@ -199,7 +194,7 @@ func openDir(path string) (*os.Root, error) {
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = watchfile.StrictMode(path, info)
+		err = watchfile.CheckMode(path, info, watchfile.OthersWrite)
 	}
 	if err != nil {
 		_ = root.Close()

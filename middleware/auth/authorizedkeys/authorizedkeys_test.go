@@ -3,7 +3,6 @@ package authorizedkeys
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -348,7 +347,7 @@ func TestConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-func TestUsersAndCheck(t *testing.T) {
+func TestUsers(t *testing.T) {
 	key := newKey(t)
 	dir := newDir(t, map[string]string{
 		"bob":   "\n no-pty,from=\"10.0.0.1\" " + strings.TrimSpace(text(key)) + " bob at work\r\n",
@@ -360,24 +359,27 @@ func TestUsersAndCheck(t *testing.T) {
 	users, err := d.Users()
 	must(t, err)
 	fingerprint := gossh.FingerprintSHA256(key)
-	want := fmt.Sprint([]User{
-		{"ada", []Key{{2, "ssh-ed25519", fingerprint, "", ""}}},
-		{"bob", []Key{{2, "ssh-ed25519", fingerprint, "bob at work", `no-pty,from="10.0.0.1"`}}},
-		{"eve", nil},
-	})
-	if got := fmt.Sprint(users); got != want {
-		t.Errorf("users %s\nwant  %s", got, want)
-	}
-	for user, want := range map[string]string{
-		"ada": ":1: not a public key", "bob": "", "eve": ": is a directory", "nobody": "no such file", "x\x00": "control character",
+	for i, want := range []struct {
+		name, keys, problem string // problem is part of the only one
+	}{
+		{"ada", fmt.Sprint([]Key{{2, "ssh-ed25519", fingerprint, "", ""}}), ":1: not a public key"},
+		{"bob", fmt.Sprint([]Key{{2, "ssh-ed25519", fingerprint, "bob at work", `no-pty,from="10.0.0.1"`}}), ""},
+		{"eve", "[]", ": is a directory"},
 	} {
-		problems := d.Check(user)
-		if got := fmt.Sprint(problems); (len(problems) == 0) != (want == "") || !strings.Contains(got, want) {
-			t.Errorf("%s: problems %s, want %q", user, got, want)
+		user := users[i]
+		if user.Name != want.name || fmt.Sprint(user.Keys) != want.keys {
+			t.Errorf("user %v, want %v", user, want)
+		}
+		if got := fmt.Sprint(user.Problems); (len(user.Problems) == 0) != (want.problem == "") || !strings.Contains(got, want.problem) {
+			t.Errorf("%s: problems %s, want %q", user.Name, got, want.problem)
 		}
 	}
-	if err := errors.Join(d.Check("nobody")...); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is not fs.ErrNotExist", err)
+	if len(users) != 3 {
+		t.Errorf("%d users, want 3", len(users))
+	}
+	missing := Open(filepath.Join(dir, "missing"), Options{})
+	if users, err := missing.Users(); users != nil || err != nil {
+		t.Errorf("a missing directory: %v, %v", users, err)
 	}
 	must(t, os.Chmod(dir, 0o777))
 	if _, err := d.Users(); err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 
 	"foyer/middleware/auth/keyfile"
@@ -35,7 +36,8 @@ func (p pattern) match(addr netip.Addr) bool {
 	if p.network.IsValid() {
 		return p.network.Contains(addr)
 	}
-	return glob(p.glob, addr.String())
+	matched, _ := path.Match(p.glob, addr.String()) // addressLike admits only * and ?
+	return matched
 }
 
 // parsePatterns parses the value of from=. An entry that can match no address, such as a host name, is an error. Otherwise
@@ -47,7 +49,7 @@ func parsePatterns(list string) ([]pattern, error) {
 		p := pattern{refuses: refuses}
 		if strings.ContainsAny(text, "*?") {
 			if p.glob = strings.ToLower(text); !addressLike(p.glob) {
-				return nil, errHostName
+				return nil, errors.New("from has a pattern that matches only host names, and foyer does not look them up")
 			}
 		} else {
 			var err error
@@ -60,8 +62,6 @@ func parsePatterns(list string) ([]pattern, error) {
 	return patterns, nil
 }
 
-var errHostName = errors.New("from has a pattern that matches only host names, and foyer does not look them up")
-
 // addressLike reports whether a pattern can match an address: IPv4, or IPv6 in hexadecimal digits.
 func addressLike(glob string) bool {
 	letters := "0123456789.*?"
@@ -69,27 +69,4 @@ func addressLike(glob string) bool {
 		letters = "0123456789abcdef:*?"
 	}
 	return strings.Trim(glob, letters) == ""
-}
-
-// glob reports whether text matches a pattern in which "*" matches any text and "?" one character. It goes back only to the
-// last "*", so the cost is at most the product of both lengths.
-func glob(pattern, text string) bool {
-	star, mark := -1, 0
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			mark++
-			p, t = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -3,6 +3,7 @@ package authorizedkeys
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -14,9 +15,9 @@ import (
 
 // rules are the options of a line.
 type rules struct {
-	from    []pattern // nil for any address
-	expires time.Time // zero for never
-	permits map[string]bool
+	from    []pattern         // nil for any address
+	expires time.Time         // zero for never
+	permits map[string]string // as in Permissions
 }
 
 // admit returns an error if the key is not valid from an address or at a time.
@@ -32,13 +33,7 @@ func (r rules) admit(from netip.Addr, now time.Time) error {
 
 // permissions returns a new copy for each login.
 func (r rules) permissions() *gossh.Permissions {
-	extensions := map[string]string{}
-	for permit, ok := range r.permits {
-		if ok {
-			extensions[permit] = ""
-		}
-	}
-	return &gossh.Permissions{Extensions: extensions}
+	return &gossh.Permissions{Extensions: maps.Clone(r.permits)}
 }
 
 // flags are the options that permit something or, with "no-" in front, forbid it.
@@ -53,9 +48,9 @@ var flags = map[string]string{
 // parseOptions parses the options of a line in order, as sshd does (auth-options.c, sshauthopt_parse). It returns an error
 // for an option that cannot be honoured.
 func parseOptions(list string) (rules, error) {
-	r := rules{permits: map[string]bool{}}
+	r := rules{permits: map[string]string{}}
 	for _, permit := range keyfile.Permits() {
-		r.permits[permit] = true
+		r.permits[permit] = ""
 	}
 	for rest := list; rest != ""; {
 		var o option
@@ -71,7 +66,8 @@ func parseOptions(list string) (rules, error) {
 }
 
 func (r *rules) apply(o option) (err error) {
-	permit, isFlag := flags[strings.TrimPrefix(o.name, "no-")]
+	flag, forbid := strings.CutPrefix(o.name, "no-")
+	permit, isFlag := flags[flag]
 	switch {
 	case o.name == "from" && o.valued && r.from == nil:
 		r.from, err = parsePatterns(o.value)
@@ -79,8 +75,10 @@ func (r *rules) apply(o option) (err error) {
 		err = r.expire(o.value)
 	case o.name == "restrict" && !o.valued:
 		clear(r.permits)
+	case isFlag && !o.valued && forbid:
+		delete(r.permits, permit)
 	case isFlag && !o.valued:
-		r.permits[permit] = !strings.HasPrefix(o.name, "no-")
+		r.permits[permit] = ""
 	default:
 		err = o.refuse()
 	}
@@ -138,8 +136,6 @@ type option struct {
 	valued      bool // whether there is a value, even an empty one
 }
 
-var errList = errors.New("options must be separated by one comma, without spaces")
-
 // cutOption cuts the first option and its comma off a list that is not empty.
 func cutOption(list string) (o option, rest string, err error) {
 	end := strings.IndexAny(list, "=,")
@@ -158,7 +154,7 @@ func cutOption(list string) (o option, rest string, err error) {
 		return o, "", nil
 	}
 	if rest[0] != ',' || rest == "," {
-		return option{}, "", errList
+		return option{}, "", errors.New("options must be separated by one comma, without spaces")
 	}
 	return o, rest[1:], nil
 }

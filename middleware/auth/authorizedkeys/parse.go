@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/watchfile"
 )
@@ -21,8 +19,7 @@ const (
 // line is a valid line.
 type line struct {
 	number  int
-	kind    string // the type of the key
-	blob    []byte // the key
+	blob    []byte // the key, a tenth of the size of a parsed one
 	comment string
 	options string
 	rules   rules
@@ -86,17 +83,5 @@ func parseLine(text string) (line, error) {
 		return line{}, err
 	}
 	rules, err := parseOptions(options)
-	return line{kind: key.Type(), blob: key.Marshal(), comment: comment, options: options, rules: rules}, err
+	return line{blob: key.Marshal(), comment: comment, options: options, rules: rules}, err
 }
-
-// A line implements PublicKey to have a fingerprint. It holds only the bytes of the key, a tenth of the parsed one.
-var _ gossh.PublicKey = line{}
-
-// Type implements [gossh.PublicKey].
-func (l line) Type() string { return l.kind }
-
-// Marshal implements [gossh.PublicKey].
-func (l line) Marshal() []byte { return l.blob }
-
-// Verify implements [gossh.PublicKey]. It always returns an error.
-func (line) Verify([]byte, *gossh.Signature) error { return errors.ErrUnsupported }

@@ -2,6 +2,7 @@ package authorizedkeys
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -11,10 +12,11 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// User is a user who has a file, and the valid keys in it.
+// User is a user who has a file.
 type User struct {
-	Name string
-	Keys []Key
+	Name     string
+	Keys     []Key   // the valid ones
+	Problems []error // of the file, each a [*watchfile.Error]
 }
 
 // Key is a valid line of a file. The key may have expired.
@@ -26,8 +28,8 @@ type Key struct {
 	Options     string // as in the file
 }
 
-// Users reads the directory and returns the users in the order of their files. If a file cannot be read, its user has no
-// keys; Check returns the reason. Files that belong to no user, such as hidden ones, are omitted.
+// Users reads the directory and returns the users in the order of their files. Files that belong to no user, such as hidden
+// ones, are omitted.
 func (d *Dir) Users() ([]User, error) {
 	root, err := openDir(d.path)
 	if root == nil {
@@ -40,10 +42,17 @@ func (d *Dir) Users() ([]User, error) {
 	}
 	var users []User
 	for _, entry := range entries {
-		if name, ok := username.FromFile(entry.Name()); ok {
-			lines, _ := d.read(root, entry.Name())
-			users = append(users, User{name, keysOf(lines)})
+		name, ok := username.FromFile(entry.Name())
+		if !ok {
+			continue
 		}
+		lines, problems := d.read(root, entry.Name())
+		user := User{Name: name, Problems: problems}
+		for _, l := range lines {
+			key, _ := gossh.ParsePublicKey(l.blob) // was parsed before
+			user.Keys = append(user.Keys, Key{l.number, key.Type(), gossh.FingerprintSHA256(key), l.comment, l.options})
+		}
+		users = append(users, user)
 	}
 	return users, nil
 }
@@ -51,38 +60,12 @@ func (d *Dir) Users() ([]User, error) {
 // Has reports whether user has a valid key.
 func (d *Dir) Has(user string) bool { return len(d.lines(user)) > 0 }
 
-// Check reads the user's file and returns all its problems, and those of the directory, each as a [*watchfile.Error]. If
-// the file is missing, there is one, which is fs.ErrNotExist.
-func (d *Dir) Check(user string) []error {
-	name, err := username.ToFile(user)
-	if err != nil {
-		return []error{&watchfile.Error{Path: d.path, Err: err}}
-	}
-	root, err := openDir(d.path)
-	switch {
-	case err != nil:
-		return []error{err}
-	case root == nil:
-		return []error{&watchfile.Error{Path: filepath.Join(d.path, name), Err: fs.ErrNotExist}}
-	}
-	defer func() { _ = root.Close() }()
-	_, problems := d.read(root, name)
-	return problems
-}
-
-func (d *Dir) read(root watchfile.Tree, name string) ([]line, []error) {
+// read returns the lines of a file and its problems.
+func (d *Dir) read(root *os.Root, name string) ([]line, []error) {
 	path := filepath.Join(d.path, name)
 	data, _, err := watchfile.ReadVersion(root, name, path, keyfile.MaxFile)
 	if err != nil {
 		return nil, []error{err}
 	}
 	return parse(path, data)
-}
-
-func keysOf(lines []line) []Key {
-	var keys []Key
-	for _, l := range lines {
-		keys = append(keys, Key{l.number, l.kind, gossh.FingerprintSHA256(l), l.comment, l.options})
-	}
-	return keys
 }

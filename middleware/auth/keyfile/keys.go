@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -37,12 +38,8 @@ func Lines(data string) iter.Seq2[int, string] {
 
 // IsKeyType reports whether word looks like the name of a key type rather than of an option.
 func IsKeyType(word string) bool {
-	for _, prefix := range []string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"} {
-		if strings.HasPrefix(word, prefix) {
-			return true
-		}
-	}
-	return false
+	starts := func(prefix string) bool { return strings.HasPrefix(word, prefix) }
+	return slices.ContainsFunc([]string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"}, starts)
 }
 
 // ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. Certificates and keys that
@@ -111,15 +108,14 @@ func Strong(key gossh.PublicKey) error {
 }
 
 func strongRSA(key gossh.PublicKey) error {
-	wrapped, ok := key.(gossh.CryptoPublicKey)
-	if !ok {
+	var public *rsa.PublicKey
+	if key, ok := key.(gossh.CryptoPublicKey); ok {
+		public, _ = key.CryptoPublicKey().(*rsa.PublicKey)
+	}
+	if public == nil {
 		return errors.New("an RSA key of unknown size")
 	}
-	modulus, ok := wrapped.CryptoPublicKey().(*rsa.PublicKey)
-	if !ok {
-		return errors.New("an RSA key of unknown size")
-	}
-	if bits := modulus.N.BitLen(); bits < minRSA || bits > maxRSA {
+	if bits := public.N.BitLen(); bits < minRSA || bits > maxRSA {
 		return fmt.Errorf("an RSA key of %d bits, not %d to %d", bits, minRSA, maxRSA)
 	}
 	return nil

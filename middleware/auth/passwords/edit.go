@@ -74,15 +74,14 @@ func Remove(path, user string) error {
 // were. It keeps everything else: comments, order, blank lines and line endings.
 func Hash(path string) (n int, err error) {
 	err = edit(path, func(lines []line) ([]line, error) {
-		t, err := parse(path, lines)
-		if err != nil {
+		if _, err := parse(path, lines); err != nil {
 			return nil, err
 		}
 		for i, l := range lines {
-			name, password, _ := strings.Cut(l.text, ":")
-			if e, ok := t.byName[name]; !ok || e.num != l.num || !e.plain() {
+			if e, err := l.entry(); l.comment() || err != nil || !e.plain() {
 				continue
 			}
+			name, password, _ := strings.Cut(l.text, ":")
 			if lines[i].text, err = newLine(name, password); err != nil {
 				return nil, err
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"time"
 
@@ -174,10 +175,10 @@ func (f *File) Users() []User {
 // Warnings returns problems of the file that do not prevent its use, each as an [*Error]: at present, that others can read
 // it. It is meant for the start of the server.
 func (f *File) Warnings() []error {
-	mode := f.table.Mode()
-	if mode&0o044 == 0 {
+	info, err := os.Stat(f.path)
+	if err != nil || info.Mode()&0o044 == 0 {
 		return nil
 	}
-	err := fmt.Errorf("others can read it (mode %04o)", mode)
+	err = fmt.Errorf("others can read it (mode %04o)", info.Mode().Perm())
 	return []error{&Error{Path: f.path, Err: err, Fix: "run: chmod 600 " + watchfile.Quote(f.path)}}
 }

@@ -82,23 +82,16 @@ func parse(path string, lines []line) (*table, error) {
 			continue
 		}
 		e, err := l.entry()
-		if err == nil {
-			err = t.add(e)
+		if first, taken := t.byName[e.name]; err == nil && taken {
+			err = fmt.Errorf("user %q is already on line %d", e.name, first.num)
 		}
 		if err != nil {
 			return nil, &Error{Path: path, Line: l.num, Err: err}
 		}
+		t.entries = append(t.entries, e)
+		t.byName[e.name] = e
 	}
 	return t, nil
-}
-
-func (t *table) add(e entry) error {
-	if first, taken := t.byName[e.name]; taken {
-		return fmt.Errorf("user %q is already on line %d", e.name, first.num)
-	}
-	t.entries = append(t.entries, e)
-	t.byName[e.name] = e
-	return nil
 }
 
 // lookup returns the secret of user. For an unknown user it returns the secret that pick selects, so that unknown users

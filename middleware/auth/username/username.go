@@ -31,7 +31,8 @@ const Max = 256
 const maxFile = 255
 
 var (
-	encoder = strings.NewReplacer("/", "%2F", `\`, "%5C", "%2F", "%252F", "%5C", "%255C", "%2E", "%252E", "%7E", "%257E", "%25", "%2525")
+	encoder = strings.NewReplacer(
+		"/", "%2F", `\`, "%5C", "%2F", "%252F", "%5C", "%255C", "%2E", "%252E", "%7E", "%257E", "%25", "%2525")
 	decoder = strings.NewReplacer("%2F", "/", "%5C", `\`, "%2E", ".", "%7E", "~", "%25", "%")
 )
 
@@ -65,16 +66,15 @@ func checkText(name string) error {
 
 // ToFile returns the name of the user's file, or an error if the user cannot have one.
 func ToFile(name string) (string, error) {
-	file := encode(name)
-	err := Check(name)
-	if err != nil && file == name {
-		err = checkText(name)
+	file, check := encode(name), Check
+	if file == name {
+		check = checkText
 	}
-	if err == nil && len(file) > maxFile {
-		err = fmt.Errorf("user name %q needs a file name of %d bytes, at most %d are possible", name, len(file), maxFile)
-	}
-	if err != nil {
+	if err := check(name); err != nil {
 		return "", err
+	}
+	if len(file) > maxFile {
+		return "", fmt.Errorf("user name %q needs a file name of %d bytes, at most %d are possible", name, len(file), maxFile)
 	}
 	return file, nil
 }
