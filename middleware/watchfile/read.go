@@ -43,7 +43,8 @@ func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMo
 	return Read(f, path, limit, forbidden)
 }
 
-// Read is [ReadFile] for a file that is already open. It checks f itself, because path may name another file by now.
+// Read is [ReadFile] for a file that is already open, with errors for [Failure]. It checks f itself, because path may name
+// another file by now.
 func Read(f fs.File, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// limit is how large the files of these tests may be.
+// limit is the maximum size of the files in these tests.
 const limit = 1 << 20
 
 func TestReadVersion(t *testing.T) {
@@ -31,20 +31,20 @@ func TestReadVersion(t *testing.T) {
 		t.Fatalf("read %q, %v", data, err)
 	}
 	if !one.Unchanged(nil, path) || one.Same(Version{}) {
-		t.Error("an unchanged file does not stand")
+		t.Error("an unchanged file is reported as changed")
 	}
 	put("two", longAgo.Add(time.Second))
 	if one.Unchanged(nil, path) {
-		t.Error("a changed file stands")
+		t.Error("a changed file is reported as unchanged")
 	}
 	put("one", time.Now())
 	_, again, err := ReadVersion(nil, path, path, limit)
 	if err != nil || again.Unchanged(nil, path) || !again.Same(one) {
-		t.Errorf("a file that was just written stands, or is not the same: %v", err)
+		t.Errorf("a file that was just written is reported as unchanged, or as another version: %v", err)
 	}
 }
 
-// A root is a tree too, and no name leads out of it.
+// No name leads out of a root.
 func TestReadVersionInRoot(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "keys"), []byte("x"), 0o600); err != nil {
@@ -59,7 +59,7 @@ func TestReadVersionInRoot(t *testing.T) {
 		t.Errorf("read %q, %v", data, err)
 	}
 	if _, _, err := ReadVersion(root, "../"+filepath.Base(dir)+"/keys", "out", limit); err == nil {
-		t.Error("a name led out")
+		t.Error("a name led out of the root")
 	}
 }
 
@@ -83,12 +83,12 @@ func TestReadVersionRefuses(t *testing.T) {
 		{at("open file"), "others can write it (mode 0622)", "run: chmod 600 '" + at("open file") + "'"},
 	} {
 		data, version, err := ReadVersion(nil, tt.path, tt.path, limit)
-		told, ok := errors.AsType[*Error](err)
-		if !ok || told.Error() != tt.path+": "+tt.want || told.Hint() != tt.fix || data != "" {
+		problem, ok := errors.AsType[*Error](err)
+		if !ok || problem.Error() != tt.path+": "+tt.want || problem.Hint() != tt.fix || data != "" {
 			t.Errorf("%s: %q, %v", tt.path, data, err)
 		}
 		if _, again, _ := ReadVersion(nil, tt.path, tt.path, limit); version.Unchanged(nil, tt.path) || !again.Same(version) {
-			t.Errorf("%s: the same trouble is news", tt.path)
+			t.Errorf("%s: the same problem is a new version", tt.path)
 		}
 	}
 }

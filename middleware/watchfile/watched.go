@@ -23,7 +23,7 @@ func Watch[T any](path string, limit int64, parse func(path, data string) (T, er
 		warn = func(error) {}
 	}
 	w := &Watched[T]{path: path, limit: limit, parse: parse, warn: warn}
-	if err := w.reread(); err != nil {
+	if _, err := w.reread(); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -31,33 +31,32 @@ func Watch[T any](path string, limit int64, parse func(path, data string) (T, er
 
 // Current returns the last good version, after a check for a new one. The check costs one stat if there is none.
 func (w *Watched[T]) Current() T {
-	w.mu.Lock()
-	err := w.reread()
-	good := w.good
-	w.mu.Unlock()
+	good, err := w.reread()
 	if err != nil {
 		w.warn(err)
 	}
 	return good
 }
 
-// reread replaces the last good version if there is a new one. It returns the error of a new version that is not good.
-func (w *Watched[T]) reread() error {
+// reread returns the last good version, after a check for a new one, and the error of a new version that is not good.
+func (w *Watched[T]) reread() (T, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.seen.Unchanged(nil, w.path) {
-		return nil
+		return w.good, nil
 	}
 	data, seen, err := ReadVersion(nil, w.path, w.path, w.limit)
 	last := w.seen
 	w.seen = seen
-	switch {
-	case seen.Same(last):
-		return nil
-	case err != nil:
-		return err
+	if seen.Same(last) {
+		return w.good, nil
+	}
+	if err != nil {
+		return w.good, err
 	}
 	next, err := w.parse(w.path, data)
 	if err == nil {
 		w.good = next
 	}
-	return err
+	return w.good, err
 }

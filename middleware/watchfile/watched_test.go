@@ -105,3 +105,34 @@ func TestWatchedConcurrently(t *testing.T) {
 		t.Errorf("the file means %q", got)
 	}
 }
+
+// A panic of parse does not leave the lock behind.
+func TestWatchedPanic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	if err := Create(path, "one"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Watch(path, limit, func(_, data string) (string, error) {
+		if data == "panic" {
+			panic(data)
+		}
+		return data, nil
+	}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("panic"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was recovered")
+			}
+		}()
+		w.Current()
+	}()
+	if got := w.Current(); got != "one" {
+		t.Errorf("the file means %q", got)
+	}
+}

@@ -104,7 +104,7 @@ func add(dir, name, text string) error {
 	return watchfile.Replace(filepath.Join(dir, name), data, old)
 }
 
-// ownerOf returns what has the owner that the edited file gets: the file or, if it is missing, the directory.
+// ownerOf returns the file or, if it is missing, the directory. Its owner becomes the owner of the edited file.
 func ownerOf(root *os.Root, name string) (fs.FileInfo, error) {
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {

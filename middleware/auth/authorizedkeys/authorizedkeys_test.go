@@ -301,7 +301,7 @@ func TestDirectoryChanges(t *testing.T) {
 	w.check(before, true)
 }
 
-// Nothing is remembered or reported of unknown users, whatever their names, and the number of remembered files is bounded.
+// Nothing is remembered or reported about unknown users, and the number of remembered files is bounded.
 func TestBounded(t *testing.T) {
 	key := newKey(t)
 	files := map[string]string{}
@@ -310,7 +310,7 @@ func TestBounded(t *testing.T) {
 	}
 	d := Open(newDir(t, files), Options{Warn: func(err error) { t.Error(err) }})
 	for i := range 100 {
-		if _, err := d.Authorize(fmt.Sprint("stranger", i, strings.Repeat("x", 5*i)), here, key); err == nil {
+		if _, err := d.Authorize(fmt.Sprint("unknown", i, strings.Repeat("x", 5*i)), here, key); err == nil {
 			t.Error("an unknown user was accepted")
 		}
 	}

@@ -82,9 +82,6 @@ const (
 	maxRSA = 8192
 )
 
-// ErrCertificate is the error of [Strong] and [ParseKey] for a certificate. It is [errors.ErrUnsupported].
-var ErrCertificate error = certificateError{}
-
 // certificateError is [errors.ErrUnsupported] with a text that means something to an operator.
 type certificateError struct{}
 
@@ -92,10 +89,11 @@ func (certificateError) Error() string        { return "a certificate is not a k
 func (certificateError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Strong returns an error for a key that is not acceptable for authentication: RSA with less than 2048 or more than 8192
-// bits, an unknown key type, or a certificate. It is cheap for every key that a client can send.
+// bits, an unknown key type, or a certificate, whose error is [errors.ErrUnsupported]. It is cheap for every key that a
+// client can send.
 func Strong(key gossh.PublicKey) error {
 	if _, ok := key.(*gossh.Certificate); ok {
-		return ErrCertificate
+		return certificateError{}
 	}
 	switch key.Type() {
 	case gossh.KeyAlgoED25519, gossh.KeyAlgoSKED25519, gossh.KeyAlgoSKECDSA256,

@@ -109,22 +109,22 @@ func TestWarnings(t *testing.T) {
 	wantError(t, got[0], "others can read it (mode 0644)", "run: chmod 600 "+path)
 }
 
-// story is a file with the errors that Warn received.
-type story struct {
+// watchTest is a file with the errors that Warn received.
+type watchTest struct {
 	*testing.T
 	path   string
 	f      *File
 	warned []string
 }
 
-func newStory(t *testing.T, content string) *story {
-	s := &story{T: t, path: newFile(t, content)}
+func newWatchTest(t *testing.T, content string) *watchTest {
+	s := &watchTest{T: t, path: newFile(t, content)}
 	s.f = open(t, s.path, Options{Plaintext: true, Warn: func(err error) { s.warned = append(s.warned, err.Error()) }})
 	return s
 }
 
 // check asserts, several times, that password is correct, and what Warn has received since the last check.
-func (s *story) check(password string, want ...string) {
+func (s *watchTest) check(password string, want ...string) {
 	s.Helper()
 	for range 3 {
 		if !s.f.Verify("ada", password) {
@@ -138,7 +138,7 @@ func (s *story) check(password string, want ...string) {
 }
 
 func TestReread(t *testing.T) {
-	s := newStory(t, "ada:one")
+	s := newWatchTest(t, "ada:one")
 	s.check("one")
 
 	rewrite(t, s.path, "ada:two", longAgo.Add(time.Hour))
@@ -150,13 +150,13 @@ func TestReread(t *testing.T) {
 	must(t, os.Rename(s.path+"~", s.path))
 	s.check("seven")
 
-	rewrite(t, s.path, "ada:eight", longAgo.Add(time.Hour)) // nothing tells: proves that only stat is called
+	rewrite(t, s.path, "ada:eight", longAgo.Add(time.Hour)) // nothing that stat shows differs
 	s.check("seven")
 }
 
 // https://git-scm.com/docs/racy-git: a change within the resolution of the time stamp of the last one.
 func TestRereadRacilyClean(t *testing.T) {
-	s := newStory(t, "ada:zero")
+	s := newWatchTest(t, "ada:zero")
 	for _, modified := range []time.Time{time.Now(), time.Now().Add(time.Hour)} {
 		rewrite(t, s.path, "ada:one", modified)
 		s.check("one")
@@ -166,7 +166,7 @@ func TestRereadRacilyClean(t *testing.T) {
 }
 
 func TestRereadInvalid(t *testing.T) {
-	s := newStory(t, "ada:one")
+	s := newWatchTest(t, "ada:one")
 	rewrite(t, s.path, "ada:$x", longAgo.Add(1*time.Hour))
 	s.check("one", ":1: user \"ada\": unknown kind of hash")
 	rewrite(t, s.path, "ada:$x", longAgo.Add(2*time.Hour)) // the same content again
@@ -182,7 +182,7 @@ func TestRereadInvalid(t *testing.T) {
 }
 
 func TestRereadMissing(t *testing.T) {
-	s := newStory(t, "ada:one")
+	s := newWatchTest(t, "ada:one")
 	must(t, os.Remove(s.path))
 	s.check("one", "no such file")
 	must(t, syscall.Mkfifo(s.path, 0o600))

@@ -68,23 +68,23 @@ func TestHashesAreBounded(t *testing.T) {
 	}
 }
 
-// scene is a queue for one hash, which is running, and what has happened to the logins that waited.
-type scene struct {
+// queueTest is a queue for one hash, which is running, and what has happened to the logins that waited.
+type queueTest struct {
 	*testing.T
 	q      *queue
 	mu     sync.Mutex
 	events []string
 }
 
-func newScene(t *testing.T, length int) *scene {
-	s := &scene{T: t, q: newQueue(1, source.Networks{})}
+func newQueueTest(t *testing.T, length int) *queueTest {
+	s := &queueTest{T: t, q: newQueue(1, source.Networks{})}
 	s.q.length = length
 	must(t, s.q.enter(t.Context(), netip.MustParseAddr("203.0.113.1")))
 	return s
 }
 
-// come adds a login to the queue. It leaves as soon as its turn comes.
-func (s *scene) come(ctx context.Context, name, from string) {
+// arrive adds a login to the queue. It leaves as soon as its turn comes.
+func (s *queueTest) arrive(ctx context.Context, name, from string) {
 	go func() {
 		event := name
 		switch err := s.q.enter(ctx, netip.MustParseAddr(from)); {
@@ -104,7 +104,7 @@ func (s *scene) come(ctx context.Context, name, from string) {
 	synctest.Wait()
 }
 
-func (s *scene) expect(want ...string) {
+func (s *queueTest) expect(want ...string) {
 	s.Helper()
 	synctest.Wait()
 	s.mu.Lock()
@@ -117,17 +117,17 @@ func (s *scene) expect(want ...string) {
 
 func TestQueueOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 10)
+		s := newQueueTest(t, 10)
 		for i := range 3 {
-			s.come(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
+			s.arrive(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
 		}
-		s.come(t.Context(), "ada", "192.0.2.2")
-		s.come(t.Context(), "guess at 6", "2001:db8::1")
-		s.come(t.Context(), "its neighbour", "2001:db8::ffff:1") // the same /64
-		s.come(t.Context(), "bob", "2001:db8:0:1::1")
-		s.come(t.Context(), "guess 4", "::ffff:192.0.2.1")
+		s.arrive(t.Context(), "ada", "192.0.2.2")
+		s.arrive(t.Context(), "guess over IPv6", "2001:db8::1")
+		s.arrive(t.Context(), "its neighbour", "2001:db8::ffff:1") // the same /64
+		s.arrive(t.Context(), "bob", "2001:db8:0:1::1")
+		s.arrive(t.Context(), "guess 4", "::ffff:192.0.2.1")
 		s.q.leave()
-		s.expect("guess 1", "ada", "guess at 6", "bob", "guess 2", "its neighbour", "guess 3", "guess 4")
+		s.expect("guess 1", "ada", "guess over IPv6", "bob", "guess 2", "its neighbour", "guess 3", "guess 4")
 		if s.q.free != 1 || len(s.q.waiting) != 0 {
 			t.Errorf("%d free and %d waiting, want 1 and 0", s.q.free, len(s.q.waiting))
 		}
@@ -152,15 +152,15 @@ func TestQueueTurnAndTimeout(t *testing.T) {
 
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 3)
+		s := newQueueTest(t, 3)
 		for i := range 5 {
-			s.come(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
+			s.arrive(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
 		}
 		s.expect("guess 4 refused", "guess 5 refused")
-		s.come(t.Context(), "ada", "192.0.2.2")
-		s.come(t.Context(), "bob", "192.0.2.3")
+		s.arrive(t.Context(), "ada", "192.0.2.2")
+		s.arrive(t.Context(), "bob", "192.0.2.3")
 		s.expect("guess 3 refused", "guess 2 refused")
-		s.come(t.Context(), "eve", "192.0.2.4")
+		s.arrive(t.Context(), "eve", "192.0.2.4")
 		s.expect("eve refused") // no network there has more attempts
 		s.q.leave()
 		s.expect("guess 1", "ada", "bob")
@@ -169,10 +169,10 @@ func TestQueueFull(t *testing.T) {
 
 func TestQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 3)
+		s := newQueueTest(t, 3)
 		ctx, cancel := context.WithCancel(t.Context())
-		s.come(ctx, "ada", "192.0.2.1")
-		s.come(t.Context(), "bob", "192.0.2.2")
+		s.arrive(ctx, "ada", "192.0.2.1")
+		s.arrive(t.Context(), "bob", "192.0.2.2")
 		cancel()
 		s.expect("ada left")
 		time.Sleep(maxWait) // of synctest's clock

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// witness is a file that counts the full checks of its only password.
-type witness struct {
+// countingFile is a file that counts the full checks of its only password.
+type countingFile struct {
 	*testing.T
 	f      *File
 	checks int
 }
 
-func newWitness(t *testing.T, while time.Duration) *witness {
-	m := &witness{T: t, f: open(t, newFile(t, "ada:"+cheapArgon), Options{Remember: while})}
-	m.watch()
+func newCountingFile(t *testing.T, while time.Duration) *countingFile {
+	m := &countingFile{T: t, f: open(t, newFile(t, "ada:"+cheapArgon), Options{Remember: while})}
+	m.count()
 	return m
 }
 
-// watch counts the checks of the current version of the file.
-func (m *witness) watch() {
+// count counts the checks of the current version of the file.
+func (m *countingFile) count() {
 	e := m.f.table.Current().entries[0]
 	e.secret = secret{"stub", stub(func(password string) bool {
 		m.checks++
@@ -33,7 +33,7 @@ func (m *witness) watch() {
 }
 
 // login tries a password, and checks the error and whether there was a full check.
-func (m *witness) login(user, password string, want error, full bool) {
+func (m *countingFile) login(user, password string, want error, full bool) {
 	m.Helper()
 	m.checks = 0
 	if err := m.f.VerifyFrom(context.Background(), netip.Addr{}, user, password); err != want {
@@ -46,7 +46,7 @@ func (m *witness) login(user, password string, want error, full bool) {
 
 func TestRemember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newWitness(t, time.Minute)
+		m := newCountingFile(t, time.Minute)
 		for range 2 { // a failure is not remembered, and changes nothing for a correct password
 			m.login("ada", "open barley", ErrWrong, true)
 			m.login("nobody", "open sesame", ErrWrong, true)
@@ -74,7 +74,7 @@ func TestRemember(t *testing.T) {
 }
 
 func TestRememberIsOffByDefault(t *testing.T) {
-	m := newWitness(t, 0)
+	m := newCountingFile(t, 0)
 	for range 3 {
 		m.login("ada", "open sesame", nil, true)
 	}
@@ -85,7 +85,7 @@ func TestRememberIsOffByDefault(t *testing.T) {
 
 // A remembered password needs no place in the queue. Every other one does.
 func TestRememberedWhileBusy(t *testing.T) {
-	m := newWitness(t, time.Minute)
+	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
 	m.f.queue.free = 0
 	m.f.queue.length = 0
@@ -94,7 +94,7 @@ func TestRememberedWhileBusy(t *testing.T) {
 }
 
 func TestRememberedUntilTheFileChanges(t *testing.T) {
-	m := newWitness(t, time.Minute)
+	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
 	old := m.f.table.Current()
 
@@ -106,7 +106,7 @@ func TestRememberedUntilTheFileChanges(t *testing.T) {
 
 	rewrite(t, m.f.path, "ada:"+cheapArgon+"\n# changed\n", later)
 	m.f.Users()
-	m.watch()
+	m.count()
 	if n := len(old.logins.proof); n != 0 {
 		t.Errorf("%d logins of the old version are remembered", n)
 	}
@@ -149,20 +149,20 @@ func TestMAC(t *testing.T) {
 // An unknown name always costs the same secret, and other names cost others.
 func TestDecoyOfAName(t *testing.T) {
 	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true})
-	var asked string
+	var costs string
 	for i, name := range []string{"ada", "bob"} {
-		f.table.Current().entries[i].secret = secret{name, stub(func(string) bool { asked += name[:1]; return true })}
+		f.table.Current().entries[i].secret = secret{name, stub(func(string) bool { costs += name[:1]; return true })}
 	}
 	both := ""
 	for i := range 64 {
-		asked = ""
+		costs = ""
 		for range 3 {
 			f.Verify("nobody"+strings.Repeat("!", i), "guess")
 		}
-		if asked != "aaa" && asked != "bbb" {
-			t.Fatalf("one name costs %s", asked)
+		if costs != "aaa" && costs != "bbb" {
+			t.Fatalf("one name costs %s", costs)
 		}
-		both += asked
+		both += costs
 	}
 	if !strings.Contains(both, "a") || !strings.Contains(both, "b") { // the probability of this is 2^-63
 		t.Errorf("64 names cost the same user's: %s", both)

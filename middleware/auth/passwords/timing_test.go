@@ -133,13 +133,13 @@ func median(took []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// watched measures the memory in use after a hash is computed and before its memory is collected.
-type watched struct {
+// measured measures the memory in use after a hash is computed and before its memory is collected.
+type measured struct {
 	matcher
 	most *atomic.Uint64
 }
 
-func (w watched) MatchBytes(password []byte) bool {
+func (w measured) MatchBytes(password []byte) bool {
 	defer func() {
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
@@ -158,7 +158,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	f.queue.length = 32 // with a longer queue, the test would take too long
 	var most atomic.Uint64
 	e := f.table.Current().entries[0]
-	e.matcher = watched{e.matcher, &most}
+	e.matcher = measured{e.matcher, &most}
 	f.table.Current().byName["ada"], f.table.Current().entries[0] = e, e
 
 	var before runtime.MemStats

@@ -114,7 +114,7 @@ func sign(t testing.TB, cert *gossh.Certificate, ca gossh.Signer) {
 }
 
 func TestAuthorize(t *testing.T) {
-	ca, other, stranger, key := newSigner(t), newSigner(t), newSigner(t), newSigner(t).PublicKey()
+	ca, other, unknown, key := newSigner(t), newSigner(t), newSigner(t), newSigner(t).PublicKey()
 	now := uint64(time.Now().Unix())
 	a := open(t, "# authorities\n"+text(ca)+text(other), "")
 	option := func(name, value string) func(*gossh.Certificate) {
@@ -129,7 +129,7 @@ func TestAuthorize(t *testing.T) {
 		{"good", ca, nil, ""},
 		{"of the other authority", other, nil, ""},
 		{"for ever", ca, func(c *gossh.Certificate) { c.ValidAfter, c.ValidBefore = 0, gossh.CertTimeInfinity }, ""},
-		{"of an unknown authority", stranger, nil, "the authority of the certificate is unknown"},
+		{"of an unknown authority", unknown, nil, "the authority of the certificate is unknown"},
 		{"for a host", ca, func(c *gossh.Certificate) { c.CertType = gossh.HostCert }, "not a user certificate"},
 		{"for neither a user nor a host", ca, func(c *gossh.Certificate) { c.CertType = 0 }, "not a user certificate"},
 		{"without principals", ca, func(c *gossh.Certificate) { c.ValidPrincipals = nil }, "no principal"},
@@ -299,8 +299,8 @@ func TestOpenErrors(t *testing.T) {
 		{good, newFile(t, "x"), ":1: not a revocation"},
 	} {
 		a, err := Open(tt.trusted, Options{Revoked: tt.revoked})
-		var told *watchfile.Error
-		if a != nil || !errors.As(err, &told) || !strings.Contains(err.Error(), tt.want) {
+		var problem *watchfile.Error
+		if a != nil || !errors.As(err, &problem) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("opened %v, error %v, want %q", a, err, tt.want)
 		}
 	}

@@ -24,11 +24,11 @@ import (
 	"unicode/utf8"
 )
 
-// Max is the maximum length of a user name in bytes.
-const Max = 256
-
-// maxFile is the maximum length of a file name in bytes.
-const maxFile = 255
+// Max is the maximum length of a user name in bytes, and maxFile that of a file name.
+const (
+	Max     = 256
+	maxFile = 255
+)
 
 var (
 	encoder = strings.NewReplacer(
