@@ -38,7 +38,6 @@ func Create(dir, keyType string) (Key, error) {
 		return Key{}, err
 	}
 	key := Key{Path: filepath.Join(dir, "ssh_host_"+keyType+"_key"), Signer: signer}
-
 	if err := makeDir(dir); err != nil {
 		return Key{}, err
 	}

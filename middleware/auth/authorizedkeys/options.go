@@ -111,7 +111,6 @@ func (r *rules) expire(text string) error {
 }
 
 var errExpiry = errors.New("invalid expiry-time: use a time like 20301231, 203012312359 or 20301231235959Z")
-
 var errAuthority = errors.New("cert-authority is not supported in the file of a user")
 
 // refuse returns the reason why a key with this option is not used.

@@ -98,9 +98,8 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 	if !ok {
 		return nil, errNoCertificate
 	}
-	trusted := a.trusted.Current()
 	for _, check := range []error{
-		trusted.check(cert),
+		a.trusted.Current().check(cert),
 		checkUser(cert, user),
 		checkExtensions(cert),
 		checkAddress(cert, source.Addr(remote)),
