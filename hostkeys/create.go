@@ -14,18 +14,16 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/watchfile"
 )
 
-// rsaBits is what ssh-keygen makes by default.
-const rsaBits = 3072
-
-// Create makes a host key of type "ed25519", "rsa" (3072 bits) or "ecdsa" (P-256) in dir/ssh_host_TYPE_key, mode
-// 600, in OpenSSH form. A missing dir is made, for the owner alone.
+// Create creates a host key of type "ed25519", "rsa" (3072 bits) or "ecdsa" (P-256) in dir/ssh_host_TYPE_key, with mode
+// 600 and in OpenSSH format. If dir is missing, Create creates it with mode 700.
 //
-// Nothing is ever replaced: an existing file, or a key of that type under another name, is an error that is
-// [fs.ErrExist]. The key appears under its name whole or not at all, whatever fails and whoever else makes one.
+// Nothing is ever replaced: if the file exists, or a key of that type under another name, the error is fs.ErrExist. The
+// file appears complete or not at all.
 func Create(dir, keyType string) (Key, error) {
 	private, err := generate(keyType)
 	if err != nil {
@@ -35,35 +33,38 @@ func Create(dir, keyType string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
+	block, err := gossh.MarshalPrivateKey(private, "foyer")
+	if err != nil {
+		return Key{}, err
+	}
 	key := Key{Path: filepath.Join(dir, "ssh_host_"+keyType+"_key"), Signer: signer}
-
 	if err := makeDir(dir); err != nil {
 		return Key{}, err
 	}
-	if err := checkFree(dir, key); err != nil {
-		return Key{}, createError(key.Path, err)
+	if err = checkFree(dir, key); err == nil {
+		err = watchfile.Create(key.Path, string(pem.EncodeToMemory(block)))
 	}
-	if err := write(key.Path, private); err != nil {
+	if err != nil {
 		return Key{}, createError(key.Path, err)
 	}
 	return key, nil
 }
 
-// generate makes a private key; its caller names a file after the type, which is safe once it is known.
+// generate returns a new private key. It also protects Create, which puts keyType into a path, from unknown types.
 func generate(keyType string) (crypto.Signer, error) {
 	switch keyType {
 	case "ed25519":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
 	case "rsa":
-		return rsa.GenerateKey(rand.Reader, rsaBits)
+		return rsa.GenerateKey(rand.Reader, 3072) // the default of ssh-keygen
 	case "ecdsa":
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	return nil, fmt.Errorf("unknown host key type %q: use ed25519, rsa or ecdsa", keyType)
+	return nil, fmt.Errorf("host key type %q is not one of ed25519, rsa, ecdsa", keyType)
 }
 
-// makeDir makes dir unless it is there already, fit to hold keys.
+// makeDir creates dir if it is missing, and otherwise checks it.
 func makeDir(dir string) error {
 	err := checkDir(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -75,36 +76,13 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// checkFree returns an error when dir holds a key of the same type, such as id_rsa: with two of them the server
-// would not start. What does not load is no concern of a new key; its own file is, and write looks after that.
+// checkFree returns an error if dir has another key of the same type, such as id_rsa: with both, the server would not start.
 func checkFree(dir string, key Key) error {
-	keys, _ := Load(dir)
+	keys, _ := Load(dir) // a file that cannot be loaded does not prevent a new key
 	for _, other := range keys {
 		if other.Type() == key.Type() {
-			return fmt.Errorf("%s is of type %s: %w", other.Path, other.Type(), fs.ErrExist)
+			return fmt.Errorf("%s has the type %s: %w", other.Path, other.Type(), fs.ErrExist)
 		}
 	}
 	return nil
-}
-
-// write puts the key under its name in one step that fails when the name is taken. That is a link: renaming the
-// pending file, as renameio does by itself, would replace the key of a server that was faster.
-func write(path string, private crypto.Signer) error {
-	block, err := gossh.MarshalPrivateKey(private, "foyer")
-	if err != nil {
-		return err
-	}
-	pending, err := renameio.TempFile(filepath.Dir(path), path) // mode 600, whatever the umask
-	if err != nil {
-		return err
-	}
-	defer pending.Cleanup()
-
-	if err := pem.Encode(pending, block); err != nil {
-		return err
-	}
-	if err := pending.Sync(); err != nil {
-		return err
-	}
-	return os.Link(pending.Name(), path)
 }

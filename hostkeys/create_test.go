@@ -15,7 +15,7 @@ func TestCreate(t *testing.T) {
 	tests := []struct {
 		keyType  string
 		wantType string
-		listed   string // what ssh-keygen -l says around the fingerprint
+		listed   string // what ssh-keygen -l shows
 		wantBits int
 	}{
 		{"ed25519", "ssh-ed25519", "256 FINGERPRINT foyer (ED25519)", 256},
@@ -32,14 +32,14 @@ func TestCreate(t *testing.T) {
 				t.Errorf("path is %s", key.Path)
 			}
 			if key.Type() != tt.wantType || key.Bits() != tt.wantBits {
-				t.Errorf("made %s of %d bits", key.Type(), key.Bits())
+				t.Errorf("created %s of %d bits", key.Type(), key.Bits())
 			}
 			if got := names(t, dir); !slices.Equal(got, []string{name}) {
 				t.Errorf("the directory holds %q", got)
 			}
 			keys, err := Load(dir)
 			if err != nil || len(keys) != 1 || keys[0].Fingerprint() != key.Fingerprint() {
-				t.Errorf("loaded %v, error %v; want the key that was made", keys, err)
+				t.Errorf("loaded %v, error %v; want the created key", keys, err)
 			}
 			want := strings.Replace(tt.listed, "FINGERPRINT", key.Fingerprint(), 1)
 			if got := strings.TrimSpace(keygen(t, dir, "-l", "-f", key.Path)); got != want {
@@ -104,7 +104,7 @@ func TestCreateNeverReplaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
-				t.Error("what lay there was touched")
+				t.Error("the existing file has changed")
 			}
 			if got := names(t, dir); len(got) != 1 {
 				t.Errorf("the directory holds %q", got)
@@ -141,12 +141,12 @@ func TestCreateUnknownType(t *testing.T) {
 	dir := filepath.Join(privateDir(t), "keys")
 	for _, keyType := range []string{"", "dsa", "RSA", "../../etc/x"} {
 		_, err := Create(dir, keyType)
-		if err == nil || !strings.HasSuffix(err.Error(), ": use ed25519, rsa or ecdsa") {
+		if err == nil || !strings.HasSuffix(err.Error(), " is not one of ed25519, rsa, ecdsa") {
 			t.Errorf("%q: error is %v, want one that lists the types", keyType, err)
 		}
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the directory was made: %v", err)
+		t.Errorf("the directory was created: %v", err)
 	}
 }
 

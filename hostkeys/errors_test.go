@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"foyer/middleware/watchfile"
 )
 
 func TestErrorText(t *testing.T) {
@@ -21,7 +23,7 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// errorText is what an operator reads of an error.
+// errorText is an error and what an operator reads.
 type errorText struct {
 	err        error
 	text, hint string
@@ -29,13 +31,15 @@ type errorText struct {
 
 var errorTexts = []errorText{
 	{
-		keyError("hostkeys/id_rsa", errOpenFile),
-		"host key hostkeys/id_rsa: others can read or write this file",
+		keyError("hostkeys/id_rsa", &watchfile.Error{
+			Path: "hostkeys/id_rsa", Err: errors.New("others can read or write it (mode 0644)"), Fix: "run: chmod 600 hostkeys/id_rsa",
+		}),
+		"host key hostkeys/id_rsa: others can read or write it (mode 0644)",
 		"run: chmod 600 hostkeys/id_rsa",
 	},
 	{
 		keyError("my keys/id_rsa", errPassphrase),
-		"host key my keys/id_rsa: a server cannot ask for a passphrase: ssh: this private key is passphrase protected",
+		"host key my keys/id_rsa: has a passphrase, which a server cannot ask for: ssh: this private key is passphrase protected",
 		"run: ssh-keygen -p -f 'my keys/id_rsa'",
 	},
 	{
@@ -55,7 +59,7 @@ var errorTexts = []errorText{
 	},
 	{
 		dirError("keys/id_rsa", errNotDir),
-		"host key keys/id_rsa: not a directory",
+		"host key keys/id_rsa: is not a directory",
 		"use: --hostkeys keys",
 	},
 	{

@@ -1,23 +1,22 @@
-// Package hostkeys makes and loads the host keys of an SSH server.
+// Package hostkeys creates and loads the host keys of an SSH server.
 //
-// A host key is the server's identity (RFC 4251, section 4.1). A client that connects for the first time shows its
-// fingerprint; from then on it expects the same key and warns loudly of any other. So whoever copies a host key
-// can pose as this server, and whoever loses it makes every client warn.
+// A host key is the identity of the server (RFC 4251, section 4.1). A client shows its fingerprint on the first
+// connection. Later it expects the same key and warns of any other. Anybody who has a copy of the key can impersonate
+// the server; if the key is lost, every client warns.
 //
-// # What lies in this directory
+// # The files in this directory
 //
-// The keys lie beside this package's source unless --hostkeys names another directory: ssh_host_ed25519_key,
-// made when the server first starts without a host key, and whatever is put here by hand: ssh_host_*_key or id_*,
-// in OpenSSH or PEM form, without a passphrase. There is one key of a type, since a server can show only one;
-// clients choose among the types. Public keys (*.pub) are not needed and not read.
+// The keys are stored here, beside the source of this package, unless --hostkeys names another directory. The server
+// creates ssh_host_ed25519_key when it starts without a host key. Other keys can be added by hand: ssh_host_*_key or
+// id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Public keys (*.pub) are ignored.
 //
-//   - Back the keys up, and move them along when the server moves. They are never committed.
-//   - They are for the server's user alone: mode 600, in a directory that only its owner can write to.
+//   - Back the keys up, and move them together with the server. Never commit them.
+//   - Only the user of the server may access them: mode 600, in a directory that only its owner can write.
 //   - To see the fingerprint that a client shows: ssh-keygen -lf hostkeys/ssh_host_ed25519_key
 //   - To give the server a new identity, move the old key away and start the server.
 //
-// A key that is here and cannot be used stops the server. It is never replaced, because a new identity that nobody
-// asked for looks like an attack to every client.
+// The server does not start if a key here cannot be used. It never replaces a key, because clients take a new identity
+// for an attack.
 package hostkeys
 
 import (
@@ -25,29 +24,29 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/watchfile"
 )
 
-// Key is a host key and the file that it lies in.
+// Key is a host key and its file.
 type Key struct {
-	Path   string       // the private key's file, below the directory as the caller spelt it
-	Signer gossh.Signer // proves the server's identity; what AddHostKey takes
+	Path   string       // the file of the private key
+	Signer gossh.Signer // for AddHostKey
 }
 
-// Type is the key's name in the protocol and in known_hosts, such as ssh-ed25519 or ecdsa-sha2-nistp256.
+// Type returns the name of the key type in the protocol and in known_hosts, such as ssh-ed25519.
 func (k Key) Type() string { return k.Signer.PublicKey().Type() }
 
-// Fingerprint is what a client shows when it first connects, in the form SHA256:… of ssh-keygen -l.
+// Fingerprint returns what a client shows on its first connection, as SHA256:… like ssh-keygen -l.
 func (k Key) Fingerprint() string { return gossh.FingerprintSHA256(k.Signer.PublicKey()) }
 
-// Bits is the key's size as ssh-keygen -l counts it: the modulus of RSA, the curve of the others. It is 0 for a
-// signer that did not come from this package and is of another kind.
+// Bits returns the size of the key as ssh-keygen -l shows it, or 0 if [Load] does not accept keys of its type.
 func (k Key) Bits() int {
 	pub, ok := k.Signer.PublicKey().(gossh.CryptoPublicKey)
 	if !ok {
@@ -64,12 +63,11 @@ func (k Key) Bits() int {
 	return 0
 }
 
-// Load returns every host key in dir, sorted by file name. There is no key and no error when dir is missing or holds
-// none. Host keys are the files named ssh_host_*_key or id_*, but for public keys (*.pub) and Go files.
+// Load returns the host keys in dir, sorted by file name: the files named ssh_host_*_key or id_*, except public keys
+// (*.pub) and Go files. If dir is missing, there are no keys and no error.
 //
-// One file that cannot be used fails the whole: a server that went on without it would change its identity. So does
-// a second key of a type, of which the server would silently drop one, and a directory in which others can write.
-// These errors are of type [*Error].
+// Load returns an [*Error] if one of the files cannot be used, because without it the server would change its identity;
+// if two keys have one type, because the server would silently drop one; and if others can write dir.
 func Load(dir string) ([]Key, error) {
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -99,8 +97,8 @@ func Load(dir string) ([]Key, error) {
 	return keys, nil
 }
 
-// LoadOrCreate is [Load], and makes an ed25519 key where there is no host key at all; created reports whether it
-// did. Of several servers that start at once on an empty directory one makes the key and the others load it.
+// LoadOrCreate is [Load], but creates an ed25519 key if there is no host key. Created reports whether it did. Of several
+// servers that start at once with an empty directory, one creates the key and the others load it.
 func LoadOrCreate(dir string) (keys []Key, created bool, err error) {
 	keys, err = Load(dir)
 	if err != nil || len(keys) > 0 {
@@ -116,8 +114,8 @@ func LoadOrCreate(dir string) (keys []Key, created bool, err error) {
 	return []Key{key}, true, nil
 }
 
-// loadWinner returns the keys of whoever was faster, or lost when they are gone again: a server with no key and no
-// error would be given one that nobody knows.
+// loadWinner returns the keys of the server that was faster, or the error lost if they are gone again: the library gives a
+// server without keys a random one.
 func loadWinner(dir string, lost error) ([]Key, bool, error) {
 	keys, err := Load(dir)
 	if err == nil && len(keys) == 0 {
@@ -126,22 +124,16 @@ func loadWinner(dir string, lost error) ([]Key, bool, error) {
 	return keys, false, err
 }
 
-// isHostKey reports whether a file of that name is taken for a host key. Dot files, such as the pending file of a
-// key in the making, match neither pattern.
+// isHostKey reports whether a file with that name is a host key. Dot files, such as temporary files, match neither pattern.
 func isHostKey(name string) bool {
 	if strings.HasSuffix(name, ".pub") || strings.HasSuffix(name, ".go") {
 		return false
 	}
-	for _, pattern := range []string{"ssh_host_*_key", "id_*"} {
-		if ok, _ := filepath.Match(pattern, name); ok {
-			return true
-		}
-	}
-	return false
+	hostKey, _ := filepath.Match("ssh_host_*_key", name)
+	return hostKey || strings.HasPrefix(name, "id_")
 }
 
-// checkDir returns an error that is [fs.ErrNotExist] when dir is missing, and an [*Error] when it must not be used.
-// The sticky bit is no excuse: it keeps others from replacing a key, not from adding one.
+// checkDir returns an [*Error] if dir cannot be used, or fs.ErrNotExist if it is missing.
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -150,12 +142,13 @@ func checkDir(dir string) error {
 			return dirError(dir, errDangling)
 		}
 		return err
-	case err != nil:
+	case err == nil && !info.IsDir():
+		err = errNotDir
+	case err == nil:
+		err = watchfile.CheckMode(dir, info, watchfile.OthersWrite)
+	}
+	if err != nil {
 		return dirError(dir, err)
-	case !info.IsDir():
-		return dirError(dir, errNotDir)
-	case info.Mode().Perm()&0o022 != 0:
-		return dirError(dir, fmt.Errorf("%w (mode %04o)", errOpenDir, info.Mode().Perm()))
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func keygen(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// privateDir is a directory as LoadOrCreate would make it; t.TempDir follows the umask.
+// privateDir returns a directory with the mode that LoadOrCreate uses; the mode of t.TempDir depends on the umask.
 func privateDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func privateDir(t *testing.T) string {
 	return dir
 }
 
-// asNobody runs the test once more as a user to whom permissions mean something, where this one is root, and reports
+// asNobody runs the test again as an unprivileged user if this one is root, whom permissions do not restrict. It reports
 // whether it did.
 func asNobody(t *testing.T) bool {
 	t.Helper()
@@ -68,7 +68,7 @@ func asNobody(t *testing.T) bool {
 	return true
 }
 
-// put writes a private file.
+// put writes a file with mode 600.
 func put(t *testing.T, path string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -76,7 +76,7 @@ func put(t *testing.T, path string, data []byte) {
 	}
 }
 
-// create is Create for tests that are about something else.
+// create calls Create for tests of something else.
 func create(t *testing.T, dir, keyType string) Key {
 	t.Helper()
 	key, err := Create(dir, keyType)
@@ -86,7 +86,7 @@ func create(t *testing.T, dir, keyType string) Key {
 	return key
 }
 
-// names lists dir.
+// names returns the names of the files in dir.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -100,14 +100,23 @@ func names(t *testing.T, dir string) []string {
 	return all
 }
 
-// wantError asserts the kind of err, the path it names and the fix it offers.
+// reason is the text of an error that package watchfile creates.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
+// wantError asserts that err is a kind, or has the text of a reason, and its path and hint.
 func wantError(t *testing.T, err, kind error, path, fix string) {
 	t.Helper()
 	hostKeyErr, ok := errors.AsType[*Error](err)
 	if !ok {
 		t.Fatalf("error is %v, want an *Error", err)
 	}
-	if !errors.Is(err, kind) {
+	if _, ok := kind.(reason); ok {
+		if !strings.Contains(err.Error(), kind.Error()) {
+			t.Errorf("error is %v, want %q in it", err, kind)
+		}
+	} else if !errors.Is(err, kind) {
 		t.Errorf("error is %v, want %v", err, kind)
 	}
 	if hostKeyErr.Path != path {
@@ -213,7 +222,7 @@ func TestLoadMissingDir(t *testing.T) {
 		t.Errorf("keys are %v, error %v; want neither", keys, err)
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("loading made the directory: %v", err)
+		t.Errorf("the directory was created: %v", err)
 	}
 }
 
@@ -236,21 +245,21 @@ func TestSameTypeTwice(t *testing.T) {
 	}
 }
 
-// badDirs are directories that neither load nor take keys.
+// badDirs are directories that no key can be loaded from or created in.
 var badDirs = []struct {
 	name    string
 	prepare func(dir string) error
 	kind    error
 	fix     string // DIR stands for the directory, PARENT for its parent
 }{
-	{"group-writable", func(dir string) error { return mkdirMode(dir, 0o770) }, errOpenDir, "run: chmod go-w DIR"},
-	{"world-writable", func(dir string) error { return mkdirMode(dir, 0o702) }, errOpenDir, "run: chmod go-w DIR"},
-	{"sticky", func(dir string) error { return mkdirMode(dir, 0o777|fs.ModeSticky) }, errOpenDir, "run: chmod go-w DIR"},
+	{"group-writable", func(dir string) error { return mkdirMode(dir, 0o770) }, reason("others can write it (mode 0770)"), "run: chmod go-w DIR"},
+	{"world-writable", func(dir string) error { return mkdirMode(dir, 0o702) }, reason("others can write it (mode 0702)"), "run: chmod go-w DIR"},
+	{"sticky", func(dir string) error { return mkdirMode(dir, 0o777|fs.ModeSticky) }, reason("others can write it (mode 0777)"), "run: chmod go-w DIR"},
 	{"file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, errNotDir, "use: --hostkeys PARENT"},
 	{"dangling", func(dir string) error { return os.Symlink("nowhere", dir) }, errDangling, "run: rm DIR"},
 }
 
-// mkdirMode makes a directory of that mode, whatever the umask.
+// mkdirMode creates a directory with that mode, whatever the umask is.
 func mkdirMode(dir string, mode fs.FileMode) error {
 	return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode))
 }
@@ -296,14 +305,14 @@ func TestLoadOrCreateIsIdempotent(t *testing.T) {
 		t.Fatalf("first: %d keys, created %v, error %v", len(first), created, err)
 	}
 	if first[0].Type() != "ssh-ed25519" || first[0].Path != filepath.Join(dir, "ssh_host_ed25519_key") {
-		t.Errorf("made %s in %s", first[0].Type(), first[0].Path)
+		t.Errorf("created %s in %s", first[0].Type(), first[0].Path)
 	}
 	second, created, err := LoadOrCreate(dir)
 	if err != nil || created || len(second) != 1 {
 		t.Fatalf("second: %d keys, created %v, error %v", len(second), created, err)
 	}
 	if first[0].Fingerprint() != second[0].Fingerprint() {
-		t.Error("the second call came back with another key")
+		t.Error("the second call returned another key")
 	}
 }
 
@@ -321,7 +330,7 @@ func TestLoadOrCreateRace(t *testing.T) {
 		dir    = filepath.Join(privateDir(t), "keys")
 		start  = make(chan struct{})
 		wg     sync.WaitGroup
-		seen   [32]string // the fingerprint that each server has
+		seen   [32]string // the fingerprint of each server
 		makers atomic.Int32
 	)
 	for i := range seen {
@@ -342,7 +351,7 @@ func TestLoadOrCreateRace(t *testing.T) {
 	wg.Wait()
 
 	if n := makers.Load(); n != 1 {
-		t.Errorf("%d servers made a key, want one", n)
+		t.Errorf("%d servers created a key, want one", n)
 	}
 	if distinct := slices.Compact(seen[:]); len(distinct) != 1 {
 		t.Errorf("the servers have different keys: %q", distinct)
@@ -355,7 +364,7 @@ func TestLoadOrCreateRace(t *testing.T) {
 func TestLoadWinner(t *testing.T) {
 	dir := privateDir(t)
 	if _, _, err := loadWinner(dir, fs.ErrExist); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("winner is gone: error is %v, want that of the lost race", err)
+		t.Errorf("without keys: error is %v, want that of the lost race", err)
 	}
 	want := create(t, dir, "ed25519")
 	keys, created, err := loadWinner(dir, fs.ErrExist)

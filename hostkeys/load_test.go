@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -23,7 +24,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// newEd25519 makes a key for the tests to hide or to damage.
+// newEd25519 returns a key for a test to hide or damage.
 func newEd25519(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -33,7 +34,7 @@ func newEd25519(t testing.TB) ed25519.PrivateKey {
 	return private
 }
 
-// openSSH is the key's file in OpenSSH form.
+// openSSH returns the file of the key in OpenSSH format.
 func openSSH(t testing.TB, private crypto.PrivateKey) []byte {
 	t.Helper()
 	block, err := gossh.MarshalPrivateKey(private, "test")
@@ -43,7 +44,7 @@ func openSSH(t testing.TB, private crypto.PrivateKey) []byte {
 	return pem.EncodeToMemory(block)
 }
 
-// pkcs8 is the key's file in PKCS #8 form.
+// pkcs8 returns the file of the key in PKCS #8 format.
 func pkcs8(t testing.TB, private crypto.PrivateKey) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(private)
@@ -53,12 +54,12 @@ func pkcs8(t testing.TB, private crypto.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// setAside is the fix for a file that will never be a host key.
+// setAside returns the hint for a file that cannot be repaired.
 func setAside(path string) string {
 	return "restore it from a backup or, for a new identity, run: mv " + path + " ~/"
 }
 
-// wantRefused asserts that the file at dir/id_test fails every call, and that no key is made in its place.
+// wantRefused asserts that every call fails because of the file dir/id_test, and that no key is created in its place.
 func wantRefused(t *testing.T, dir string, kind error, fix string) {
 	t.Helper()
 	path := filepath.Join(dir, "id_test")
@@ -68,7 +69,7 @@ func wantRefused(t *testing.T, dir string, kind error, fix string) {
 	keys, created, err := LoadOrCreate(dir)
 	wantError(t, err, kind, path, fix)
 	if keys != nil || created {
-		t.Errorf("LoadOrCreate went on: keys %v, created %v", keys, created)
+		t.Errorf("LoadOrCreate succeeded: keys %v, created %v", keys, created)
 	}
 	if after := names(t, dir); len(after) != len(before) {
 		t.Errorf("the directory held %q and now holds %q", before, after)
@@ -81,12 +82,12 @@ func TestLoadRefusesFiles(t *testing.T) {
 		prepare func(path string) error
 		kind    error
 	}{
-		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, errNotRegular},
-		{"fifo", func(path string) error { return syscall.Mkfifo(path, 0o600) }, errNotRegular},
-		{"device", func(path string) error { return os.Symlink("/dev/zero", path) }, errNotRegular},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, reason("is a directory")},
+		{"fifo", func(path string) error { return syscall.Mkfifo(path, 0o600) }, reason("is a named pipe")},
+		{"device", func(path string) error { return os.Symlink("/dev/zero", path) }, reason("is not a regular file")},
 		{"dangling", func(path string) error { return os.Symlink("nowhere", path) }, errDangling},
 		{"loop", func(path string) error { return os.Symlink("id_test", path) }, syscall.ELOOP},
-		{"large", func(path string) error { return os.WriteFile(path, make([]byte, maxSize+1), 0o600) }, errTooLarge},
+		{"large", func(path string) error { return os.WriteFile(path, make([]byte, maxSize+1), 0o600) }, reason("is larger than 64 KiB")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestLoadRefusesFiles(t *testing.T) {
 
 func TestLoadRefusesSocket(t *testing.T) {
 	dir := privateDir(t)
-	t.Chdir(dir) // the path of a socket is short
+	t.Chdir(dir) // the path of a socket must be short
 	listener, err := net.Listen("unix", "id_test")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +112,7 @@ func TestLoadRefusesSocket(t *testing.T) {
 	if err := os.Chmod("id_test", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantRefused(t, dir, errNotRegular, setAside(filepath.Join(dir, "id_test")))
+	wantRefused(t, dir, reason("is a socket or a device"), setAside(filepath.Join(dir, "id_test")))
 }
 
 func TestLoadModes(t *testing.T) {
@@ -131,7 +132,7 @@ func TestLoadModes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.refused {
-				wantRefused(t, dir, errOpenFile, "run: chmod 600 "+path)
+				wantRefused(t, dir, reason(fmt.Sprintf("others can read or write it (mode %04o)", tt.mode)), "run: chmod 600 "+path)
 			} else if keys, err := Load(dir); err != nil || len(keys) != 1 {
 				t.Errorf("%d keys, error %v; want one", len(keys), err)
 			}
@@ -212,7 +213,7 @@ func TestLoadRefusesPublicKey(t *testing.T) {
 	}
 }
 
-// A parser that quotes what it trips over, as x/crypto does with the name of a curve, must not be quoted.
+// The parser of x/crypto quotes the name of an unknown curve. The errors of this package must not quote the parser.
 func TestErrorsHoldNoKeyBytes(t *testing.T) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -224,7 +225,7 @@ func TestErrorsHoldNoKeyBytes(t *testing.T) {
 	copy(block.Bytes[at:], secret)
 
 	if _, err := gossh.ParsePrivateKey(pem.EncodeToMemory(block)); err == nil || !strings.Contains(err.Error(), secret) {
-		t.Logf("x/crypto no longer quotes the curve: %v", err)
+		t.Errorf("x/crypto no longer quotes the curve, so this test proves nothing: %v", err)
 	}
 	_, err = parse(pem.EncodeToMemory(block))
 	if !errors.Is(err, errDamaged) || strings.Contains(err.Error(), secret) {
@@ -240,7 +241,7 @@ func TestLoadRefusesShortRSA(t *testing.T) {
 	dir := privateDir(t)
 	put(t, filepath.Join(dir, "id_test"), pkcs8(t, private))
 	_, err = Load(dir)
-	if err == nil || !strings.HasSuffix(err.Error(), "id_test: an RSA key of 1024 bits, where clients expect at least 2048") {
+	if err == nil || !strings.HasSuffix(err.Error(), "id_test: is an RSA key of 1024 bits, and clients expect at least 2048") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -251,7 +252,7 @@ func TestLoadRefusesDSA(t *testing.T) {
 			dir := privateDir(t)
 			path := filepath.Join(dir, "id_test")
 			if err := exec.Command("ssh-keygen", "-q", "-t", "dsa", "-m", form, "-N", "", "-f", path).Run(); err != nil {
-				t.Skipf("ssh-keygen makes no DSA keys: %v", err)
+				t.Skipf("ssh-keygen cannot create DSA keys: %v", err)
 			}
 			wantRefused(t, dir, errDSA, setAside(path))
 		})

@@ -85,15 +85,14 @@ func (r *report) readPasswords(cfg *Config) {
 }
 
 func (r *report) readKeys(cfg *Config) {
-	dir := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{})
-	holders, err := dir.Users()
+	holders, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
 	r.note(err)
 	for _, user := range holders {
 		if !slices.Contains(r.names, user.Name) {
 			r.names = append(r.names, user.Name)
 		}
 		r.keys[user.Name] = user.Keys
-		for _, err := range dir.Check(user.Name) {
+		for _, err := range user.Problems {
 			r.note(err)
 		}
 	}

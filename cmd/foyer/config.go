@@ -1,13 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -18,6 +16,7 @@ import (
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
 	"foyer/middleware/server"
+	"foyer/middleware/watchfile"
 )
 
 // Config is all that an operator can set. Each setting is parsed and checked where it is given, by its type in values.go.
@@ -179,26 +178,11 @@ func (c *Config) greeting() (string, error) {
 // maxText bounds a message or a greeting, which stay in memory and are sent to every visitor.
 const maxText = 1 << 20
 
-// readText reads a file that an operator wrote. Opening without blocking keeps a named pipe from hanging the start.
+// readText reads a file that an operator wrote.
 func readText(what, path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := watchfile.ReadFile(path, maxText, 0)
 	if err != nil {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err == nil && info.Size() > maxText {
-		err = fmt.Errorf("%d bytes, and at most %d are served", info.Size(), maxText)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the %s: %s: %w", what, path, err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxText))
-	if err != nil {
-		return "", fmt.Errorf("read the %s: %w", what, err)
-	}
-	return string(text), nil
+	return text, nil
 }

@@ -18,6 +18,7 @@ import (
 	"foyer/cmd/prompt"
 	"foyer/middleware/auth/authorizedkeys"
 	"foyer/middleware/auth/passwords"
+	"foyer/middleware/auth/username"
 )
 
 func userCommand(cfg *Config) *cobra.Command {
@@ -73,7 +74,8 @@ func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
 	if err := authorizedkeys.Add(cfg.Keys, user, []byte(key)); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, user))
+	file, _ := username.ToFile(user) // Add has checked the name
+	fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, file))
 	return nil
 }
 

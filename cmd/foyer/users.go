@@ -89,13 +89,7 @@ func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
 }
 
 func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
-	opts := passwords.Options{Plaintext: cfg.Plaintext, Remember: cfg.Remember, Warn: func(err error) {
-		if errors.Is(err, passwords.ErrBusy) {
-			logger.Warn("logins refused", "err", err)
-			return
-		}
-		logger.Error("file is invalid; keeping the last good version", problem(err)...)
-	}}
+	opts := passwordOptions(cfg, logger)
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
 		if u.password, err = makeFirst(cfg.Passwords); err != nil {
@@ -106,6 +100,19 @@ func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
 	}
 	u.passwords = file
 	return err
+}
+
+func passwordOptions(cfg *Config, logger *slog.Logger) passwords.Options {
+	return passwords.Options{
+		Plaintext: cfg.Plaintext, Remember: cfg.Remember, Networks: cfg.Networks,
+		Warn: func(err error) {
+			if errors.Is(err, passwords.ErrBusy) {
+				logger.Warn("logins refused", "err", err)
+				return
+			}
+			logger.Error("file is invalid; keeping the last good version", problem(err)...)
+		},
+	}
 }
 
 // makeFirst makes the password file of a first start and returns newcomer's password.

@@ -44,7 +44,7 @@ func (n Networks) Validate() error {
 }
 
 // Of returns the source that addr belongs to and whether it is exempt. An invalid address is exempt and belongs to the
-// zero Prefix, because nothing tells such peers apart.
+// zero Prefix, because such peers cannot be distinguished.
 func (n Networks) Of(addr netip.Addr) (network netip.Prefix, exempt bool) {
 	addr = addr.Unmap().WithZone("") // no network contains an address with a zone
 	bits := cmp.Or(n.Bits6, 64)

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// Error says what is wrong with a file or a directory, where, and what to do about it. It holds nothing of a file's
-// content but the names of users and options: what lies there may be a secret.
+// Error is a problem with a file or a directory, with a hint. Of the content of a file it quotes only the names of users
+// and options, because the rest may be secret.
 type Error struct {
 	Path string
-	Line int // 0 when the whole file is meant
+	Line int // 0 if the problem is not in one line
 	Err  error
-	Fix  string // ends in something to type; empty when nothing general is known to help
+	Fix  string // ends in something to type; may be empty
 }
 
 func (e *Error) Error() string {
@@ -28,10 +28,11 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, for [errors.Is] with fs.ErrNotExist and its like.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint returns Fix, under the name by which a command line asks any error for its remedy.
+// Hint returns Fix. Package cli shows the Hint of an error to the operator.
 func (e *Error) Hint() string { return e.Fix }
 
-// Failure is err as the [*Error] of path, whatever name the system call was given; nil stays nil.
+// Failure returns err as an [*Error] of path, without the path and the operation that package os adds. Nil stays nil, and
+// an *Error stays as it is.
 func Failure(path string, err error) error {
 	if err == nil {
 		return nil
@@ -51,27 +52,10 @@ func Failure(path string, err error) error {
 	return &Error{Path: path, Err: err, Fix: fix}
 }
 
-// StrictMode returns an error when others than its owner can write what info describes, as sshd's StrictModes has it.
-// The sticky bit is no excuse: it keeps others from replacing a file, not from adding one.
-func StrictMode(path string, info fs.FileInfo) error {
-	if info.Mode().Perm()&0o022 == 0 {
-		return nil
-	}
-	fix := "run: chmod 600 "
-	if info.IsDir() {
-		fix = "run: chmod go-w "
-	}
-	return &Error{
-		Path: path,
-		Err:  fmt.Errorf("others can write it (mode %04o)", info.Mode().Perm()),
-		Fix:  fix + Quote(path),
-	}
-}
-
-// plain matches what no shell gives a meaning to, and no command takes for an option.
+// plain matches paths without special characters for the shell that no command takes for an option.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./-]*$`)
 
-// Quote returns path so that a shell takes it for one word: a Fix is typed as it stands.
+// Quote quotes path for the shell if necessary.
 func Quote(path string) string {
 	if plain.MatchString(path) {
 		return path

@@ -12,7 +12,7 @@ import (
 
 func TestFailure(t *testing.T) {
 	if err := Failure("x", nil); err != nil {
-		t.Errorf("nothing is %v", err)
+		t.Errorf("nil became %v", err)
 	}
 	denied := Failure("my keys", &fs.PathError{Op: "open", Path: "/tmp/.x", Err: syscall.EACCES})
 	known := &Error{Path: "a", Line: 3, Err: errors.New("bad")}
@@ -29,11 +29,11 @@ func TestFailure(t *testing.T) {
 		}
 	}
 	if !errors.Is(denied, fs.ErrPermission) {
-		t.Error("the cause is lost")
+		t.Error("the error does not wrap its cause")
 	}
 }
 
-// TestQuote has a shell read back what was quoted for it.
+// A shell reads the quoted path as one word.
 func TestQuote(t *testing.T) {
 	for path, want := range map[string]string{
 		"": "''", "keys.d/ada": "keys.d/ada", "it's/$(reboot)": `'it'\''s/$(reboot)'`, "-rf": "'-rf'", "a b\n": "'a b\n'",

@@ -10,21 +10,22 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/renameio/v2"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/auth/username"
 	"foyer/middleware/watchfile"
 )
 
-// Add puts a public key, such as the content of a .pub file, at the end of the user's file in dir, options and comment
-// included. A missing file or directory is made, for the owner alone. The file is replaced as a whole, with mode 0600,
-// or not at all; what others add at the same time is kept.
+// Add appends a public key, such as the content of a .pub file, to the user's file in dir, with its options and comment. A
+// missing file or directory is created with mode 0600 or 0700. The file is replaced atomically, and concurrent edits wait
+// for each other.
 //
-// What [Dir.Authorize] would not use is an error, and so are a private key, several keys at once, a key that the user
-// has already (fs.ErrExist), and a file that is not fit to be used, such as a symbolic link.
+// It is an error if [Dir.Authorize] would not use the key or the file, if the key is a private one, if there are several,
+// or if the user already has the key (fs.ErrExist).
 func Add(dir, user string, key []byte) error {
-	if err := checkName(user); err != nil {
+	name, err := username.ToFile(user)
+	if err != nil {
 		return err
 	}
 	text, err := oneLine(string(key))
@@ -39,24 +40,24 @@ func Add(dir, user string, key []byte) error {
 		return err
 	}
 	defer unlock()
-	return watchfile.Failure(filepath.Join(dir, user), add(dir, user, text))
+	return watchfile.Failure(filepath.Join(dir, name), add(dir, name, text))
 }
 
-// lock keeps all others from changing files in dir until unlock is called. It is made in dir and nowhere else: whom dir
-// belongs to must not have root make a file where they like.
+// lock makes other edits of dir wait until unlock is called. The lock file is always in dir itself: the owner of dir must
+// not be able to make root create a file elsewhere.
 func lock(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, ".lock") // a name that is no user's
+	path := filepath.Join(dir, ".lock") // belongs to no user
 	f, err := lockedfile.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err == nil {
 		return func() { _ = f.Close() }, nil
 	}
 	if _, missing := os.Lstat(path); missing == nil {
-		return nil, watchfile.Failure(path, err) // a link, or root's, where root was the first to edit
+		return nil, watchfile.Failure(path, err) // a symbolic link, or root's file because root was the first to edit
 	}
 	return nil, watchfile.Failure(dir, err)
 }
 
-// oneLine returns the only line of data that is no comment.
+// oneLine returns the only line of data that is not a comment.
 func oneLine(data string) (string, error) {
 	if len(data) > keyfile.MaxFile {
 		return "", errors.New("too long for a public key")
@@ -67,7 +68,7 @@ func oneLine(data string) (string, error) {
 	var found string
 	for _, text := range keyfile.Lines(data) {
 		if found != "" {
-			return "", errors.New("several lines, where one public key belongs")
+			return "", errors.New("several lines, but only one public key can be added")
 		}
 		found = text
 	}
@@ -75,38 +76,37 @@ func oneLine(data string) (string, error) {
 	return found, err
 }
 
-// keyError is an error of the key that was to be added.
+// keyError is an error of the key for [Add].
 type keyError struct{ error }
 
-// Hint is where the public key may be found.
+// Hint says where the public key is.
 func (*keyError) Hint() string { return "give the file that ends in .pub" }
 
 func (e *keyError) Unwrap() error { return e.error }
 
-func add(dir, user, text string) error {
+func add(dir, name, text string) error {
 	root, err := openDir(dir)
 	if root == nil {
 		return cmp.Or(err, fs.ErrNotExist)
 	}
 	defer func() { _ = root.Close() }()
-	owner, err := owner(root, user)
+	old, err := ownerOf(root, name)
 	if err != nil {
 		return err
 	}
-	data, _, err := watchfile.Look(root, user, filepath.Join(dir, user), keyfile.MaxFile)
+	data, _, err := watchfile.ReadVersion(root, name, filepath.Join(dir, name), keyfile.MaxFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if data, err = appended(data, text); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, user), data, owner)
+	return watchfile.Replace(filepath.Join(dir, name), data, old)
 }
 
-// owner returns what the owner of the user's file is to be: the one it has, else that of the directory. After an edit
-// by root, the server must still be able to read it.
-func owner(root *os.Root, user string) (fs.FileInfo, error) {
-	info, err := root.Lstat(user)
+// ownerOf returns the file or, if it is missing, the directory. Its owner becomes the owner of the edited file.
+func ownerOf(root *os.Root, name string) (fs.FileInfo, error) {
+	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return root.Stat(".")
 	}
@@ -116,7 +116,7 @@ func owner(root *os.Root, user string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// appended returns the content of a file with a line added to it.
+// appended returns the content of a file with one more line.
 func appended(data, text string) (string, error) {
 	added, err := parseLine(text)
 	if err != nil {
@@ -126,7 +126,7 @@ func appended(data, text string) (string, error) {
 	for _, other := range keyfile.Lines(data) {
 		l, err := parseLine(other)
 		if string(l.blob) == string(added.blob) {
-			return "", fmt.Errorf("this key of the user: %w", fs.ErrExist)
+			return "", fmt.Errorf("the user already has this key: %w", fs.ErrExist)
 		}
 		if err == nil {
 			used++
@@ -140,25 +140,7 @@ func appended(data, text string) (string, error) {
 	}
 	data += text + "\n"
 	if len(data) > keyfile.MaxFile {
-		return "", fmt.Errorf("would be larger than %d MiB", keyfile.MaxFile>>20)
+		return "", fmt.Errorf("would be larger than %d MiB, the limit", keyfile.MaxFile>>20)
 	}
 	return data, nil
-}
-
-// write puts data in place of the file at path.
-func write(path, data string, owner fs.FileInfo) error {
-	p, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = p.Cleanup() }()
-	if _, err := p.WriteString(data); err != nil {
-		return err
-	}
-	if stat, ok := owner.Sys().(*syscall.Stat_t); ok {
-		if err := p.Chown(int(stat.Uid), -1); err != nil {
-			return err
-		}
-	}
-	return p.CloseAtomicallyReplace()
 }

@@ -20,8 +20,8 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestAddMakes changes the umask of the process, so it is not parallel.
-func TestAddMakes(t *testing.T) {
+// TestAddCreates changes the umask of the process, so it is not parallel.
+func TestAddCreates(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := filepath.Join(newDir(t, nil), "a", "keys")
 	must(t, Add(dir, "ada", []byte("\ufeff# from the laptop\r\n  "+edLine+" ada@laptop \r\n")))
@@ -67,13 +67,13 @@ func TestAddErrors(t *testing.T) {
 		{"bob", `command="ls" ` + edLine, "cannot be honoured", ""},
 		{"bob", shortRSALine, "1024 bits", ""},
 		{"bob", strings.Repeat("x", keyfile.MaxFile+1), "too long", ""},
-		{"ada", edLine, "ada: this key of the user: file already exists", ""},
+		{"ada", edLine, "ada: the user already has this key: file already exists", ""},
 		{"open", edLine, "others can write it", "run: chmod 600 " + filepath.Join(dir, "open")},
 		{"full", edLine, "larger than 1 MiB", ""},
 		{"link", edLine, "not a regular file", ""},
 		{"dir", edLine, "not a regular file", ""},
-		{"../bob", edLine, "slash", ""},
-		{".bob", edLine, "hidden", ""},
+		{"bob\x00", edLine, "control character", ""},
+		{strings.Repeat("b", 256), edLine, "needs a file name of 256 bytes", ""},
 		{"", edLine, "empty", ""},
 	} {
 		err := Add(dir, tt.user, []byte(tt.key))
@@ -88,7 +88,7 @@ func TestAddErrors(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "bob")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a file was made: %v", err)
+		t.Errorf("a file was created: %v", err)
 	}
 	if err := Add(dir, "ada", []byte(edLine)); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v is not fs.ErrExist", err)
@@ -99,17 +99,17 @@ func TestAddErrors(t *testing.T) {
 	}
 }
 
-// A key beyond those that are used is not added in vain.
+// Add refuses a key that would not be used because there are too many.
 func TestAddOneTooMany(t *testing.T) {
 	dir := newDir(t, map[string]string{"ada": "# keys\nnonsense\n" + strings.Repeat(edLine+"\n", maxKeys-1)})
 	must(t, Add(dir, "ada", []byte(text(newKey(t)))))
-	if err := Add(dir, "ada", []byte(text(newKey(t)))); err == nil || !strings.Contains(err.Error(), "at most 10000 keys") {
+	if err := Add(dir, "ada", []byte(text(newKey(t)))); err == nil || !strings.Contains(err.Error(), "more than 10000 keys") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// What several add at once is all there.
-func TestAddAtOnce(t *testing.T) {
+// Keys that are added concurrently are all in the file.
+func TestAddConcurrently(t *testing.T) {
 	dir := newDir(t, nil)
 	var all sync.WaitGroup
 	for range 10 {
@@ -126,8 +126,8 @@ func TestAddAtOnce(t *testing.T) {
 	}
 }
 
-// A lock that is a link is no lock, and what it leads to is not made.
-func TestAddWhereTheLockIsALink(t *testing.T) {
+// If the lock is a symbolic link, it is refused, and its target is not created.
+func TestLockIsNoLink(t *testing.T) {
 	dir := newDir(t, map[string]string{"ada": edLine + "\n"})
 	other := filepath.Join(t.TempDir(), "nologin")
 	must(t, os.Symlink(other, filepath.Join(dir, ".lock")))
@@ -137,6 +137,45 @@ func TestAddWhereTheLockIsALink(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(other); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what it leads to was made: %v", err)
+		t.Errorf("the target was created: %v", err)
+	}
+}
+
+// Every user who can have a password can have keys, in a file that is always in the directory.
+func TestNamesAreEncoded(t *testing.T) {
+	dir := filepath.Join(newDir(t, nil), "keys")
+	d := Open(dir, Options{Warn: func(err error) { t.Error(err) }})
+	files := map[string]string{ // by user
+		`DOMAIN\alice`: "DOMAIN%5Calice", "a/b": "a%2Fb", "../ada": "%2E.%2Fada", ".lock": "%2Elock", "ada~": "ada%7E", "ada%2F": "ada%252F", "ada": "ada",
+	}
+	for user, file := range files {
+		key := newKey(t)
+		must(t, Add(dir, user, []byte(text(key))))
+		if got := read(t, filepath.Join(dir, file)); got != text(key) {
+			t.Errorf("the file of %s holds %q", user, got)
+		}
+		for other := range files {
+			if _, err := d.Authorize(other, here, key); (err == nil) != (other == user) {
+				t.Errorf("%s with the key of %s: %v", other, user, err)
+			}
+		}
+	}
+	users, err := d.Users()
+	must(t, err)
+	if len(users) != len(files) {
+		t.Errorf("users %v", users)
+	}
+	for _, user := range users {
+		if files[user.Name] == "" || len(user.Keys) != 1 || len(user.Problems) != 0 || !d.Has(user.Name) {
+			t.Errorf("user %q has the keys %v and the problems %v", user.Name, user.Keys, user.Problems)
+		}
+		must(t, Remove(dir, user.Name))
+	}
+	for _, path := range []string{dir, filepath.Dir(dir)} {
+		entries, err := os.ReadDir(path)
+		must(t, err)
+		if len(entries) != 1 { // the lock, or the directory itself
+			t.Errorf("%s holds %v", path, entries)
+		}
 	}
 }

@@ -1,35 +1,34 @@
-// Package authorizedkeys reads and edits a directory that says which keys let which user in.
+// Package authorizedkeys reads and edits a directory of the public keys with which users may log in.
 //
-// The directory has a file for each user, named for the user, in the format of sshd's authorized_keys (sshd(8),
-// AUTHORIZED_KEYS FILE FORMAT): a key a line, perhaps behind options.
+// The directory has one file for each user, in the format of sshd's authorized_keys (sshd(8), AUTHORIZED_KEYS FILE
+// FORMAT): one key a line, with options in front of it if necessary.
 //
-//	authorized_keys.d/ada    ssh-ed25519 AAAAC3Nz… ada@laptop
-//	authorized_keys.d/bob    from="192.0.2.0/24",no-pty ssh-ed25519 AAAAC3Nz… bob@work
+//	authorized_keys.d/ada              ssh-ed25519 AAAAC3Nz… ada@laptop
+//	authorized_keys.d/bob              from="192.0.2.0/24",no-pty ssh-ed25519 AAAAC3Nz… bob@work
+//	authorized_keys.d/DOMAIN%5Calice   ssh-ed25519 AAAAC3Nz… the user DOMAIN\alice
 //
-// A key belongs to the user whose file holds it, and to nobody else. A user name is a plain file name of at most 255
-// bytes of UTF-8 without control characters; no leading dot, and no "~" at the end, which is an editor's backup. The
-// case of letters counts, as far as the file system lets it. No symbolic link leads out of the directory.
+// A key is valid only for the user whose file holds it. The file has the user's name, which is percent-encoded where it
+// is not a plain file name; see package username. User names are case-sensitive if the file system is. Symbolic links
+// that lead out of the directory are not followed.
 //
 // # Options
 //
-// Names of options are case-insensitive. What they say is honoured to the letter or the key is not used: an option is
-// never ignored.
+// Names of options are case-insensitive. No option is ignored: if one cannot be honoured, the key is not used.
 //
-//   - from="LIST": addresses, networks in CIDR notation and patterns with * and ? on the address as text, divided by
-//     commas; "!" before one refuses what it matches. No host names: foyer asks no DNS.
-//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest counts.
+//   - from="LIST": addresses, networks in CIDR notation and patterns with * and ? for the address as text, separated by
+//     commas. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use DNS.
+//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts.
 //   - restrict, and [no-]pty, [no-]port-forwarding, [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc: what the
-//     login may do, in the words of package keyfile (permit-pty, …), the last one winning.
-//   - All others make the key unusable: command=, cert-authority, environment=, permitopen=, permitlisten=,
-//     principals=, tunnel=, verify-required, and no-touch-required, since a security key has to be touched.
+//     login may do, as a permission of package keyfile (permit-pty, …). The last one counts.
+//   - A key with any other option is not used: command=, cert-authority, environment=, permitopen=, permitlisten=,
+//     principals=, tunnel=, verify-required, and no-touch-required, because a security key has to be touched.
 //
-// # What fails closed
+// # Fail closed
 //
-// A line that cannot be used is skipped, and the others stand; Warn hears of it once. Keys are ed25519, ECDSA, their
-// security key kinds, and RSA of 2048 to 8192 bits. A file or the directory that others can write, as for sshd's
-// StrictModes, is not used at all, and neither is a file over 1 MiB or anything but a regular file; a missing one holds
-// no keys. A line over 64 KiB is skipped, and so is what follows the 10,000th key. Files are read again when they
-// change; there is nothing to restart or to signal. Unix only.
+// An invalid line is skipped and reported once to Warn; the other lines are used. Keys are Ed25519, ECDSA, security keys
+// of these types, and RSA of 2048 to 8192 bits. A file is not used if it is not a regular file, if it is larger than
+// 1 MiB, or if others can write it or the directory, as with sshd's StrictModes. A missing file holds no keys. Lines over
+// 64 KiB and keys after the 10,000th are skipped. Files are read again when they change. Unix only.
 package authorizedkeys
 
 import (
@@ -44,18 +43,19 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/auth/username"
 	"foyer/middleware/source"
 	"foyer/middleware/watchfile"
 )
 
-// maxCached bounds how many users' files are remembered. Strangers cannot fill it: only files that exist are.
+// maxCached bounds how many files are remembered. Only files that exist are, so unknown users cannot fill it.
 const maxCached = 1024
 
-// Options are settled when the directory is opened.
+// Options configure a [Dir].
 type Options struct {
-	// Warn is told, once for each version of a file, what in it is not used and why; again where more than 1,024 users
-	// come in turn. Each error is a [*watchfile.Error]. It is called from Authorize, by whichever goroutine came first. Nil:
-	// silence.
+	// Warn receives a [*watchfile.Error] for each line of a file that is not used, once for each version of the file, and
+	// again if the file was forgotten because more than 1,024 are in use. Authorize calls it, possibly concurrently. It
+	// may be nil.
 	Warn func(error)
 }
 
@@ -64,20 +64,20 @@ type Dir struct {
 	path string
 	warn func(error)
 
-	mu      sync.Mutex
-	root    *os.Root        // the directory at the last look, or nil
-	info    fs.FileInfo     // what it was
-	files   map[string]file // by user
-	trouble string          // what was last told of the directory as a whole
+	mu       sync.Mutex
+	root     *os.Root        // the directory at the last check, or nil
+	info     fs.FileInfo     // of root
+	files    map[string]file // by name
+	reported string          // the last problem of the directory
 }
 
-// file is what is known of one user's file.
+// file is the last version of a user's file.
 type file struct {
 	seen  watchfile.Version
 	lines []line
 }
 
-// Open returns the directory at path. It does no I/O: a directory that is not there yet means no keys, until it is.
+// Open returns the directory at path. It does no I/O. There are no keys while the directory is missing.
 func Open(path string, opts Options) *Dir {
 	if opts.Warn == nil {
 		opts.Warn = func(error) {}
@@ -85,12 +85,12 @@ func Open(path string, opts Options) *Dir {
 	return &Dir{path: path, warn: opts.Warn, files: map[string]file{}}
 }
 
-// errNotAuthorized says no more than that: whether the user exists is nobody's business, not even the log reader's.
+// errNotAuthorized does not say whether the user exists.
 var errNotAuthorized = errors.New("key not authorized")
 
-// Authorize returns what the user may do who comes from remote and holds key, or an error. It is the same for a user
-// who does not exist as for one who has other keys. Where several lines hold the key, the first one that lets it in
-// counts. A certificate is never let in; its error is [errors.ErrUnsupported].
+// Authorize returns the permissions of a user who logs in from remote with key, or an error that is the same for an unknown
+// user and for one with other keys. If several lines hold the key, the first one that admits the user counts. For a
+// certificate the error is [errors.ErrUnsupported].
 func (d *Dir) Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gossh.Permissions, error) {
 	if err := keyfile.Strong(key); err != nil {
 		return nil, err
@@ -107,47 +107,56 @@ func (d *Dir) Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gos
 	return nil, refusal
 }
 
-// lines returns what the user's file holds now.
+// lines returns the current lines of the user's file.
 func (d *Dir) lines(user string) []line {
-	if checkName(user) != nil {
+	name, err := username.ToFile(user)
+	if err != nil {
 		return nil
 	}
-	lines, problems := d.current(user)
+	lines, problems := d.current(name)
 	for _, problem := range problems {
 		d.warn(problem)
 	}
 	return lines
 }
 
-// current returns what the user's file holds now, and the problems that have not been reported yet.
-func (d *Dir) current(user string) ([]line, []error) {
+// current returns the current lines of a file, and the problems that have not been reported yet.
+func (d *Dir) current(name string) ([]line, []error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	root, err := d.open()
 	if root == nil {
-		return nil, d.news(err)
+		clear(d.files)
+		if err == nil || err.Error() == d.reported {
+			return nil, nil
+		}
+		d.reported = err.Error()
+		return nil, []error{err}
 	}
-	d.trouble = ""
+	d.reported = ""
 
-	known := d.files[user]
-	if known.seen.Stands(root, user) {
+	known := d.files[name]
+	if known.seen.Unchanged(root, name) {
 		return known.lines, nil
 	}
-	data, seen, err := watchfile.Look(root, user, filepath.Join(d.path, user), keyfile.MaxFile)
+	data, seen, err := watchfile.ReadVersion(root, name, filepath.Join(d.path, name), keyfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		delete(d.files, user)
+		delete(d.files, name)
 		return nil, nil
 	}
 	var problems []error
 	if !seen.Same(known.seen) {
-		known.lines, problems = meaning(filepath.Join(d.path, user), data, err)
+		known.lines, problems = parse(filepath.Join(d.path, name), data)
+		if err != nil {
+			problems = []error{err}
+		}
 	}
 	known.seen = seen
-	d.remember(user, known)
+	d.remember(name, known)
 	return known.lines, problems
 }
 
-// open returns the directory as it is now. To open it anew for each look would cost more than all the rest of the look.
+// open returns the current directory. It keeps the directory open, because opening it costs more than the rest of a check.
 func (d *Dir) open() (*os.Root, error) {
 	if d.root != nil {
 		info, err := os.Stat(d.path)
@@ -163,37 +172,18 @@ func (d *Dir) open() (*os.Root, error) {
 	return d.root, err
 }
 
-// meaning returns what was read from a file, unless err says that nothing was.
-func meaning(path, data string, err error) ([]line, []error) {
-	if err != nil {
-		return nil, []error{err}
-	}
-	return parse(path, data)
-}
-
-// news returns the trouble with the directory, unless it was the last that was told.
-func (d *Dir) news(err error) []error {
-	clear(d.files)
-	if err == nil || err.Error() == d.trouble {
-		return nil
-	}
-	d.trouble = err.Error()
-	return []error{err}
-}
-
-// remember keeps what is known of a user's file, and forgets that of any other where there are too many.
-func (d *Dir) remember(user string, known file) {
-	if _, again := d.files[user]; !again && len(d.files) == maxCached {
+// remember keeps a file, in place of any other one if there are too many.
+func (d *Dir) remember(name string, known file) {
+	if _, again := d.files[name]; !again && len(d.files) == maxCached {
 		for other := range d.files {
 			delete(d.files, other)
 			break
 		}
 	}
-	d.files[user] = known
+	d.files[name] = known
 }
 
-// openDir opens the directory for one look: another may have been put in its place since the last. There is none, and
-// no error, when it is missing.
+// openDir opens the directory and checks its mode. It returns nil and no error if the directory is missing.
 func openDir(path string) (*os.Root, error) {
 	root, err := os.OpenRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -204,7 +194,7 @@ func openDir(path string) (*os.Root, error) {
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = watchfile.StrictMode(path, info)
+		err = watchfile.CheckMode(path, info, watchfile.OthersWrite)
 	}
 	if err != nil {
 		_ = root.Close()

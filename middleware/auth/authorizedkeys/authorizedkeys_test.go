@@ -3,7 +3,6 @@ package authorizedkeys
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -20,10 +19,10 @@ import (
 	"foyer/middleware/auth/keyfile"
 )
 
-// here is where visitors come from.
+// here is the address of the client.
 var here = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
 
-// longAgo is a time of change that is not racy.
+// longAgo is a modification time that is not racy.
 var longAgo = time.Now().Add(-time.Hour).Truncate(time.Second)
 
 func must(t testing.TB, err error) {
@@ -33,7 +32,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// put writes a user's file that last changed at a time.
+// put writes a user's file with that modification time.
 func put(t testing.TB, dir, user, text string, changed time.Time) string {
 	t.Helper()
 	path := filepath.Join(dir, user)
@@ -42,7 +41,7 @@ func put(t testing.TB, dir, user, text string, changed time.Time) string {
 	return path
 }
 
-// newDir is a directory with a file for each user.
+// newDir returns a directory with a file for each user.
 func newDir(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +52,7 @@ func newDir(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// watcher is a directory that is watched through what Authorize answers and what Warn is told.
+// watcher is a directory with the problems that Warn received.
 type watcher struct {
 	*testing.T
 	dir    string
@@ -67,7 +66,7 @@ func watch(t *testing.T, files map[string]string) *watcher {
 	return w
 }
 
-// check expects that ada is let in or not, several times over, and that Warn was told want since the last check.
+// check asserts, several times, whether key is valid for ada, and what Warn has received since the last check.
 func (w *watcher) check(key gossh.PublicKey, in bool, want ...string) {
 	w.Helper()
 	for range 3 {
@@ -125,12 +124,12 @@ func TestAuthorize(t *testing.T) {
 			t.Errorf("Authorize(%.20q) returned %v, %v", tt.user, granted, err)
 		}
 		if !tt.in && !errors.Is(err, errNotAuthorized) {
-			t.Errorf("Authorize(%.20q) gives away %v", tt.user, err)
+			t.Errorf("Authorize(%.20q) reveals %v", tt.user, err)
 		}
 	}
 }
 
-// Each login has permissions of its own.
+// Each login gets its own copy of the permissions.
 func TestAuthorizeCopies(t *testing.T) {
 	key := newKey(t)
 	d := Open(newDir(t, map[string]string{"ada": text(key)}), Options{})
@@ -156,11 +155,11 @@ func TestAuthorizeKinds(t *testing.T) {
 	must(t, err)
 	put(t, d.path, "ada", shortRSALine, time.Now())
 	if _, err := d.Authorize("ada", here, weak); err == nil {
-		t.Error("RSA of 1024 bits is let in")
+		t.Error("an RSA key of 1024 bits was accepted")
 	}
 }
 
-// The first line that lets the key in counts, as in sshd.
+// The first line that admits the key counts, as in sshd.
 func TestAuthorizeSeveralLines(t *testing.T) {
 	key := newKey(t)
 	d := Open(newDir(t, map[string]string{
@@ -179,7 +178,7 @@ func TestAuthorizeSeveralLines(t *testing.T) {
 		}
 	}
 	if _, err := d.Authorize("eve", &net.UnixAddr{Name: "@"}, key); err == nil {
-		t.Error("no address is let in from any")
+		t.Error("a client without an address was accepted")
 	}
 }
 
@@ -192,7 +191,7 @@ func TestReread(t *testing.T) {
 	w.check(one, false)
 	w.check(two, true)
 
-	put(t, w.dir, "ada", text(one), time.Now()) // and once more within the same tick of the clock
+	put(t, w.dir, "ada", text(one), time.Now()) // and again within the resolution of time stamps
 	w.check(one, true)
 	put(t, w.dir, "ada", text(two), time.Now())
 	w.check(two, true)
@@ -200,19 +199,19 @@ func TestReread(t *testing.T) {
 	must(t, os.Rename(path, path+"~"))
 	w.check(two, false)
 	if len(w.d.files) != 0 {
-		t.Errorf("a file that is gone is remembered: %v", w.d.files)
+		t.Errorf("a deleted file is remembered: %v", w.d.files)
 	}
 	must(t, os.Rename(path+"~", path))
 	w.check(two, true)
 
 	must(t, os.Rename(w.dir, w.dir+".old"))
 	w.check(two, false)
-	must(t, os.Mkdir(w.dir, 0o700)) // another directory under the name
+	must(t, os.Mkdir(w.dir, 0o700)) // another directory with the same name
 	put(t, w.dir, "ada", text(one), longAgo)
 	w.check(one, true)
 }
 
-// Each version of a file is complained of once, and its good lines stand.
+// Each version of a file is reported once, and its valid lines are used.
 func TestWarn(t *testing.T) {
 	key := newKey(t)
 	w := watch(t, map[string]string{"ada": "# keys\n\nssh-ed25519 AAAA\n" + text(key) + "command=\"ls\" " + text(key)})
@@ -260,7 +259,7 @@ func TestNotAFile(t *testing.T) {
 	}
 }
 
-// A link within the directory is the operator's word.
+// A symbolic link within the directory is followed.
 func TestLinkWithin(t *testing.T) {
 	key := newKey(t)
 	w := watch(t, map[string]string{"eve": text(key)})
@@ -282,7 +281,7 @@ func TestMissingDirectory(t *testing.T) {
 	w.check(key, true)
 }
 
-// The directory counts that is there now, and by the mode that it has now, however often it was looked at before.
+// A change of the directory or of its mode takes effect at once.
 func TestDirectoryChanges(t *testing.T) {
 	before, after := newKey(t), newKey(t)
 	w := watch(t, map[string]string{"ada": text(before)})
@@ -302,8 +301,7 @@ func TestDirectoryChanges(t *testing.T) {
 	w.check(before, true)
 }
 
-// Strangers with random names, however long, leave nothing behind and are not told of, and users no more than there is
-// room for.
+// Nothing is remembered or reported about unknown users, and the number of remembered files is bounded.
 func TestBounded(t *testing.T) {
 	key := newKey(t)
 	files := map[string]string{}
@@ -312,12 +310,12 @@ func TestBounded(t *testing.T) {
 	}
 	d := Open(newDir(t, files), Options{Warn: func(err error) { t.Error(err) }})
 	for i := range 100 {
-		if _, err := d.Authorize(fmt.Sprint("stranger", i, strings.Repeat("x", 5*i)), here, key); err == nil {
-			t.Error("a stranger is let in")
+		if _, err := d.Authorize(fmt.Sprint("unknown", i, strings.Repeat("x", 5*i)), here, key); err == nil {
+			t.Error("an unknown user was accepted")
 		}
 	}
 	if len(d.files) != 0 {
-		t.Errorf("%d strangers are remembered", len(d.files))
+		t.Errorf("%d unknown users are remembered", len(d.files))
 	}
 	for user := range files {
 		if _, err := d.Authorize(user, here, key); err != nil {
@@ -349,7 +347,7 @@ func TestConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-func TestUsersAndCheck(t *testing.T) {
+func TestUsers(t *testing.T) {
 	key := newKey(t)
 	dir := newDir(t, map[string]string{
 		"bob":   "\n no-pty,from=\"10.0.0.1\" " + strings.TrimSpace(text(key)) + " bob at work\r\n",
@@ -361,27 +359,30 @@ func TestUsersAndCheck(t *testing.T) {
 	users, err := d.Users()
 	must(t, err)
 	fingerprint := gossh.FingerprintSHA256(key)
-	want := fmt.Sprint([]User{
-		{"ada", []Key{{2, "ssh-ed25519", fingerprint, "", ""}}},
-		{"bob", []Key{{2, "ssh-ed25519", fingerprint, "bob at work", `no-pty,from="10.0.0.1"`}}},
-		{"eve", nil},
-	})
-	if got := fmt.Sprint(users); got != want {
-		t.Errorf("users %s\nwant  %s", got, want)
-	}
-	for user, want := range map[string]string{
-		"ada": ":1: not a public key", "bob": "", "eve": ": is a directory", "nobody": "no such file", "../x": "slash",
+	for i, want := range []struct {
+		name, keys, problem string // problem is part of the only one
+	}{
+		{"ada", fmt.Sprint([]Key{{2, "ssh-ed25519", fingerprint, "", ""}}), ":1: not a public key"},
+		{"bob", fmt.Sprint([]Key{{2, "ssh-ed25519", fingerprint, "bob at work", `no-pty,from="10.0.0.1"`}}), ""},
+		{"eve", "[]", ": is a directory"},
 	} {
-		problems := d.Check(user)
-		if got := fmt.Sprint(problems); (len(problems) == 0) != (want == "") || !strings.Contains(got, want) {
-			t.Errorf("%s: problems %s, want %q", user, got, want)
+		user := users[i]
+		if user.Name != want.name || fmt.Sprint(user.Keys) != want.keys {
+			t.Errorf("user %v, want %v", user, want)
+		}
+		if got := fmt.Sprint(user.Problems); (len(user.Problems) == 0) != (want.problem == "") || !strings.Contains(got, want.problem) {
+			t.Errorf("%s: problems %s, want %q", user.Name, got, want.problem)
 		}
 	}
-	if err := errors.Join(d.Check("nobody")...); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is not fs.ErrNotExist", err)
+	if len(users) != 3 {
+		t.Errorf("%d users, want 3", len(users))
+	}
+	missing := Open(filepath.Join(dir, "missing"), Options{})
+	if users, err := missing.Users(); users != nil || err != nil {
+		t.Errorf("a missing directory: %v, %v", users, err)
 	}
 	must(t, os.Chmod(dir, 0o777))
 	if _, err := d.Users(); err == nil {
-		t.Error("a directory that others can write is listed")
+		t.Error("a directory that others can write was read")
 	}
 }

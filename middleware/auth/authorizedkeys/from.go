@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 
 	"foyer/middleware/auth/keyfile"
@@ -12,12 +13,12 @@ import (
 // pattern is one entry of from=.
 type pattern struct {
 	refuses bool
-	network netip.Prefix // or, where it is invalid,
-	glob    string       // on the address as text
+	network netip.Prefix // if it is invalid, glob counts
+	glob    string       // for the address as text
 }
 
-// matches reports whether addr is matched and not refused, in any order, as in sshd (addrmatch.c, addr_match_list).
-// The zero address is matched by nothing.
+// matches reports whether a pattern matches addr and no pattern refuses it, in any order, as in sshd (addrmatch.c,
+// addr_match_list). Nothing matches an invalid address.
 func matches(patterns []pattern, addr netip.Addr) bool {
 	matched := false
 	for _, p := range patterns {
@@ -35,11 +36,12 @@ func (p pattern) match(addr netip.Addr) bool {
 	if p.network.IsValid() {
 		return p.network.Contains(addr)
 	}
-	return glob(p.glob, addr.String())
+	matched, _ := path.Match(p.glob, addr.String()) // addressLike admits only * and ?
+	return matched
 }
 
-// parsePatterns parses the value of from=. An entry that no address can match, because it is a host name or a slip, is
-// an error: a refusal among the others would be ignored.
+// parsePatterns parses the value of from=. An entry that can match no address, such as a host name, is an error. Otherwise
+// an entry with "!" might never refuse anything.
 func parsePatterns(list string) ([]pattern, error) {
 	var patterns []pattern
 	for text := range strings.SplitSeq(list, ",") {
@@ -47,12 +49,12 @@ func parsePatterns(list string) ([]pattern, error) {
 		p := pattern{refuses: refuses}
 		if strings.ContainsAny(text, "*?") {
 			if p.glob = strings.ToLower(text); !addressLike(p.glob) {
-				return nil, errHostName
+				return nil, errors.New("from has a pattern that matches only host names, and foyer does not look them up")
 			}
 		} else {
 			var err error
 			if p.network, err = keyfile.Network(text); err != nil {
-				return nil, fmt.Errorf("from has an entry that cannot be used: %w", err)
+				return nil, fmt.Errorf("invalid entry in from: %w", err)
 			}
 		}
 		patterns = append(patterns, p)
@@ -60,36 +62,11 @@ func parsePatterns(list string) ([]pattern, error) {
 	return patterns, nil
 }
 
-var errHostName = errors.New("from has a pattern that only a host name could match, and no names are looked up")
-
-// addressLike reports whether a pattern can match an address: dotted IPv4, or IPv6, which never has a dot here.
+// addressLike reports whether a pattern can match an address: IPv4, or IPv6 in hexadecimal digits.
 func addressLike(glob string) bool {
 	letters := "0123456789.*?"
 	if !strings.Contains(glob, ".") {
 		letters = "0123456789abcdef:*?"
 	}
 	return strings.Trim(glob, letters) == ""
-}
-
-// glob reports whether text matches a pattern in which "*" stands for anything and "?" for one character. It looks
-// back to the last star only, so that many of them cost no more than the product of both lengths.
-func glob(pattern, text string) bool {
-	star, mark := -1, 0
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			mark++
-			p, t = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

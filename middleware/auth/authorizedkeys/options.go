@@ -3,6 +3,7 @@ package authorizedkeys
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -12,36 +13,30 @@ import (
 	"foyer/middleware/auth/keyfile"
 )
 
-// rules are what the options of a line say.
+// rules are the options of a line.
 type rules struct {
-	from    []pattern // nil where anywhere will do
-	expires time.Time // zero for never
-	permits map[string]bool
+	from    []pattern         // nil for any address
+	expires time.Time         // zero for never
+	permits map[string]string // as in Permissions
 }
 
-// admit returns why the key does not let anybody in from an address at a time, or nil.
+// admit returns an error if the key is not valid from an address or at a time.
 func (r rules) admit(from netip.Addr, now time.Time) error {
 	switch {
 	case !r.expires.IsZero() && !now.Before(r.expires):
 		return errors.New("the key has expired")
 	case r.from != nil && !matches(r.from, from):
-		return errors.New("the key is not for this address")
+		return errors.New("the key is not valid from this address")
 	}
 	return nil
 }
 
-// permissions returns a copy of its own for each login.
+// permissions returns a new copy for each login.
 func (r rules) permissions() *gossh.Permissions {
-	extensions := map[string]string{}
-	for permit, ok := range r.permits {
-		if ok {
-			extensions[permit] = ""
-		}
-	}
-	return &gossh.Permissions{Extensions: extensions}
+	return &gossh.Permissions{Extensions: maps.Clone(r.permits)}
 }
 
-// flags are the options that permit something, and with "no-" in front do not.
+// flags are the options that permit something or, with "no-" in front, forbid it.
 var flags = map[string]string{
 	"pty":              keyfile.PermitPTY,
 	"port-forwarding":  keyfile.PermitPortForwarding,
@@ -50,12 +45,12 @@ var flags = map[string]string{
 	"user-rc":          keyfile.PermitUserRC,
 }
 
-// parseOptions parses the options of a line as sshd does (auth-options.c, sshauthopt_parse), in their order. An option
-// that cannot be honoured is an error.
+// parseOptions parses the options of a line in order, as sshd does (auth-options.c, sshauthopt_parse). It returns an error
+// for an option that cannot be honoured.
 func parseOptions(list string) (rules, error) {
-	r := rules{permits: map[string]bool{}}
+	r := rules{permits: map[string]string{}}
 	for _, permit := range keyfile.Permits() {
-		r.permits[permit] = true
+		r.permits[permit] = ""
 	}
 	for rest := list; rest != ""; {
 		var o option
@@ -70,9 +65,9 @@ func parseOptions(list string) (rules, error) {
 	return r, nil
 }
 
-// apply lets an option have its effect.
 func (r *rules) apply(o option) (err error) {
-	permit, isFlag := flags[strings.TrimPrefix(o.name, "no-")]
+	flag, forbid := strings.CutPrefix(o.name, "no-")
+	permit, isFlag := flags[flag]
 	switch {
 	case o.name == "from" && o.valued && r.from == nil:
 		r.from, err = parsePatterns(o.value)
@@ -80,17 +75,19 @@ func (r *rules) apply(o option) (err error) {
 		err = r.expire(o.value)
 	case o.name == "restrict" && !o.valued:
 		clear(r.permits)
+	case isFlag && !o.valued && forbid:
+		delete(r.permits, permit)
 	case isFlag && !o.valued:
-		r.permits[permit] = !strings.HasPrefix(o.name, "no-")
+		r.permits[permit] = ""
 	default:
 		err = o.refuse()
 	}
 	return err
 }
 
-// expire makes the key expire at the time, unless it does so before. The forms are those of sshd (misc.c,
-// parse_absolute_time), which takes no time before 1970 either: the year 1 would here be no time at all, and the key
-// good for ever.
+// expire sets the expiry time, unless the key expires earlier. The formats are those of sshd (misc.c,
+// parse_absolute_time), which also rejects times before 1970. The zero time, in the year 1, would mean that the key never
+// expires.
 func (r *rules) expire(text string) error {
 	digits, zone := strings.ToUpper(text), time.Local
 	for _, suffix := range []string{"Z", "UTC"} {
@@ -113,36 +110,32 @@ func (r *rules) expire(text string) error {
 	return nil
 }
 
-var errExpiry = errors.New("expiry-time is not a time like 20301231, 203012312359 or 20301231235959Z")
+var errExpiry = errors.New("invalid expiry-time: use a time like 20301231, 203012312359 or 20301231235959Z")
+var errAuthority = errors.New("cert-authority is not supported in the file of a user")
 
-// errAuthority is why the key of an authority is no key of the user.
-var errAuthority = errors.New("cert-authority is not for the keys of a user")
-
-// refuse says why an option makes its key unusable.
+// refuse returns the reason why a key with this option is not used.
 func (o option) refuse() error {
 	switch o.name {
 	case "cert-authority":
 		return errAuthority
 	case "from":
-		return errors.New("from wants one list of addresses, once")
+		return errors.New("from needs exactly one list of addresses")
 	case "no-touch-required":
-		return errors.New("no-touch-required: a security key has to be touched")
+		return errors.New("no-touch-required is not supported, because a security key has to be touched")
 	}
 	if len(o.name) > 32 || strings.Trim(o.name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return errors.New("the options cannot be read") // it may be anything, a private key too
+		return errors.New("invalid options") // not quoted: this may be a private key
 	}
-	return fmt.Errorf("option %q cannot be honoured, and none is ignored", o.name)
+	return fmt.Errorf("option %q cannot be honoured, so the key is not used", o.name)
 }
 
 // option is one option of a line, its name in lower case.
 type option struct {
 	name, value string
-	valued      bool // whether there is a value, be it empty
+	valued      bool // whether there is a value, even an empty one
 }
 
-var errList = errors.New("the options are divided by one comma each, with no space")
-
-// cutOption takes the first option off a list that is not empty, and the comma behind it.
+// cutOption cuts the first option and its comma off a list that is not empty.
 func cutOption(list string) (o option, rest string, err error) {
 	end := strings.IndexAny(list, "=,")
 	if end < 0 {
@@ -160,12 +153,12 @@ func cutOption(list string) (o option, rest string, err error) {
 		return o, "", nil
 	}
 	if rest[0] != ',' || rest == "," {
-		return option{}, "", errList
+		return option{}, "", errors.New("options must be separated by one comma, without spaces")
 	}
 	return o, rest[1:], nil
 }
 
-// unquote takes a quoted value off text. The only escape in it is \", as in sshd (misc.c, opt_dequote).
+// unquote cuts a quoted value off text. The only escape sequence is \", as in sshd (misc.c, opt_dequote).
 func unquote(text string) (value, rest string, err error) {
 	if !strings.HasPrefix(text, `"`) {
 		return "", "", errors.New("the value of an option is not in quotation marks")
@@ -182,11 +175,11 @@ func unquote(text string) (value, rest string, err error) {
 			b.WriteByte(text[i])
 		}
 	}
-	return "", "", errors.New("a quotation mark of an option is missing")
+	return "", "", errors.New("the value of an option has no closing quotation mark")
 }
 
-// cutOptions divides a line at the first space that is not quoted (auth2-pubkeyfile.c, sshkey_advance_past_options).
-// Where there is none, no key is left.
+// cutOptions splits a line at the first space outside quotation marks (auth2-pubkeyfile.c, sshkey_advance_past_options).
+// Without such a space, rest is empty.
 func cutOptions(text string) (options, rest string) {
 	quoted := false
 	for i := 0; i < len(text); i++ {

@@ -5,20 +5,22 @@ import (
 	"os"
 	"path/filepath"
 
+	"foyer/middleware/auth/username"
 	"foyer/middleware/watchfile"
 )
 
-// Remove deletes the user's file in dir, so that none of its keys lets anybody in any more. The error is fs.ErrNotExist
-// where there is none. A symbolic link is deleted, and not what it leads to.
+// Remove deletes the user's file in dir. If there is none, the error is fs.ErrNotExist. If the file is a symbolic link, its
+// target stays.
 func Remove(dir, user string) error {
-	if checkName(user) != nil {
-		return watchfile.Failure(dir, fs.ErrNotExist) // no file is that user's
+	name, err := username.ToFile(user)
+	if err != nil {
+		return watchfile.Failure(dir, fs.ErrNotExist)
 	}
 	unlock, err := lock(dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	path := filepath.Join(dir, user)
+	path := filepath.Join(dir, name)
 	return watchfile.Failure(path, os.Remove(path))
 }

@@ -13,7 +13,7 @@ func TestRemove(t *testing.T) {
 	d := Open(dir, Options{})
 	must(t, Remove(dir, "ada"))
 	if d.Has("ada") || !d.Has("bob") {
-		t.Error("it was not ada alone who was removed")
+		t.Error("ada was not removed, or bob was")
 	}
 	for _, tt := range []struct{ dir, user string }{
 		{dir, "ada"}, {dir, "../bob"}, {filepath.Join(dir, "bob"), "../bob"}, {dir, ""}, {dir, ".lock"}, {dir + "/none", "ada"},
@@ -23,11 +23,11 @@ func TestRemove(t *testing.T) {
 		}
 	}
 	if err := Remove(dir+"/none", "ada"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("from no directory: %v", err)
+		t.Errorf("from a missing directory: %v", err)
 	}
 }
 
-// What a symbolic link leads to stays.
+// The target of a symbolic link stays.
 func TestRemoveLink(t *testing.T) {
 	dir := newDir(t, nil)
 	other := filepath.Join(t.TempDir(), "keys")
@@ -35,9 +35,9 @@ func TestRemoveLink(t *testing.T) {
 	must(t, os.Symlink(other, filepath.Join(dir, "ada")))
 	must(t, Remove(dir, "ada"))
 	if _, err := os.Lstat(filepath.Join(dir, "ada")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the link is there: %v", err)
+		t.Errorf("the link still exists: %v", err)
 	}
 	if read(t, other) != edLine {
-		t.Error("what it led to is not what it was")
+		t.Error("the target has changed")
 	}
 }

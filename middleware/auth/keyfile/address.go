@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Network parses an address or a network in CIDR notation. As with sshd (addr.c, addr_pton_cidr), no bits may be set
-// behind the mask; an IPv4 address in the dress of an IPv6 one is an error, because sources.Addr never returns one.
+// Network parses an address or a network in CIDR notation. Bits after the mask are an error, as in sshd (addr.c,
+// addr_pton_cidr). IPv4-mapped IPv6 addresses are an error too: they would match nothing, because source.Addr returns IPv4.
 func Network(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)
@@ -21,9 +21,9 @@ func Network(text string) (netip.Prefix, error) {
 	case err != nil || network.Addr().Is4In6():
 		return netip.Prefix{}, errNetwork
 	case network != network.Masked():
-		return netip.Prefix{}, errors.New("a network whose address has bits behind the mask")
+		return netip.Prefix{}, errors.New("a network whose address has bits after the mask")
 	}
 	return network, nil
 }
 
-var errNetwork = errors.New("not an address, and not a network like 192.0.2.0/24")
+var errNetwork = errors.New("neither an address nor a network like 192.0.2.0/24")

@@ -1,6 +1,5 @@
-// Package keyfile is what the files that say who may come in with a key have in common, be it a user's authorized keys,
-// the authorities that sign certificates, or the list of what they revoked: what a line is, which keys are strong enough,
-// and in which words a permission is written down.
+// Package keyfile parses what the files of authorized keys, authorities and revocations have in common: lines, public keys
+// and networks. It also decides which keys are strong enough, and names the permissions of a login.
 package keyfile
 
 import (
@@ -9,20 +8,21 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// MaxFile bounds what is read: 1 MiB are some 10,000 keys. A larger file is something else put in its place.
+// MaxFile is the maximum size of a file, which is enough for about 10,000 keys.
 const MaxFile = 1 << 20
 
-// MaxLine bounds a line: an RSA key of 8192 bits has 1,500 bytes, and the rest is options. sshd reads lines of any
-// length, and nobody writes them.
+// MaxLine is the maximum length of a line. An RSA key of 8192 bits takes 1,500 bytes; the rest is for options. sshd has no
+// such limit.
 const MaxLine = 64 << 10
 
-// Lines returns the lines of data that are neither blank nor a comment, trimmed, each with its number. A byte order
-// mark and CR LF are accepted; an indented "#" is a comment too.
+// Lines returns the lines of data that are neither blank nor a comment, trimmed, with their numbers. It accepts a byte order
+// mark, CR LF line endings, and white space before the "#" of a comment.
 func Lines(data string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		number := 0
@@ -36,42 +36,37 @@ func Lines(data string) iter.Seq2[int, string] {
 	}
 }
 
-// IsKeyType reports whether word is, or pretends to be, the name of a kind of key rather than that of an option.
+// IsKeyType reports whether word looks like the name of a key type rather than of an option.
 func IsKeyType(word string) bool {
-	for _, prefix := range []string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"} {
-		if strings.HasPrefix(word, prefix) {
-			return true
-		}
-	}
-	return false
+	starts := func(prefix string) bool { return strings.HasPrefix(word, prefix) }
+	return slices.ContainsFunc([]string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"}, starts)
 }
 
-// ParseKey parses a public key as it stands in a file: its type, the key in base64, and perhaps a comment. A key that
-// is not [Strong] is an error, and so is a certificate. No error quotes from text.
+// ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. Certificates and keys that
+// are not [Strong] are an error. Errors do not quote text, which may be a private key.
 func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
 	kind, rest := cutWord(text)
 	encoded, comment := cutWord(rest)
 	switch {
 	case !IsKeyType(kind) || encoded == "":
-		return nil, "", errors.New("not a public key: it reads TYPE BASE64 COMMENT")
-	case kind == "ssh-dss": // the library knows it no longer
+		return nil, "", errors.New("not a public key: use TYPE BASE64 COMMENT")
+	case kind == "ssh-dss": // the library no longer supports it
 		return nil, "", errors.New("a DSA key, which is too weak")
 	}
 	blob, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, "", errors.New("the key is cut off or damaged: it is not base64")
+		return nil, "", errors.New("the key is truncated or damaged: it is not base64")
 	}
 	key, err = gossh.ParsePublicKey(blob)
 	if err != nil {
 		return nil, "", errors.New("the key is damaged, or of an unknown type")
 	}
 	if key.Type() != kind {
-		return nil, "", fmt.Errorf("the key is of type %s and says it is of another", key.Type())
+		return nil, "", fmt.Errorf("the line has a key of type %s but names another type", key.Type())
 	}
 	return key, comment, Strong(key)
 }
 
-// cutWord takes the first word off text.
 func cutWord(text string) (word, rest string) {
 	end := strings.IndexAny(text, " \t")
 	if end < 0 {
@@ -80,28 +75,25 @@ func cutWord(text string) (word, rest string) {
 	return text[:end], strings.TrimLeft(text[end:], " \t")
 }
 
-// The moduli of RSA, in bits: less is broken soon (NIST SP 800-131A), and more makes each stranger's signature a
-// burden.
+// The size of an RSA key in bits. Shorter keys are too weak (NIST SP 800-131A), and longer ones make each signature of an
+// unauthenticated client expensive to verify.
 const (
 	minRSA = 2048
 	maxRSA = 8192
 )
 
-// ErrCertificate is why a certificate is no key. It is [errors.ErrUnsupported].
-var ErrCertificate error = certificateError{}
-
-// certificateError is [errors.ErrUnsupported] without its words, which say nothing to an operator.
+// certificateError is [errors.ErrUnsupported] with a text that means something to an operator.
 type certificateError struct{}
 
 func (certificateError) Error() string        { return "a certificate is not a key" }
 func (certificateError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Strong returns an error for a key that is not good enough to prove who somebody is: RSA of other than 2048 to 8192
-// bits, every kind that this package does not know, and certificates, which are not keys. It costs next to nothing,
-// whatever key a stranger has made up.
+// Strong returns an error for a key that is not acceptable for authentication: RSA with less than 2048 or more than 8192
+// bits, an unknown key type, or a certificate, whose error is [errors.ErrUnsupported]. It is cheap for every key that a
+// client can send.
 func Strong(key gossh.PublicKey) error {
 	if _, ok := key.(*gossh.Certificate); ok {
-		return ErrCertificate
+		return certificateError{}
 	}
 	switch key.Type() {
 	case gossh.KeyAlgoED25519, gossh.KeyAlgoSKED25519, gossh.KeyAlgoSKECDSA256,
@@ -110,19 +102,18 @@ func Strong(key gossh.PublicKey) error {
 	case gossh.KeyAlgoRSA:
 		return strongRSA(key)
 	}
-	return errors.New("a kind of key that is not accepted")
+	return errors.New("a key type that is not accepted")
 }
 
 func strongRSA(key gossh.PublicKey) error {
-	wrapped, ok := key.(gossh.CryptoPublicKey)
-	if !ok {
+	var public *rsa.PublicKey
+	if key, ok := key.(gossh.CryptoPublicKey); ok {
+		public, _ = key.CryptoPublicKey().(*rsa.PublicKey)
+	}
+	if public == nil {
 		return errors.New("an RSA key of unknown size")
 	}
-	modulus, ok := wrapped.CryptoPublicKey().(*rsa.PublicKey)
-	if !ok {
-		return errors.New("an RSA key of unknown size")
-	}
-	if bits := modulus.N.BitLen(); bits < minRSA || bits > maxRSA {
+	if bits := public.N.BitLen(); bits < minRSA || bits > maxRSA {
 		return fmt.Errorf("an RSA key of %d bits, not %d to %d", bits, minRSA, maxRSA)
 	}
 	return nil

@@ -3,6 +3,7 @@ package keyfile
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 
 const edLine = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
-// rsaLine is a key, made up, whose modulus has that many bits, a multiple of 8.
+// rsaLine returns a key, not a real one, whose modulus has that many bits, a multiple of 8.
 func rsaLine(bits int) string {
 	modulus := append([]byte{0}, slices.Repeat([]byte{0xff}, bits/8)...)
 	blob := gossh.Marshal(struct{ N, E, M []byte }{[]byte("ssh-rsa"), []byte{1, 0, 1}, modulus})
@@ -27,7 +28,7 @@ func TestParseKey(t *testing.T) {
 		{rsaLine(8192), "", ""},
 		{rsaLine(2040), "", "of 2040 bits"},
 		{rsaLine(8200), "", "of 8200 bits"},
-		{"rsa-sha2-256" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", "of type ssh-rsa and says"},
+		{"rsa-sha2-256" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", "a key of type ssh-rsa but names another"},
 		{"restrict " + edLine, "", "not a public key"},
 		{"", "", "not a public key"},
 		{"ssh-ed25519 AAAA", "", "damaged"},
@@ -43,7 +44,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// opaque is a key that says what it is and shows nothing.
+// opaque is a key with a type and nothing else.
 type opaque string
 
 func (o opaque) Type() string                        { return string(o) }
@@ -62,5 +63,18 @@ func TestStrong(t *testing.T) {
 	}
 	if err := Strong(&gossh.Certificate{Key: opaque("ssh-ed25519")}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a certificate: %v", err)
+	}
+}
+
+func TestLines(t *testing.T) {
+	var got strings.Builder
+	for number, text := range Lines("\ufeffone\r\n\n\t# no\n two \n#no\r\n\r\nsix#yes") {
+		fmt.Fprintf(&got, "%d=%s;", number, text)
+	}
+	if want := "1=one;4=two;7=six#yes;"; got.String() != want {
+		t.Errorf("lines %q, want %q", got.String(), want)
+	}
+	for range Lines("a\nb") {
+		break
 	}
 }

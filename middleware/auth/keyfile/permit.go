@@ -1,9 +1,8 @@
 package keyfile
 
-// What a login may do, as names in the Extensions of its Permissions, with an empty value. They are the words of
-// OpenSSH's certificates (PROTOCOL.certkeys), for keys and certificates alike: a key that its line does not restrict
-// has all of them, a certificate those that were signed into it. What is not listed is not permitted. foyer itself asks
-// for PermitPTY only; it forwards nothing and runs no rc file, permitted or not.
+// The permissions of a login: names in the Extensions of its Permissions, with an empty value, as in the certificates of
+// OpenSSH (PROTOCOL.certkeys). A key has all of them unless its line restricts it; a certificate has those that it was
+// signed with. What is not listed is not permitted. foyer itself uses only PermitPTY: it never forwards or runs an rc file.
 const (
 	PermitPTY             = "permit-pty"
 	PermitPortForwarding  = "permit-port-forwarding"
@@ -12,11 +11,11 @@ const (
 	PermitUserRC          = "permit-user-rc"
 )
 
-// NoTouchRequired is the extension that lets x/crypto accept a security key's signature that nobody was present for.
-// No login ever has it.
+// NoTouchRequired is the extension with which x/crypto accepts the signature of a security key that nobody has touched. No
+// login ever has it.
 const NoTouchRequired = "no-touch-required"
 
-// Permits returns all that can be permitted.
+// Permits returns all permissions.
 func Permits() []string {
 	return []string{PermitPTY, PermitPortForwarding, PermitAgentForwarding, PermitX11Forwarding, PermitUserRC}
 }

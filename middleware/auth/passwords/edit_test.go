@@ -13,12 +13,14 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"foyer/middleware/watchfile"
 )
 
 var fresh = regexp.MustCompile(`\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+`)
 
-// wantFile compares what stands at path, with HASH for every new hash, its mode, and the directory: an edit
-// leaves nothing lying about.
+// wantFile checks the content of a file, with HASH for every new hash, and its mode, and that its directory holds nothing
+// else.
 func wantFile(t *testing.T, path, want string) {
 	t.Helper()
 	if got := fresh.ReplaceAllString(content(t, path), "HASH"); got != want {
@@ -45,18 +47,18 @@ func wantNames(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// TestPut adds a line with a cheap hash; that of Add costs 19 MiB.
+// TestPut adds a line with a cheap hash. A hash of Add takes 19 MiB.
 func TestPut(t *testing.T) {
 	for _, test := range []struct{ name, before, after string }{
 		{"to nothing", "", "ada:" + cheapArgon + "\n"},
 		{"at the end", "# staff\n\nbob:x\n", "# staff\n\nbob:x\nada:" + cheapArgon + "\n"},
-		{"behind a line without an ending", "bob:x", "bob:x\nada:" + cheapArgon + "\n"},
+		{"after a line without an ending", "bob:x", "bob:x\nada:" + cheapArgon + "\n"},
 		{"with cr lf", "bob:x\r\n# end", "bob:x\r\n# end\r\nada:" + cheapArgon + "\r\n"},
-		{"behind a lone cr", "bob:x\r", "bob:x\nada:" + cheapArgon + "\n"},
+		{"after a lone cr", "bob:x\r", "bob:x\nada:" + cheapArgon + "\n"},
 		{"in place", "bob:x\nada:y\r\n#\n", "bob:x\nada:" + cheapArgon + "\r\n#\n"},
-		{"in place of what is broken", "bob:x\nada:$x\n", "bob:x\nada:" + cheapArgon + "\n"},
+		{"in place of an invalid line", "bob:x\nada:$x\n", "bob:x\nada:" + cheapArgon + "\n"},
 		{"not in place of a longer name", "ada2:x\n#ada:y\n", "ada2:x\n#ada:y\nada:" + cheapArgon + "\n"},
-		{"behind a byte order mark", "\ufeffada:x\n", "ada:" + cheapArgon + "\n"},
+		{"after a byte order mark", "\ufeffada:x\n", "ada:" + cheapArgon + "\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := newFile(t, test.before)
@@ -69,7 +71,7 @@ func TestPut(t *testing.T) {
 	}
 }
 
-func TestAddMakesTheFile(t *testing.T) {
+func TestAddCreatesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssh-passwords")
 	must(t, Add(path, "ada", "open sesame"))
 	wantFile(t, path, "ada:HASH\n")
@@ -84,13 +86,13 @@ func TestRefusedUsersAndPasswords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssh-passwords")
 	for _, test := range []struct{ user, password, want string }{
 		{"", "hunter2", "empty user name"},
-		{"#ada", "hunter2", `user name "#ada" would read as a comment`},
-		{"a:b", "hunter2", `user name "a:b" has`},
-		{"a\nroot", "hunter2", `user name "a\nroot" has`},
+		{"#ada", "hunter2", `user name "#ada" starts with #, like a comment`},
+		{"a:b", "hunter2", `user name "a:b" contains white space or a colon`},
+		{"a\nroot", "hunter2", `user name "a\nroot" contains a control character`},
 		{"\xff", "hunter2", `user name "\xff" is not UTF-8`},
-		{strings.Repeat("n", 257), "hunter2", "user name of 257 bytes"},
+		{strings.Repeat("n", 257), "hunter2", "user name has 257 bytes"},
 		{"ada", "", "empty password"},
-		{"ada", strings.Repeat("hunter2", 147), "password of 1029 bytes"},
+		{"ada", strings.Repeat("hunter2", 147), "password has 1029 bytes"},
 	} {
 		for name, do := range map[string]func(path, user, password string) error{"create": Create, "add": Add} {
 			err := do(path, test.user, test.password)
@@ -102,7 +104,7 @@ func TestRefusedUsersAndPasswords(t *testing.T) {
 	wantNames(t, filepath.Dir(path))
 }
 
-// What a server would refuse is not written, and a broken line that an edit does not mend stops it.
+// An edit writes nothing that a server would refuse, and fails if another line is invalid.
 func TestEditRefuses(t *testing.T) {
 	for _, test := range []struct {
 		before string
@@ -110,7 +112,7 @@ func TestEditRefuses(t *testing.T) {
 		want   string
 	}{
 		{"bob:$x\n", func(p string) error { return Add(p, "ada", "open sesame") }, `ssh-passwords:1: user "bob": unknown kind`},
-		{"ada:x\n\nada:y\n", func(p string) error { return Add(p, "ada", "open sesame") }, `:3: user "ada" is on line 1 already`},
+		{"ada:x\n\nada:y\n", func(p string) error { return Add(p, "ada", "open sesame") }, `:3: user "ada" is already on line 1`},
 		{"ada:x\n\nbob:$x\n", func(p string) error { return Remove(p, "ada") }, `ssh-passwords:3: user "bob"`},
 		{"ada:x\n", func(p string) error { return Remove(p, "bob") }, `ssh-passwords: no user "bob"`},
 		{"#ada:x\n", func(p string) error { return Remove(p, "#ada") }, `no user "#ada"`},
@@ -158,7 +160,7 @@ func TestHash(t *testing.T) {
 		t.Errorf("the second time: %d, %v", n, err)
 	}
 	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
-		t.Error("the file is replaced although nothing changed")
+		t.Error("the file was replaced although nothing changed")
 	}
 }
 
@@ -175,33 +177,33 @@ func TestCreate(t *testing.T) {
 	nowhere := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink("nowhere", nowhere))
 	if err := Create(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a link to nowhere: error %v, want fs.ErrExist", err)
+		t.Errorf("a dangling link: error %v, want fs.ErrExist", err)
 	}
 	if err := Add(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a link to nowhere: error %v, want fs.ErrNotExist", err)
+		t.Errorf("a dangling link: error %v, want fs.ErrNotExist", err)
 	}
 	wantNames(t, filepath.Dir(nowhere), "link")
 }
 
-func TestCreateOneWins(t *testing.T) {
+func TestCreateConcurrently(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssh-passwords")
-	var winner atomic.Pointer[string]
+	var created atomic.Pointer[string]
 	race(32, func(i int) {
 		text := fmt.Sprint("user", i, ":", cheapArgon)
-		switch err := create(path, text); { // without the hashing, all come at the same moment
-		case err == nil && winner.Swap(&text) != nil:
-			t.Error("two have won")
+		switch err := watchfile.Create(path, text+"\n"); { // without a hash, all calls run at the same moment
+		case err == nil && created.Swap(&text) != nil:
+			t.Error("two calls succeeded")
 		case err != nil && !errors.Is(err, fs.ErrExist):
 			t.Error(err)
 		}
 	})
-	if winner.Load() == nil {
-		t.Fatal("nobody has won")
+	if created.Load() == nil {
+		t.Fatal("no call succeeded")
 	}
-	wantFile(t, path, *winner.Load()+"\n")
+	wantFile(t, path, *created.Load()+"\n")
 }
 
-// race calls do(0) to do(n-1) at once.
+// race calls do(0) to do(n-1) concurrently.
 func race(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -223,7 +225,7 @@ func TestConcurrentEdits(t *testing.T) {
 		var err error
 		if i < 4 {
 			err = Add(path, user, "open sesame")
-		} else { // without the hashing, all come at the same moment
+		} else { // without a hash, all calls run at the same moment
 			err = add(path, user, user+":"+cheapArgon)
 		}
 		if err != nil {
@@ -231,7 +233,7 @@ func TestConcurrentEdits(t *testing.T) {
 		}
 	})
 	if users := open(t, path, Options{}).Users(); len(users) != n {
-		t.Errorf("%d of %d added users are there: %v", len(users), n, users)
+		t.Errorf("%d of %d added users are in the file: %v", len(users), n, users)
 	}
 	race(n-1, func(i int) {
 		if err := Remove(path, fmt.Sprint("user", i+1)); err != nil {
@@ -254,7 +256,7 @@ func TestEditFollowsLinks(t *testing.T) {
 	wantNames(t, dir, "link")
 }
 
-func TestEditWhatIsNoFile(t *testing.T) {
+func TestEditOnlyRegularFiles(t *testing.T) {
 	dir := t.TempDir()
 	fifo, open := filepath.Join(dir, "fifo"), filepath.Join(dir, "open")
 	must(t, syscall.Mkfifo(fifo, 0o600))
@@ -269,7 +271,7 @@ func TestEditWhatIsNoFile(t *testing.T) {
 // After "sudo foyer user add", the server must still be able to read its file.
 func TestEditKeepsTheOwner(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give a file away")
+		t.Skip("only root can change the owner of a file")
 	}
 	path := newFile(t, "bob:x\n")
 	must(t, os.Chown(path, 1234, -1))
@@ -281,20 +283,20 @@ func TestEditKeepsTheOwner(t *testing.T) {
 	}
 }
 
-// Whoever owns the directory does not have root edit another's file, by a link in the place of the file.
-func TestEditWhereAnothersLinkLeads(t *testing.T) {
+// The owner of the directory cannot use a symbolic link to make root edit another user's file.
+func TestEditFollowsTrustedLinks(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can make another user's link")
+		t.Skip("only root can change the owner of a link")
 	}
 	for _, tt := range []struct {
 		name       string
 		link, file int // the owners
 		edited     bool
 	}{
-		{"another's link to root's file", 1234, 0, false},
-		{"another's link to a third's file", 1234, 1235, false},
-		{"another's link to their file", 1234, 1234, true},
-		{"root's link to another's file", 0, 1234, true},
+		{"a user's link to root's file", 1234, 0, false},
+		{"a user's link to another user's file", 1234, 1235, false},
+		{"a user's link to their own file", 1234, 1234, true},
+		{"root's link to a user's file", 0, 1234, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := newFile(t, "bob:x\n")
@@ -313,12 +315,12 @@ func TestEditWhereAnothersLinkLeads(t *testing.T) {
 	}
 }
 
-// No edit makes a file that the next one, and the server, would not read.
-func TestEditLeavesRoomToRead(t *testing.T) {
+// An edit never makes the file too large to read.
+func TestEditLimitsSize(t *testing.T) {
 	before := "bob:x\n" + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", maxFile>>10-1)
 	before += strings.Repeat("#", maxFile-len(before)-20) + "\n"
 	path := newFile(t, before)
-	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, which no server reads") {
+	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, the limit") {
 		t.Errorf("added, error %v", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != before {
@@ -327,8 +329,8 @@ func TestEditLeavesRoomToRead(t *testing.T) {
 	must(t, Remove(path, "bob"))
 }
 
-// A limit on the size of files stands for a full disk. It holds for the whole process, so it leaves room for
-// what the test's own machinery writes.
+// A limit on the size of files simulates a full disk. It affects the whole process, so it leaves room for the files of the
+// test itself.
 func TestFullDisk(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	defer signal.Reset(syscall.SIGXFSZ)
@@ -348,6 +350,6 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("error %v, want EFBIG", err)
 		}
 	}
-	must(t, removed) // it fits again: nothing was left locked
+	must(t, removed) // the shorter file fits, and the lock is free
 	wantFile(t, path, before[len("bob:hunter2\n"):])
 }

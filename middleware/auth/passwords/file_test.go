@@ -35,7 +35,7 @@ func TestVerify(t *testing.T) {
 		{"eve", "hunter", false},
 		{"max", strings.Repeat("a", 1024), true},
 		{"max", strings.Repeat("a", 1025), false},
-		{"nobody", "open sesame", false}, // the decoy's own password
+		{"nobody", "open sesame", false}, // the password of the decoy
 		{"", "open sesame", false},
 		{strings.Repeat("n", 257), "open sesame", false},
 	} {
@@ -49,11 +49,11 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// In an empty file everybody is unknown, also with the password of which the decoy is the sum.
+// In an empty file every user is unknown, even with the password of the decoy.
 func TestVerifyNobody(t *testing.T) {
 	f := open(t, newFile(t, ""), Options{})
 	if f.Verify("", "") || f.Verify("ada", "") || f.Verify("ada", "x") {
-		t.Error("somebody got in")
+		t.Error("a login succeeded")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestOpenErrors(t *testing.T) {
 	} {
 		f, err := Open(test.path, Options{})
 		if f != nil {
-			t.Errorf("%s: opened all the same", test.path)
+			t.Errorf("%s: opened despite the error", test.path)
 		}
 		wantError(t, err, test.want, test.fix)
 	}
@@ -109,22 +109,22 @@ func TestWarnings(t *testing.T) {
 	wantError(t, got[0], "others can read it (mode 0644)", "run: chmod 600 "+path)
 }
 
-// story is a file that is watched through what Verify answers and what Warn is told.
-type story struct {
+// watchTest is a file with the errors that Warn received.
+type watchTest struct {
 	*testing.T
 	path   string
 	f      *File
 	warned []string
 }
 
-func newStory(t *testing.T, content string) *story {
-	s := &story{T: t, path: newFile(t, content)}
+func newWatchTest(t *testing.T, content string) *watchTest {
+	s := &watchTest{T: t, path: newFile(t, content)}
 	s.f = open(t, s.path, Options{Plaintext: true, Warn: func(err error) { s.warned = append(s.warned, err.Error()) }})
 	return s
 }
 
-// check expects that password is right now, several times over, and that Warn was told want since the last check.
-func (s *story) check(password string, want ...string) {
+// check asserts, several times, that password is correct, and what Warn has received since the last check.
+func (s *watchTest) check(password string, want ...string) {
 	s.Helper()
 	for range 3 {
 		if !s.f.Verify("ada", password) {
@@ -138,25 +138,25 @@ func (s *story) check(password string, want ...string) {
 }
 
 func TestReread(t *testing.T) {
-	s := newStory(t, "ada:one")
+	s := newWatchTest(t, "ada:one")
 	s.check("one")
 
 	rewrite(t, s.path, "ada:two", longAgo.Add(time.Hour))
 	s.check("two")
-	rewrite(t, s.path, "ada:three", longAgo.Add(time.Hour)) // only the size tells
+	rewrite(t, s.path, "ada:three", longAgo.Add(time.Hour)) // only the size differs
 	s.check("three")
 
-	rewrite(t, s.path+"~", "ada:seven", longAgo.Add(time.Hour)) // only the inode tells
+	rewrite(t, s.path+"~", "ada:seven", longAgo.Add(time.Hour)) // only the inode differs
 	must(t, os.Rename(s.path+"~", s.path))
 	s.check("seven")
 
-	rewrite(t, s.path, "ada:eight", longAgo.Add(time.Hour)) // nothing tells: proves that only stat is called
+	rewrite(t, s.path, "ada:eight", longAgo.Add(time.Hour)) // nothing that stat shows differs
 	s.check("seven")
 }
 
 // https://git-scm.com/docs/racy-git: a change within the resolution of the time stamp of the last one.
 func TestRereadRacilyClean(t *testing.T) {
-	s := newStory(t, "ada:zero")
+	s := newWatchTest(t, "ada:zero")
 	for _, modified := range []time.Time{time.Now(), time.Now().Add(time.Hour)} {
 		rewrite(t, s.path, "ada:one", modified)
 		s.check("one")
@@ -165,13 +165,13 @@ func TestRereadRacilyClean(t *testing.T) {
 	}
 }
 
-func TestRereadBroken(t *testing.T) {
-	s := newStory(t, "ada:one")
+func TestRereadInvalid(t *testing.T) {
+	s := newWatchTest(t, "ada:one")
 	rewrite(t, s.path, "ada:$x", longAgo.Add(1*time.Hour))
 	s.check("one", ":1: user \"ada\": unknown kind of hash")
-	rewrite(t, s.path, "ada:$x", longAgo.Add(2*time.Hour)) // the same once more
+	rewrite(t, s.path, "ada:$x", longAgo.Add(2*time.Hour)) // the same content again
 	s.check("one")
-	rewrite(t, s.path, "ada:$y", time.Now()) // another one, looked at every time
+	rewrite(t, s.path, "ada:$y", time.Now()) // other content, which is read every time
 	s.check("one", "unknown kind of hash")
 	rewrite(t, s.path, "ada:two", longAgo.Add(3*time.Hour))
 	s.check("two")
@@ -181,8 +181,8 @@ func TestRereadBroken(t *testing.T) {
 	s.check("two")
 }
 
-func TestRereadGone(t *testing.T) {
-	s := newStory(t, "ada:one")
+func TestRereadMissing(t *testing.T) {
+	s := newWatchTest(t, "ada:one")
 	must(t, os.Remove(s.path))
 	s.check("one", "no such file")
 	must(t, syscall.Mkfifo(s.path, 0o600))
@@ -244,7 +244,7 @@ func TestVerifyWhileEdited(t *testing.T) {
 	}
 }
 
-// Verify is VerifyFrom for tests to which it does not matter where somebody comes from.
+// Verify is VerifyFrom for tests in which the address does not matter.
 func (f *File) Verify(user, password string) bool {
 	return f.VerifyFrom(context.Background(), netip.Addr{}, user, password) == nil
 }

@@ -5,24 +5,24 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"foyer/middleware/auth/username"
 )
 
-// line is one line of the file, with its ending apart so that an edit can keep it.
+// line is one line of the file, with a separate line ending so that an edit can keep it.
 type line struct {
 	num       int
 	text, end string
 }
 
-// entry is a line that names a user.
+// entry is the line of a user.
 type entry struct {
 	name string
 	num  int
 	secret
 }
 
-// table is the meaning of one version of the file.
+// table is one parsed version of the file.
 type table struct {
 	entries []entry
 	byName  map[string]entry
@@ -47,13 +47,13 @@ func join(lines []line) string {
 	return b.String()
 }
 
-// comment reports whether l is blank or a remark.
+// comment reports whether l is blank or a comment.
 func (l line) comment() bool {
 	text := strings.TrimSpace(l.text)
 	return text == "" || text[0] == '#'
 }
 
-// isOf reports whether l is the line of user, whatever its secret.
+// isOf reports whether l is the line of user, even if its secret is invalid.
 func (l line) isOf(user string) bool {
 	name, _, found := strings.Cut(l.text, ":")
 	return found && name == user && !l.comment()
@@ -62,9 +62,9 @@ func (l line) isOf(user string) bool {
 func (l line) entry() (entry, error) {
 	name, text, found := strings.Cut(l.text, ":")
 	if !found {
-		return entry{}, errors.New("no colon: a line is user:secret") // the text may be a password: not shown
+		return entry{}, errors.New("no colon: a line is user:secret") // not quoted: it may be a password
 	}
-	if err := checkName(name); err != nil {
+	if err := username.Check(name); err != nil {
 		return entry{}, err
 	}
 	s, err := parseSecret(text)
@@ -74,24 +74,7 @@ func (l line) entry() (entry, error) {
 	return entry{name, l.num, s}, nil
 }
 
-func checkName(name string) error {
-	odd := func(r rune) bool { return r == ':' || unicode.IsSpace(r) || unicode.IsControl(r) }
-	switch {
-	case name == "":
-		return errors.New("empty user name")
-	case len(name) > maxName:
-		return fmt.Errorf("user name of %d bytes, at most %d are allowed", len(name), maxName)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("user name %q is not UTF-8", name)
-	case strings.ContainsFunc(name, odd):
-		return fmt.Errorf("user name %q has white space, a control character or a colon in it", name)
-	case name[0] == '#':
-		return fmt.Errorf("user name %q would read as a comment", name)
-	}
-	return nil
-}
-
-// parse reads lines, plain-text secrets included. It hashes nothing, and what it accepts is safe to hash.
+// parse accepts plain-text secrets. It computes no hash, and computing those that it accepts is safe.
 func parse(path string, lines []line) (*table, error) {
 	t := &table{byName: map[string]entry{}}
 	for _, l := range lines {
@@ -99,28 +82,21 @@ func parse(path string, lines []line) (*table, error) {
 			continue
 		}
 		e, err := l.entry()
-		if err == nil {
-			err = t.add(e)
+		if first, taken := t.byName[e.name]; err == nil && taken {
+			err = fmt.Errorf("user %q is already on line %d", e.name, first.num)
 		}
 		if err != nil {
 			return nil, &Error{Path: path, Line: l.num, Err: err}
 		}
+		t.entries = append(t.entries, e)
+		t.byName[e.name] = e
 	}
 	return t, nil
 }
 
-func (t *table) add(e entry) error {
-	if first, taken := t.byName[e.name]; taken {
-		return fmt.Errorf("user %q is on line %d already", e.name, first.num)
-	}
-	t.entries = append(t.entries, e)
-	t.byName[e.name] = e
-	return nil
-}
-
-// lookup returns the secret of user or, for one who is not there, that of the user whom deal picks: an unknown name is
-// of the kind that a known one would be, as often as a known one is. In an empty file there is no secret to keep.
-func (t *table) lookup(user string, deal uint64) (s secret, known bool) {
+// lookup returns the secret of user. For an unknown user it returns the secret that pick selects, so that unknown users
+// have each kind of secret as often as known ones.
+func (t *table) lookup(user string, pick uint64) (s secret, known bool) {
 	e, known := t.byName[user]
 	switch {
 	case known:
@@ -128,10 +104,10 @@ func (t *table) lookup(user string, deal uint64) (s secret, known bool) {
 	case len(t.entries) == 0:
 		return plainSecret(""), false
 	}
-	return t.entries[deal%uint64(len(t.entries))].secret, false
+	return t.entries[pick%uint64(len(t.entries))].secret, false
 }
 
-// load is parse for a server: it refuses plain text unless that was asked for.
+// load is parse for a server. It refuses plain text unless plaintext allows it.
 func load(path, data string, plaintext bool) (*table, error) {
 	t, err := parse(path, split(data))
 	if err != nil || plaintext {
@@ -140,7 +116,7 @@ func load(path, data string, plaintext bool) (*table, error) {
 	if i := slices.IndexFunc(t.entries, func(e entry) bool { return e.plain() }); i >= 0 {
 		e := t.entries[i]
 		err := fmt.Errorf("the password of %q is plain text", e.name)
-		return nil, &Error{Path: path, Line: e.num, Err: err, Fix: hashRemedy(path)}
+		return nil, &Error{Path: path, Line: e.num, Err: err, Fix: hashHint(path)}
 	}
 	return t, nil
 }

@@ -45,13 +45,13 @@ func TestLoadErrors(t *testing.T) {
 	for _, test := range []struct{ data, want, fix string }{
 		{"# staff\n\nhunter2\n", `ssh-passwords:3: no colon: a line is user:secret`, ""},
 		{"\n:hunter2", `ssh-passwords:2: empty user name`, ""},
-		{"ada lovelace:hunter2", `ssh-passwords:1: user name "ada lovelace" has white space`, ""},
-		{" ada:hunter2", `user name " ada" has white space`, ""},
-		{"a\x1b[2Jda:hunter2", `user name "a\x1b[2Jda" has white space, a control character`, ""},
-		{"a\u00a0da:hunter2", `has white space`, ""},
+		{"ada lovelace:hunter2", `ssh-passwords:1: user name "ada lovelace" contains white space or a colon`, ""},
+		{" ada:hunter2", `user name " ada" contains white space or a colon`, ""},
+		{"a\x1b[2Jda:hunter2", `user name "a\x1b[2Jda" contains a control character`, ""},
+		{"a\u00a0da:hunter2", `contains white space or a colon`, ""},
 		{"\xff\xfea\x00:hunter2", `user name "\xff\xfea\x00" is not UTF-8`, ""},
-		{strings.Repeat("n", 257) + ":hunter2", `user name of 257 bytes, at most 256 are allowed`, ""},
-		{"ada:hunter2\n#\nada:hunter2", `ssh-passwords:3: user "ada" is on line 1 already`, ""},
+		{strings.Repeat("n", 257) + ":hunter2", `user name has 257 bytes, at most 256 are allowed`, ""},
+		{"ada:hunter2\n#\nada:hunter2", `ssh-passwords:3: user "ada" is already on line 1`, ""},
 		{"ada:", `ssh-passwords:1: user "ada": empty secret`, ""},
 		{"ada:\r\n", `ssh-passwords:1: user "ada": empty secret`, ""},
 		{"ada:!hunter2\nbob:*", `ssh-passwords:2: user "bob": locked account`, ""},
@@ -74,30 +74,29 @@ func TestDecoy(t *testing.T) {
 	} {
 		table, err := load("ssh-passwords", test.data, true)
 		must(t, err)
-		dealt := map[string]int{}
-		for deal := range uint64(1000) {
-			decoy, known := table.lookup("nobody", deal)
+		picked := map[string]int{}
+		for pick := range uint64(1000) {
+			decoy, known := table.lookup("nobody", pick)
 			if known {
 				t.Errorf("%q: nobody is known", test.data)
 			}
-			dealt[decoy.scheme]++
+			picked[decoy.scheme]++
 		}
-		if fmt.Sprint(dealt) != test.want {
-			t.Errorf("%q: nobody costs %v, want %s", test.data, dealt, test.want)
+		if fmt.Sprint(picked) != test.want {
+			t.Errorf("%q: nobody costs %v, want %s", test.data, picked, test.want)
 		}
 	}
 }
 
-func TestSplitLosesNothing(t *testing.T) {
+func TestSplitAndJoin(t *testing.T) {
 	for _, data := range []string{"", "\n", "a", "a\n", "a\r\nb\r", "a\n\r\n\nb\r\r\n", "\r"} {
 		if got := join(split(data)); got != data {
-			t.Errorf("%q comes back as %q", data, got)
+			t.Errorf("%q became %q", data, got)
 		}
 	}
 }
 
-// FuzzParse looks for a file that makes the parser or a library's decoder panic, or that asks for more work
-// than the bounds allow.
+// FuzzParse looks for a file that makes the parser or a decoder of a library panic, or that exceeds the bounds.
 func FuzzParse(f *testing.F) {
 	for _, secret := range []string{
 		cheapArgon, cheapBcrypt, cheapSHA512, lanes("m=262144,t=4,p=16"), memory("ln=18,r=8,p=2"), memory("ln=-1,r=8,p=1"),
@@ -120,7 +119,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkBounds reads the parameters in a way of its own.
+// checkBounds parses the parameters independently of the package.
 func checkBounds(t *testing.T, scheme, text string) {
 	var a, b, c int
 	var excess bool

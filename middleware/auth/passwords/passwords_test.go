@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Hashes that cost next to nothing; every one is of the password "open sesame".
+// Cheap hashes of the password "open sesame".
 const (
 	cheapArgon  = "$argon2id$v=19$m=64,t=2,p=2$c2FsdHlzYWx0$Srv5DdH6HxNT2DXxDnCm8Ik9LmVYZvjS"
 	cheapBcrypt = "$2a$05$xPRrsjxjRfmJrBBwesey6ewbvlWf/JbNU1ix9OjPX2UTtTWDeiHzi"
 	cheapSHA512 = "$6$rounds=1000$MwKBBpE0OrZRT4p1$RkgkySpw3UJ1MPOPj7ysN1pC2zEApiD/ijW0tBgnFBxEN8Zff04CrHhdqR7/8m9/czBz/pQ2EoUmKpC44S/Q8/"
 )
 
-// longAgo is a time stamp that is not racy.
+// longAgo is a modification time that is not racy.
 var longAgo = time.Date(2001, 9, 9, 1, 46, 40, 0, time.UTC)
 
-// newFile writes a password file that looks settled for a while.
+// newFile writes a password file that was modified long ago.
 func newFile(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ssh-passwords")
@@ -56,7 +56,7 @@ func content(t *testing.T, path string) string {
 	return string(data)
 }
 
-// wantError checks what the operator reads, and that it holds no secret.
+// wantError checks the text and the hint of an error, and that they hold no secret.
 func wantError(t *testing.T, err error, want, wantFix string) {
 	t.Helper()
 	e, ok := errors.AsType[*Error](err)
@@ -70,7 +70,7 @@ func wantError(t *testing.T, err error, want, wantFix string) {
 		t.Errorf("hint %q, want %q", e.Hint(), wantFix)
 	}
 	if strings.Contains(err.Error()+e.Hint(), "hunter2") {
-		t.Errorf("error %q tells a secret", err)
+		t.Errorf("error %q quotes a secret", err)
 	}
 }
 
@@ -87,20 +87,20 @@ func TestError(t *testing.T) {
 			t.Errorf("error %q, want %q", test.err, test.want)
 		}
 		if !errors.Is(test.err, fs.ErrPermission) {
-			t.Errorf("%q hides its cause", test.err)
+			t.Errorf("%q does not wrap its cause", test.err)
 		}
 	}
 }
 
-func TestRemedies(t *testing.T) {
+func TestHashHint(t *testing.T) {
 	for path, want := range map[string]string{
 		DefaultPath:     "run: foyer user hash",
 		"/etc/foyer/pw": "run: foyer user hash --passwords /etc/foyer/pw",
 		"it's here":     `run: foyer user hash --passwords 'it'\''s here'`,
 		"-rf":           "run: foyer user hash --passwords '-rf'",
 	} {
-		if got := hashRemedy(path); got != want {
-			t.Errorf("remedy for %q: %s, want %s", path, got, want)
+		if got := hashHint(path); got != want {
+			t.Errorf("hint for %q: %s, want %s", path, got, want)
 		}
 	}
 }

@@ -10,75 +10,78 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"foyer/middleware/source"
 )
 
-// ErrBusy is wrapped by the error of a login that was refused without a look at its password, because too many
-// waited for a hash, and by that which tells Options.Warn how many there were.
+// ErrBusy is wrapped by the error of a login that was refused without a check of its password because too many waited for
+// a hash, and by the error that reports the number of such logins to Options.Warn.
 var ErrBusy = errors.New("too many passwords to check at once")
 
 const (
-	// lineLength is how many may wait for each hash that may run. One of 19 MiB takes some 30 ms of a core, so
-	// that the last of a full line waits two seconds, on a small machine and on a large one.
-	lineLength = 64
+	// queueLength is how many logins may wait per hash that may run. A hash of 19 MiB takes about 30 ms of a core, so the
+	// last of a full queue waits two seconds, on a small machine and on a large one.
+	queueLength = 64
 
-	// patience bounds the wait where the hashes of a file are dearer. A person takes a prompt that says nothing
-	// for longer as broken, and a client that was told no can ask again.
-	patience = 5 * time.Second
+	// maxWait bounds the wait if the hashes of a file are more expensive. People take a prompt that does not respond for
+	// longer as broken, and a client that was refused can try again.
+	maxWait = 5 * time.Second
 
-	// period is how often it is told how many were refused, and how long it takes until half of what a network
-	// asked for is forgotten.
+	// period is the interval of reports about refused logins, and the half-life of the attempts of a network.
 	period = time.Minute
 
-	// maxNetworks bounds what is kept of who asked: 4,096 are some 200 kB.
+	// maxNetworks bounds how many networks are remembered: 4,096 take about 200 kB.
 	maxNetworks = 1 << 12
 )
 
-// queue lets a few work at once. The others wait, and the next is whoever's network has asked least of late, but for
-// what was right: one that guesses a thousand times stands behind everybody who has just come. In a full line the one
-// whose network has asked most gives way to somebody whose has asked less.
-//
-// A network is what one customer has, as sshd's PerSourceNetBlockSize would be set: an IPv4 address, an IPv6 /64.
-// Those who share one share its turn too, be it an office or a proxy that hides who comes.
+// queue lets a few logins compute hashes at once and orders the others. The next one is from the network with the fewest
+// recent attempts, not counting correct passwords, so a network that guesses a thousand times waits behind everybody who
+// has just arrived. If the queue is full, the login whose network has the most attempts is refused. All clients of one
+// network share its place, for example an office, or the visitors behind a proxy that hides their addresses.
 type queue struct {
-	length int // of the line
+	length   int // maximum number of waiters
+	networks source.Networks
 
-	mu      sync.Mutex
-	free    int                  // who could come in now
-	waiting []*waiter            // by rank, and those of one rank in the order in which they came
-	asked   map[netip.Prefix]int // by network, halved once in a period
-	halved  time.Time
+	mu       sync.Mutex
+	free     int                  // how many logins could start now
+	waiting  []*waiter            // by rank, then by arrival
+	attempts map[netip.Prefix]int // halved once in a period
+	halved   time.Time
 }
 
-// waiter is somebody in the line.
+// waiter is a login in the queue.
 type waiter struct {
-	rank int        // how often their network had asked
-	turn chan error // nil to come in, ErrBusy to go away; holds one
+	rank int        // attempts of its network
+	turn chan error // receives nil to start, or ErrBusy; has room for one
 }
 
-func newQueue(workers int) *queue {
-	return &queue{length: lineLength * workers, free: workers, asked: map[netip.Prefix]int{}, halved: time.Now()}
+func newQueue(hashes int, networks source.Networks) *queue {
+	return &queue{
+		length: queueLength * hashes, networks: networks, free: hashes,
+		attempts: map[netip.Prefix]int{}, halved: time.Now(),
+	}
 }
 
-// enter waits for source's turn. Who came in, with a nil error, has to leave.
-func (q *queue) enter(ctx context.Context, source netip.Addr) error {
-	w := q.join(source)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// enter waits until a login from an address may start. If the error is nil, the caller must call leave.
+func (q *queue) enter(ctx context.Context, from netip.Addr) error {
+	w := q.join(from)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
 	case err := <-w.turn:
 		return err
 	case <-ctx.Done():
-		if q.giveUp(w) {
+		if q.remove(w) {
 			return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 		}
-		return <-w.turn // which came in the same moment
+		return <-w.turn // its turn came at the same moment
 	}
 }
 
-func (q *queue) join(source netip.Addr) *waiter {
+func (q *queue) join(from netip.Addr) *waiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := &waiter{rank: q.ask(source), turn: make(chan error, 1)}
+	w := &waiter{rank: q.count(from), turn: make(chan error, 1)}
 	if q.free > 0 {
 		q.free--
 		w.turn <- nil
@@ -93,32 +96,32 @@ func (q *queue) join(source netip.Addr) *waiter {
 	return w
 }
 
-// ask counts that source has come, and returns how often its network has.
-func (q *queue) ask(source netip.Addr) int {
-	if len(q.asked) >= maxNetworks || time.Since(q.halved) >= period {
-		for network, n := range q.asked {
-			if q.asked[network] = n / 2; n < 2 {
-				delete(q.asked, network)
+// count counts an attempt from an address and returns the attempts of its network.
+func (q *queue) count(from netip.Addr) int {
+	if len(q.attempts) >= maxNetworks || time.Since(q.halved) >= period {
+		for network, n := range q.attempts {
+			if q.attempts[network] = n / 2; n < 2 {
+				delete(q.attempts, network)
 			}
 		}
 		q.halved = time.Now()
 	}
-	network := networkOf(source)
-	q.asked[network]++
-	return q.asked[network]
+	network, _ := q.networks.Of(from)
+	q.attempts[network]++
+	return q.attempts[network]
 }
 
-// forgive takes back that source has come: whose password was right is no guesser, however often they come.
-func (q *queue) forgive(source netip.Addr) {
+// forgive takes back an attempt whose password was correct, so that frequent logins do not lose their rank.
+func (q *queue) forgive(from netip.Addr) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	network := networkOf(source)
-	if q.asked[network]--; q.asked[network] <= 0 {
-		delete(q.asked, network) // also where it was halved to nothing meanwhile
+	network, _ := q.networks.Of(from)
+	if q.attempts[network]--; q.attempts[network] <= 0 {
+		delete(q.attempts, network) // also if it was halved to zero since
 	}
 }
 
-// leave lets the next one in.
+// leave starts the next login.
 func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -130,8 +133,8 @@ func (q *queue) leave() {
 	q.waiting = slices.Delete(q.waiting, 0, 1)
 }
 
-// giveUp takes w out of the line, and reports whether w was still in it.
-func (q *queue) giveUp(w *waiter) bool {
+// remove removes w from the queue and reports whether it was still there.
+func (q *queue) remove(w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.Index(q.waiting, w)
@@ -141,24 +144,16 @@ func (q *queue) giveUp(w *waiter) bool {
 	return i >= 0
 }
 
-// networkOf returns the network of an address, and the zero one where none is known.
-func networkOf(source netip.Addr) netip.Prefix {
-	source = source.Unmap().WithZone("")
-	bits := min(source.BitLen(), 64)
-	network, _ := source.Prefix(bits)
-	return network
-}
-
-// refusals counts who was sent away.
+// refusals counts refused logins.
 type refusals struct {
 	total atomic.Uint64
 
-	mu   sync.Mutex
-	last time.Time // when it was last told
-	told uint64    // how many were, by then
+	mu       sync.Mutex
+	last     time.Time // of the last report
+	reported uint64    // the total at that time
 }
 
-// add counts one more. Where it is time to tell again, the error says how many have come since the last one.
+// add counts one more refusal. At most once in a period it returns an error that reports the number since the last report.
 func (r *refusals) add() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +161,7 @@ func (r *refusals) add() error {
 	if !r.last.IsZero() && time.Since(r.last) < period {
 		return nil
 	}
-	fresh := total - r.told
-	r.last, r.told = time.Now(), total
-	return fmt.Errorf("%w: %d refused", ErrBusy, fresh)
+	recent := total - r.reported
+	r.last, r.reported = time.Now(), total
+	return fmt.Errorf("%w: %d refused", ErrBusy, recent)
 }

@@ -13,25 +13,27 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"foyer/middleware/source"
 )
 
-// stub is a secret whose work is what a test says.
+// stub is a secret that calls a function of the test in place of a hash.
 type stub func(password string) bool
 
 func (s stub) MatchBytes(password []byte) bool { return s(string(password)) }
 
-// stubbed returns a file in which ada and everybody unknown cost work.
+// stubbed returns a file in which ada is the only user, and each check calls work.
 func stubbed(t *testing.T, opts Options, work stub) *File {
 	t.Helper()
 	f := open(t, newFile(t, "ada:"+cheapArgon), opts)
 	e := entry{"ada", 1, secret{"stub", work}}
-	f.good.byName["ada"], f.good.entries[0] = e, e
+	f.table.Current().byName["ada"], f.table.Current().entries[0] = e, e
 	return f
 }
 
 func address(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}) }
 
-// Never more hashes at once than allowed, whoever guesses; a guess at nobody is one, too.
+// No more hashes are computed at once than allowed. A guess for an unknown user counts too.
 func TestHashesAreBounded(t *testing.T) {
 	for _, hashes := range []int{0, 1, 3} {
 		var now, most, all atomic.Int64
@@ -66,26 +68,26 @@ func TestHashesAreBounded(t *testing.T) {
 	}
 }
 
-// scene is a queue with one place, which is taken, and the names of those who have come in or gone since.
-type scene struct {
+// queueTest is a queue for one hash, which is running, and what has happened to the logins that waited.
+type queueTest struct {
 	*testing.T
 	q      *queue
 	mu     sync.Mutex
 	events []string
 }
 
-func newScene(t *testing.T, length int) *scene {
-	s := &scene{T: t, q: newQueue(1)}
+func newQueueTest(t *testing.T, length int) *queueTest {
+	s := &queueTest{T: t, q: newQueue(1, source.Networks{})}
 	s.q.length = length
 	must(t, s.q.enter(t.Context(), netip.MustParseAddr("203.0.113.1")))
 	return s
 }
 
-// come lets somebody stand in line, and leave at once when their turn comes.
-func (s *scene) come(ctx context.Context, name, source string) {
+// arrive adds a login to the queue. It leaves as soon as its turn comes.
+func (s *queueTest) arrive(ctx context.Context, name, from string) {
 	go func() {
 		event := name
-		switch err := s.q.enter(ctx, netip.MustParseAddr(source)); {
+		switch err := s.q.enter(ctx, netip.MustParseAddr(from)); {
 		case errors.Is(err, context.Canceled):
 			event += " left"
 		case errors.Is(err, context.DeadlineExceeded):
@@ -102,7 +104,7 @@ func (s *scene) come(ctx context.Context, name, source string) {
 	synctest.Wait()
 }
 
-func (s *scene) expect(want ...string) {
+func (s *queueTest) expect(want ...string) {
 	s.Helper()
 	synctest.Wait()
 	s.mu.Lock()
@@ -113,80 +115,80 @@ func (s *scene) expect(want ...string) {
 	s.events = nil
 }
 
-func TestQueueServesWhoAskedLeast(t *testing.T) {
+func TestQueueOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 10)
+		s := newQueueTest(t, 10)
 		for i := range 3 {
-			s.come(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
+			s.arrive(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
 		}
-		s.come(t.Context(), "ada", "192.0.2.2")
-		s.come(t.Context(), "guess at 6", "2001:db8::1")
-		s.come(t.Context(), "its neighbour", "2001:db8::ffff:1") // the same /64
-		s.come(t.Context(), "bob", "2001:db8:0:1::1")
-		s.come(t.Context(), "guess 4", "::ffff:192.0.2.1")
+		s.arrive(t.Context(), "ada", "192.0.2.2")
+		s.arrive(t.Context(), "guess over IPv6", "2001:db8::1")
+		s.arrive(t.Context(), "its neighbour", "2001:db8::ffff:1") // the same /64
+		s.arrive(t.Context(), "bob", "2001:db8:0:1::1")
+		s.arrive(t.Context(), "guess 4", "::ffff:192.0.2.1")
 		s.q.leave()
-		s.expect("guess 1", "ada", "guess at 6", "bob", "guess 2", "its neighbour", "guess 3", "guess 4")
+		s.expect("guess 1", "ada", "guess over IPv6", "bob", "guess 2", "its neighbour", "guess 3", "guess 4")
 		if s.q.free != 1 || len(s.q.waiting) != 0 {
-			t.Errorf("%d places free and %d in line, want one and nobody", s.q.free, len(s.q.waiting))
+			t.Errorf("%d free and %d waiting, want 1 and 0", s.q.free, len(s.q.waiting))
 		}
 	})
 }
 
-// Whose turn comes in the moment in which they give up takes it, and leaves it to the next one.
-func TestQueueInTheSameMoment(t *testing.T) {
+// A login whose turn comes at the moment when it gives up starts, and leaves.
+func TestQueueTurnAndTimeout(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	q := newQueue(1)
+	q := newQueue(1, source.Networks{})
 	for i := range 100 { // each is one or the other
 		if err := q.enter(over, address(i)); err != nil {
-			t.Fatalf("the place is free, and %d are in line: %v", len(q.waiting), err)
+			t.Fatalf("nothing is running, and %d wait: %v", len(q.waiting), err)
 		}
 		q.leave()
 	}
 	if q.free != 1 {
-		t.Errorf("%d places free, want one", q.free)
+		t.Errorf("%d free, want 1", q.free)
 	}
 }
 
-func TestQueueIsShort(t *testing.T) {
+func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 3)
+		s := newQueueTest(t, 3)
 		for i := range 5 {
-			s.come(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
+			s.arrive(t.Context(), fmt.Sprint("guess ", i+1), "192.0.2.1")
 		}
 		s.expect("guess 4 refused", "guess 5 refused")
-		s.come(t.Context(), "ada", "192.0.2.2")
-		s.come(t.Context(), "bob", "192.0.2.3")
+		s.arrive(t.Context(), "ada", "192.0.2.2")
+		s.arrive(t.Context(), "bob", "192.0.2.3")
 		s.expect("guess 3 refused", "guess 2 refused")
-		s.come(t.Context(), "eve", "192.0.2.4")
-		s.expect("eve refused") // nobody there has asked more often
+		s.arrive(t.Context(), "eve", "192.0.2.4")
+		s.expect("eve refused") // no network there has more attempts
 		s.q.leave()
 		s.expect("guess 1", "ada", "bob")
 	})
 }
 
-func TestQueueIsLeft(t *testing.T) {
+func TestQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, 3)
+		s := newQueueTest(t, 3)
 		ctx, cancel := context.WithCancel(t.Context())
-		s.come(ctx, "ada", "192.0.2.1")
-		s.come(t.Context(), "bob", "192.0.2.2")
+		s.arrive(ctx, "ada", "192.0.2.1")
+		s.arrive(t.Context(), "bob", "192.0.2.2")
 		cancel()
 		s.expect("ada left")
-		time.Sleep(patience) // of synctest's clock
+		time.Sleep(maxWait) // of synctest's clock
 		s.expect("bob waited too long")
 		s.q.leave()
 		must(t, s.q.enter(t.Context(), netip.Addr{}))
 	})
 }
 
-func TestQueueForgets(t *testing.T) {
+func TestQueueHalvesAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1)
-		ask := func(source string, want int) {
+		q := newQueue(1, source.Networks{})
+		ask := func(from string, want int) {
 			t.Helper()
-			if got := q.ask(netip.MustParseAddr(source)); got != want {
-				t.Errorf("%s has asked %d times, want %d", source, got, want)
+			if got := q.count(netip.MustParseAddr(from)); got != want {
+				t.Errorf("%s has %d attempts, want %d", from, got, want)
 			}
 		}
 		for i := range 8 {
@@ -197,15 +199,15 @@ func TestQueueForgets(t *testing.T) {
 		ask("192.0.2.1", 5)
 		ask("192.0.2.2", 1)
 		for i := range 3 * maxNetworks {
-			q.ask(address(i))
+			q.count(address(i))
 		}
-		if len(q.asked) > maxNetworks {
-			t.Errorf("%d networks are kept, want at most %d", len(q.asked), maxNetworks)
+		if len(q.attempts) > maxNetworks {
+			t.Errorf("%d networks are remembered, want at most %d", len(q.attempts), maxNetworks)
 		}
 	})
 }
 
-// Who comes often and is right stands in front of who comes twice and guesses.
+// Correct passwords do not count as attempts.
 func TestQueueForgives(t *testing.T) {
 	f := stubbed(t, Options{Hashes: 1}, func(password string) bool { return password == "right" })
 	ada, guesser := address(1), address(2)
@@ -216,17 +218,49 @@ func TestQueueForgives(t *testing.T) {
 		verify(t, f, guesser, "nobody", "right", ErrWrong)
 		verify(t, f, address(3), "ada", "right", nil)
 	}
-	want := map[netip.Prefix]int{networkOf(ada): 3, networkOf(guesser): 6}
-	if !maps.Equal(f.queue.asked, want) {
-		t.Errorf("asked: %v, want %v", f.queue.asked, want)
+	want := map[netip.Prefix]int{networkOf(f.queue, ada): 3, networkOf(f.queue, guesser): 6}
+	if !maps.Equal(f.queue.attempts, want) {
+		t.Errorf("attempts %v, want %v", f.queue.attempts, want)
 	}
-	f.queue.forgive(address(4)) // who was forgotten meanwhile
-	if !maps.Equal(f.queue.asked, want) {
-		t.Errorf("asked: %v, want %v", f.queue.asked, want)
+	f.queue.forgive(address(4)) // whose attempts were deleted since
+	if !maps.Equal(f.queue.attempts, want) {
+		t.Errorf("attempts %v, want %v", f.queue.attempts, want)
 	}
 }
 
-// While a thousand guess from one address, a visitor from another is the next.
+// networkOf returns the network that the queue counts an address to.
+func networkOf(q *queue, from netip.Addr) netip.Prefix {
+	network, _ := q.networks.Of(from)
+	return network
+}
+
+// Options.Networks decides which addresses share a rank, as it does for penalties.
+func TestQueueNetworks(t *testing.T) {
+	for _, tt := range []struct {
+		networks source.Networks
+		want     []int // attempts of the four addresses below, in this order
+	}{
+		{source.Networks{}, []int{1, 1, 1, 2}},
+		{source.Networks{Bits4: 24, Bits6: 48}, []int{1, 2, 1, 2}},
+		{source.Networks{Bits4: 16, Bits6: 128}, []int{1, 2, 1, 1}},
+		{source.Networks{Bits4: 24, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, []int{1, 2, 1, 2}},
+	} {
+		f := stubbed(t, Options{Networks: tt.networks}, func(string) bool { return false })
+		var got []int
+		for _, from := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"} {
+			verify(t, f, netip.MustParseAddr(from), "ada", "guess", ErrWrong)
+			got = append(got, f.queue.attempts[networkOf(f.queue, netip.MustParseAddr(from))])
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: attempts %v, want %v", tt.networks, got, tt.want)
+		}
+	}
+	if _, err := Open(newFile(t, ""), Options{Networks: source.Networks{Bits4: 33}}); err == nil {
+		t.Error("a prefix of 33 bits was accepted")
+	}
+}
+
+// While one address makes a thousand guesses, a visitor from another address is next.
 func TestVisitorAmongGuessers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := make(chan struct{})
@@ -243,17 +277,17 @@ func TestVisitorAmongGuessers(t *testing.T) {
 		answer := make(chan error, 1)
 		go func() { answer <- f.VerifyFrom(t.Context(), address(2), "ada", "right") }()
 		synctest.Wait()
-		next <- struct{}{} // one of the two guesses at work is over
+		next <- struct{}{} // one of the two running guesses ends
 		must(t, <-answer)
-		if want := uint64(1000 - 2 - 2*lineLength + 1); f.Refused() != want {
-			t.Errorf("%d are refused, want %d: all but those at work, those in line and the visitor's place", f.Refused(), want)
+		if want := uint64(1000 - 2 - 2*queueLength + 1); f.Refused() != want {
+			t.Errorf("%d are refused, want %d: all except those that run, those that wait and the visitor", f.Refused(), want)
 		}
 		close(next)
 	})
 }
 
-// A thousand guessers with an address each, who never rest: they fill the line, but not with those who have just come.
-// A person who types the password again after three seconds gets in before ssh gives up, which is at the third time.
+// A thousand guessers with an address each fill the queue, but their attempts soon outnumber those of a new visitor. A
+// person who types the password again after three seconds gets in before ssh gives up, which is at the third attempt.
 func TestVisitorAmongManyAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const work, network = 30 * time.Millisecond, 200 * time.Millisecond
@@ -279,15 +313,15 @@ func TestVisitorAmongManyAddresses(t *testing.T) {
 				tries++
 				time.Sleep(3 * time.Second)
 			}
-			t.Logf("visitor %d got in at try %d", visitor, tries)
+			t.Logf("visitor %d got in at attempt %d", visitor, tries)
 			if tries > 3 {
-				t.Errorf("visitor %d needed %d tries", visitor, tries)
+				t.Errorf("visitor %d needed %d attempts", visitor, tries)
 			}
 		}
 	})
 }
 
-func TestRefusalsAreTold(t *testing.T) {
+func TestRefusalsAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var warned []string
 		f := stubbed(t, Options{Hashes: 1, Warn: func(err error) {
@@ -302,7 +336,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		for _, later := range []time.Duration{0, 1, period - 2, 1, 1, 3 * period} {
 			time.Sleep(later) // of synctest's clock
 			if err := f.VerifyFrom(hasty, address(1), "ada", "open sesame"); !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
-				t.Errorf("error %v, want ErrBusy and why", err)
+				t.Errorf("error %v, want ErrBusy and the reason", err)
 			}
 		}
 		f.queue.leave()
@@ -314,11 +348,11 @@ func TestRefusalsAreTold(t *testing.T) {
 	})
 }
 
-// A panic ends its own attempt; its place is free again.
-func TestPanicLeavesThePlace(t *testing.T) {
+// A panic ends only its own attempt, and the next one starts.
+func TestPanicLeavesTheQueue(t *testing.T) {
 	f := stubbed(t, Options{Hashes: 1}, func(password string) bool {
 		if password == "panic" {
-			panic("hash of no known kind")
+			panic("unknown kind of hash")
 		}
 		return true
 	})
@@ -326,13 +360,13 @@ func TestPanicLeavesThePlace(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Error("the panic is gone")
+					t.Error("the panic was recovered")
 				}
 			}()
 			f.Verify("ada", "panic")
 		}()
 		if !f.Verify("ada", "open sesame") {
-			t.Error("the next one is not let in")
+			t.Error("the next login was refused")
 		}
 	}
 }

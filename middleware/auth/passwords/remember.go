@@ -8,22 +8,21 @@ import (
 	"time"
 )
 
-// DefaultRemember is for how long a server may well remember a password. Five minutes span what comes in bursts, a
-// deployment's twenty logins or a mirror that asks every minute, and are sudo's own measure (it has 5 to 15) of how
-// long a password that was right may go on standing for its owner.
+// DefaultRemember is how long foyer remembers a password. Five minutes cover typical bursts, such as the twenty logins of a
+// deployment or a mirror that polls every minute. It is also the lower end of sudo's 5 to 15 minutes.
 const DefaultRemember = 5 * time.Minute
 
-// logins are the passwords of a version of the file that were right a short while ago, at most one for each user. They
-// belong to the version's table and go with it, so that none outlives the line which it was checked against.
+// logins remembers recent correct passwords, at most one for each user. It belongs to the table of one version of the file,
+// so that no password is remembered longer than its line exists.
 type logins struct {
 	mu    sync.Mutex
 	proof map[string]proof
 }
 
-// proof is a MAC, under a key that only this process has, of a user and a password.
+// proof is a MAC of a user and a password under the key of a [File].
 type proof [sha256.Size]byte
 
-// recall reports whether p is what was remembered of user. It does the same for a user of whom nothing is.
+// recall reports whether p is remembered for user. It does the same work for a user without a proof.
 func (l *logins) recall(user string, p proof) bool {
 	l.mu.Lock()
 	known, ok := l.proof[user]
@@ -31,8 +30,7 @@ func (l *logins) recall(user string, p proof) bool {
 	return hmac.Equal(known[:], p[:]) && ok
 }
 
-// remember keeps p for a while, counted from now whatever is asked of it meanwhile. Of two that come at once, the
-// first one's end ends both.
+// remember keeps p for a while, however often it is used. If two calls overlap, the timer of the first one ends both.
 func (l *logins) remember(user string, p proof, while time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,17 +45,17 @@ func (l *logins) remember(user string, p proof, while time.Duration) {
 	})
 }
 
-// forget drops everything at once.
+// forget discards everything.
 func (l *logins) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.proof)
 }
 
-// mac returns the MAC under f's key of parts, each with its length in front, so that none can pass for two. Its copy of
-// the parts is wiped.
+// mac returns the MAC of parts under the key of f. Each part has its length in front, so that different parts have different
+// MACs. The copy of the parts is wiped.
 func (f *File) mac(parts ...string) (p proof) {
-	text := make([]byte, 0, 2*maxName+maxPassword) // a purpose, a name and a password: never moved by append
+	text := make([]byte, 0, 2*maxName+maxPassword) // room for a purpose, a name and a password, so append makes no other copy
 	for _, part := range parts {
 		text = binary.BigEndian.AppendUint16(text, uint16(len(part)))
 		text = append(text, part...)

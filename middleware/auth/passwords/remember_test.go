@@ -9,31 +9,31 @@ import (
 	"time"
 )
 
-// witness is a file whose only password is counted each time that it is checked in full.
-type witness struct {
+// countingFile is a file that counts the full checks of its only password.
+type countingFile struct {
 	*testing.T
 	f      *File
 	checks int
 }
 
-func newWitness(t *testing.T, while time.Duration) *witness {
-	m := &witness{T: t, f: open(t, newFile(t, "ada:"+cheapArgon), Options{Remember: while})}
-	m.watch()
+func newCountingFile(t *testing.T, while time.Duration) *countingFile {
+	m := &countingFile{T: t, f: open(t, newFile(t, "ada:"+cheapArgon), Options{Remember: while})}
+	m.count()
 	return m
 }
 
-// watch counts the checks of the version of the file that is in use.
-func (m *witness) watch() {
-	e := m.f.good.entries[0]
+// count counts the checks of the current version of the file.
+func (m *countingFile) count() {
+	e := m.f.table.Current().entries[0]
 	e.secret = secret{"stub", stub(func(password string) bool {
 		m.checks++
 		return password == "open sesame"
 	})}
-	m.f.good.entries[0], m.f.good.byName[e.name] = e, e
+	m.f.table.Current().entries[0], m.f.table.Current().byName[e.name] = e, e
 }
 
-// login tries a password and expects an answer, and whether it took a full check.
-func (m *witness) login(user, password string, want error, full bool) {
+// login tries a password, and checks the error and whether there was a full check.
+func (m *countingFile) login(user, password string, want error, full bool) {
 	m.Helper()
 	m.checks = 0
 	if err := m.f.VerifyFrom(context.Background(), netip.Addr{}, user, password); err != want {
@@ -46,8 +46,8 @@ func (m *witness) login(user, password string, want error, full bool) {
 
 func TestRemember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newWitness(t, time.Minute)
-		for range 2 { // a failure is not remembered, and leaves nothing to a right password
+		m := newCountingFile(t, time.Minute)
+		for range 2 { // a failure is not remembered, and changes nothing for a correct password
 			m.login("ada", "open barley", ErrWrong, true)
 			m.login("nobody", "open sesame", ErrWrong, true)
 		}
@@ -64,8 +64,8 @@ func TestRemember(t *testing.T) {
 		m.login("ada", "open sesame", nil, false)
 		time.Sleep(2 * time.Nanosecond) // the minute counts from the full check
 		synctest.Wait()
-		if n := len(m.f.good.logins.proof); n != 0 {
-			t.Errorf("%d logins are kept too long", n)
+		if n := len(m.f.table.Current().logins.proof); n != 0 {
+			t.Errorf("%d logins are remembered too long", n)
 		}
 		m.login("ada", "open sesame", nil, true)
 		m.login("ada", "open sesame", nil, false)
@@ -73,19 +73,19 @@ func TestRemember(t *testing.T) {
 	})
 }
 
-func TestRememberIsOffAtFirst(t *testing.T) {
-	m := newWitness(t, 0)
+func TestRememberIsOffByDefault(t *testing.T) {
+	m := newCountingFile(t, 0)
 	for range 3 {
 		m.login("ada", "open sesame", nil, true)
 	}
-	if m.f.good.logins.proof != nil {
-		t.Error("something is kept")
+	if m.f.table.Current().logins.proof != nil {
+		t.Error("a login is remembered")
 	}
 }
 
-// A remembered password needs no place in the queue; every other one does.
+// A remembered password needs no place in the queue. Every other one does.
 func TestRememberedWhileBusy(t *testing.T) {
-	m := newWitness(t, time.Minute)
+	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
 	m.f.queue.free = 0
 	m.f.queue.length = 0
@@ -94,21 +94,21 @@ func TestRememberedWhileBusy(t *testing.T) {
 }
 
 func TestRememberedUntilTheFileChanges(t *testing.T) {
-	m := newWitness(t, time.Minute)
+	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
-	old := m.f.good
+	old := m.f.table.Current()
 
 	later := longAgo.Add(time.Hour)
 	rewrite(t, m.f.path, "ada:"+cheapArgon, later) // touched, not changed
 	m.login("ada", "open sesame", nil, false)
-	rewrite(t, m.f.path, "ada:$x", later.Add(time.Hour)) // broken: the last good version stays
+	rewrite(t, m.f.path, "ada:$x", later.Add(time.Hour)) // invalid: the last good version stays in use
 	m.login("ada", "open sesame", nil, false)
 
 	rewrite(t, m.f.path, "ada:"+cheapArgon+"\n# changed\n", later)
 	m.f.Users()
-	m.watch()
+	m.count()
 	if n := len(old.logins.proof); n != 0 {
-		t.Errorf("%d logins of the old version are kept", n)
+		t.Errorf("%d logins of the old version are remembered", n)
 	}
 	m.login("ada", "open sesame", nil, true)
 	m.login("ada", "open sesame", nil, false)
@@ -119,13 +119,13 @@ func TestRememberedUntilTheFileChanges(t *testing.T) {
 	m.login("ada", "open sesame", ErrWrong, false)
 }
 
-// At most one for each user, whoever tries what.
+// At most one password is remembered for each user.
 func TestRememberedAreBounded(t *testing.T) {
 	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true, Remember: time.Minute})
 	race(300, func(i int) {
 		f.Verify([]string{"ada", "bob", "nobody"}[i%3], []string{"one", "two", "three"}[i/3%3])
 	})
-	if n := len(f.good.logins.proof); n != 2 {
+	if n := len(f.table.Current().logins.proof); n != 2 {
 		t.Errorf("%d logins are remembered, want 2", n)
 	}
 }
@@ -137,34 +137,34 @@ func TestMAC(t *testing.T) {
 	for _, parts := range [][]string{nil, {""}, {"", ""}, {"a", "b"}, {"ab"}, {"ab", ""}, {"", "ab"}, {"a\x00\x01b"}, longest} {
 		p := f.mac(parts...)
 		if p != f.mac(parts...) || p == other.mac(parts...) {
-			t.Errorf("%.20q: not the same twice, or with another key", parts)
+			t.Errorf("%.20q: differs on the second call, or not with another key", parts)
 		}
 		if twin, ok := seen[p]; ok {
-			t.Errorf("%.20q and %.20q have one MAC", parts, twin)
+			t.Errorf("%.20q and %.20q have the same MAC", parts, twin)
 		}
 		seen[p] = parts
 	}
 }
 
-// A name that nobody has is always dealt the same user's secret, and another one when it is another name.
+// An unknown name always costs the same secret, and other names cost others.
 func TestDecoyOfAName(t *testing.T) {
 	f := open(t, newFile(t, "ada:one\nbob:two\n"), Options{Plaintext: true})
-	var asked string
+	var costs string
 	for i, name := range []string{"ada", "bob"} {
-		f.good.entries[i].secret = secret{name, stub(func(string) bool { asked += name[:1]; return true })}
+		f.table.Current().entries[i].secret = secret{name, stub(func(string) bool { costs += name[:1]; return true })}
 	}
 	both := ""
 	for i := range 64 {
-		asked = ""
+		costs = ""
 		for range 3 {
 			f.Verify("nobody"+strings.Repeat("!", i), "guess")
 		}
-		if asked != "aaa" && asked != "bbb" {
-			t.Fatalf("one name costs %s", asked)
+		if costs != "aaa" && costs != "bbb" {
+			t.Fatalf("one name costs %s", costs)
 		}
-		both += asked
+		both += costs
 	}
-	if !strings.Contains(both, "a") || !strings.Contains(both, "b") { // by chance once in 2^63
+	if !strings.Contains(both, "a") || !strings.Contains(both, "b") { // the probability of this is 2^-63
 		t.Errorf("64 names cost the same user's: %s", both)
 	}
 }

@@ -18,21 +18,21 @@ import (
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 )
 
-// What a hash may ask for. Anybody who can reach the port makes the server do this work.
+// The limits of a hash. Every client can make the server do this work.
 const (
 	maxMemory = 256 << 20 // bytes, of one hash
 	maxArgon  = 1 << 30   // bytes, memory times passes
 	maxLanes  = 16        // of argon2id
 	maxScrypt = 512 << 20 // bytes, memory times p
-	minCost   = 4         // of bcrypt: the least it allows
+	minCost   = 4         // of bcrypt: the minimum of the scheme
 	maxCost   = 14        // of bcrypt: about a second
-	minRounds = 1_000     // of sha512-crypt: crypt(3) has no less
+	minRounds = 1_000     // of sha512-crypt: the minimum of crypt(3)
 	maxRounds = 1_000_000 // of sha512-crypt: about a second
 )
 
 const schemePlain = "plain text"
 
-// secret is what stands behind the colon.
+// secret is the part of a line after the colon.
 type secret struct {
 	scheme string
 	matcher
@@ -40,7 +40,7 @@ type secret struct {
 
 type matcher interface{ MatchBytes(password []byte) bool }
 
-// Match does the work of the scheme, on a copy of the password that is wiped.
+// Match checks a copy of the password and wipes it.
 func (s secret) Match(password string) bool {
 	b := []byte(password)
 	defer clear(b)
@@ -49,9 +49,9 @@ func (s secret) Match(password string) bool {
 
 func (s secret) plain() bool { return s.scheme == schemePlain }
 
-// large reports whether the work takes memory worth collecting before the next one's: left to itself, Go lets the heap
-// grow to twice what is in use and more. A collection takes a millisecond or two where a hash takes thirty, and those who
-// end at once share one.
+// large reports whether a hash takes so much memory that it must be collected before the next one starts. By default, the
+// heap grows to more than twice the memory in use. A collection takes one or two milliseconds, a hash thirty, and hashes
+// that end at the same time share a collection.
 func (s secret) large() bool {
 	return s.scheme == "argon2id" || s.scheme == "scrypt" || s.scheme == "yescrypt"
 }
@@ -65,21 +65,19 @@ func (p plainSum) MatchBytes(password []byte) bool {
 	return subtle.ConstantTimeCompare(p[:], sum[:]) == 1
 }
 
-// plainSecret keeps no more than a sum of the password: sums have one length, which a comparison in
-// constant time needs.
+// plainSecret keeps only a sum of the password. All sums have the same length, as a comparison in constant time needs.
 func plainSecret(password string) secret {
 	return secret{schemePlain, plainSum(sha256.Sum256([]byte(password)))}
 }
 
-// scheme is a kind of hash. Its form is checked here, to the last character, because the library's decoders
-// take what they should not: a negative ln, on which they panic, a key of one byte, which one password in
-// 256 matches, and parameters without limit.
+// scheme is a kind of hash. The regular expression checks every character, because the decoders of the library accept too
+// much: a negative ln, for which they panic, a key of one byte, which one password in 256 matches, and unlimited parameters.
 type scheme struct {
 	name   string
 	prefix string
 	form   func() *regexp.Regexp
-	within func(param []string) bool // whether the form's submatches keep the bounds
-	bounds string                    // the same, for the operator
+	within func(param []string) bool // whether the submatches of form are within the bounds
+	bounds string                    // the bounds, for the operator
 	decode algorithm.DecodeFunc
 }
 
@@ -112,16 +110,16 @@ var schemes = []scheme{
 		bounds: "128 * r * 2^ln at most 256 MiB, times p at most 512 MiB",
 	},
 	{
-		// j: the flags of native yescrypt, the only ones that the library computes and libxcrypt makes.
-		// N is 2^10 to 2^18 and r 1 to 32, for which one character each is the whole encoding; a longer
-		// setting (p, t, g or a ROM) is not computed either. crypt(5): up to 86 characters of salt.
+		// j: the flags of native yescrypt, the only ones that the library supports and libxcrypt uses. N is 2^10 to 2^18 and
+		// r is 1 to 32, each encoded in one character. The library does not support longer settings (p, t, g or a ROM).
+		// crypt(5): up to 86 characters of salt.
 		name: "yescrypt", prefix: "$y$", decode: decodeYescrypt,
 		form:   pattern(`^\$y\$j([7-9A-F])([./0-9A-T])\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$`),
 		within: func(param []string) bool { return scryptWithin(digit(param[0])+1, digit(param[1])+1, 1) },
-		bounds: "at most 256 MiB, which is mkpasswd's cost 9",
+		bounds: "at most 256 MiB, as with cost 9 of mkpasswd",
 	},
 	{
-		// The salt is what crypt(5) allows, without "=": "rounds=…" must not pass for one.
+		// The salt is that of crypt(5) without "=", so that "rounds=…" is not taken for a salt.
 		name: "sha512-crypt", prefix: "$6$", decode: shacrypt.Decode,
 		form:   pattern(`^\$6\$(?:rounds=` + number + `\$)?[!-#%-9;<>-~]{1,16}\$[./0-9A-Za-z]{86}$`),
 		within: sha512Within,
@@ -129,19 +127,19 @@ var schemes = []scheme{
 	},
 }
 
-// pattern returns what compiles expr when it is asked for first: a start reads hashes of one or two schemes, and to compile
-// the forms of all takes a millisecond.
+// pattern returns a function that compiles expr on its first call. To compile the forms of all schemes takes a millisecond,
+// and most files need only one or two.
 func pattern(expr string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
-// num reads a number that has matched a form; the empty string, of an optional one, is 0.
+// num parses a number that has matched a form. An optional number may be empty, which is 0.
 func num(s string) uint64 {
 	n, _ := strconv.ParseUint(s, 10, 64)
 	return n
 }
 
-// digit reads one character of crypt(3)'s alphabet that has matched a form.
+// digit parses one character of the alphabet of crypt(3) that has matched a form.
 func digit(s string) uint64 { return uint64(strings.Index(itoa64, s)) }
 
 func argon2Within(param []string) bool {
@@ -161,27 +159,27 @@ func sha512Within(param []string) bool {
 	return param[0] == "" || minRounds <= rounds && rounds <= maxRounds
 }
 
-// locked is how /etc/shadow says that no password is right, alone or in front of the hash that was.
+// locked matches the mark of /etc/shadow for an account without a valid password, alone or before the old hash.
 var locked = regexp.MustCompile(`^[*!]+($|[$:])`)
 
-// parseSecret reads what stands behind the colon. White space in front does not turn a hash into plain text.
+// parseSecret parses the part of a line after the colon. A hash with white space in front does not become plain text.
 func parseSecret(text string) (secret, error) {
 	switch start := strings.TrimSpace(text); {
 	case start == "":
 		return secret{}, errors.New("empty secret")
 	case locked.MatchString(start):
-		return secret{}, errors.New("locked account, as in /etc/shadow: remove the line to shut the user out")
+		return secret{}, errors.New("locked account, as in /etc/shadow: remove the line to lock the user out")
 	case start[0] == '$', start[0] == '{':
 		return parseHash(text)
 	case len(text) > maxPassword:
-		return secret{}, fmt.Errorf("password of %d bytes, at most %d are allowed", len(text), maxPassword)
+		return secret{}, fmt.Errorf("password has %d bytes, at most %d are allowed", len(text), maxPassword)
 	}
 	return plainSecret(text), nil
 }
 
 func parseHash(text string) (secret, error) {
 	if strings.Contains(text, ":") {
-		return secret{}, errors.New("more than a name and a hash, as in a line of /etc/shadow: keep the first two fields")
+		return secret{}, errors.New("more than a name and a hash, as in /etc/shadow: keep only the first two fields")
 	}
 	for _, s := range schemes {
 		if strings.HasPrefix(text, s.prefix) {
@@ -189,7 +187,7 @@ func parseHash(text string) (secret, error) {
 			return secret{s.name, digest}, err
 		}
 	}
-	return secret{}, errors.New("unknown kind of hash: argon2id, bcrypt, scrypt, yescrypt and sha512-crypt are known")
+	return secret{}, errors.New("unknown kind of hash: use argon2id, bcrypt, scrypt, yescrypt or sha512-crypt")
 }
 
 func (s scheme) parse(text string) (matcher, error) {
@@ -202,12 +200,12 @@ func (s scheme) parse(text string) (matcher, error) {
 	}
 	digest, err := s.decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("malformed %s hash", s.name) // the library's own words may quote the hash
+		return nil, fmt.Errorf("malformed %s hash", s.name) // not the error of the library, which may quote the hash
 	}
 	return digest, nil
 }
 
-// decodeYescrypt refuses a salt that is not base64; the library would go on with an empty one.
+// decodeYescrypt refuses a salt that is not base64, which the library would take for an empty one.
 func decodeYescrypt(text string) (algorithm.Digest, error) {
 	digest, err := scrypt.Decode(text)
 	if err == nil && len(digest.Salt()) == 0 {
@@ -221,18 +219,18 @@ func decodeBcrypt(text string) (algorithm.Digest, error) {
 	return wholeBcrypt{digest}, err
 }
 
-// wholeBcrypt matches passwords that bcrypt reads to the end. It ignores what follows the 72nd byte, and
-// repeats a shorter password with a NUL in between, so that "a\x00a" would pass for "a".
+// wholeBcrypt matches only passwords that bcrypt reads completely. bcrypt ignores everything after the 72nd byte. It repeats
+// a shorter password with a NUL in between, so that "a\x00a" would match "a".
 type wholeBcrypt struct{ algorithm.Digest }
 
-// MatchBytes does the work for a password that cannot be right, too: the time it takes must not tell.
+// MatchBytes computes the hash even for a password that cannot match, so that the time reveals nothing.
 func (d wholeBcrypt) MatchBytes(password []byte) bool {
 	read := password[:min(len(password), bcrypt.PasswordInputSizeMax)]
 	return d.Digest.MatchBytes(read) && len(read) == len(password) && !bytes.Contains(password, []byte{0})
 }
 
-// newHash makes the secret of a new password: argon2id with m=19456 (19 MiB), t=2, p=1, from the OWASP
-// Password Storage Cheat Sheet,
+// newHash returns the secret for a new password: argon2id with m=19456 (19 MiB), t=2, p=1, as in the OWASP Password Storage
+// Cheat Sheet,
 // https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
 func newHash(password string) (string, error) {
 	hasher, err := argon2.New(argon2.WithVariantID(), argon2.WithM(19<<10), argon2.WithT(2), argon2.WithP(1))

@@ -50,7 +50,7 @@ const (
 	key43 = "xEZ3r3J1DMcx1s6eJwW2SUB3.NYxrYsPG3FGDxz7X40"
 )
 
-// argon, and its like, make a hash of given parameters that is well formed otherwise.
+// lanes, memory, rounds, cost and setting return a well-formed hash with the given parameters.
 func lanes(param string) string  { return "$argon2id$v=19$" + param + "$" + salt8 + "$" + key16 }
 func memory(param string) string { return "$scrypt$" + param + "$" + salt8 + "$" + key16 }
 func rounds(param string) string { return "$6$" + param + "abcdefgh$" + strings.Repeat("a", 86) }
@@ -90,8 +90,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// The edges of what is accepted, where they cost little, must not make a library panic either.
-func TestMatchAtTheEdges(t *testing.T) {
+// Hashes at the bounds that are cheap do not make a library panic.
+func TestMatchAtTheBounds(t *testing.T) {
 	for _, hash := range []string{
 		lanes("m=8,t=1,p=1"), lanes("m=128,t=1,p=16"), lanes("m=8,t=9,p=1"), cost("$2b$04$"), memory("ln=1,r=1,p=1"),
 		memory("ln=1,r=999,p=9"), memory("ln=1,r=1,p=9999"), setting("j7."), setting("j7T"), rounds(""), rounds("rounds=1000$"),
@@ -127,7 +127,7 @@ func TestRefusedSecrets(t *testing.T) {
 			"$y$j7T$a$" + key43, "$y$j7T$mS.XGIDHKOa79BGcBt1xw.$" + key43[:42], "$y$j7T$mS.XGIDHKOa79BGcBt1xw.$" + key43[:42] + "z"},
 		"malformed sha512-crypt": {"$6$", "$6$$" + strings.Repeat("a", 86), rounds("rounds=0$"), rounds("rounds=-1$"), rounds("rounds=$"),
 			"$6$rounds=5000$" + strings.Repeat("a", 86), "$6$abcdefghabcdefghi$" + strings.Repeat("a", 86), cheapSHA512[:90]},
-		"password of 1025 bytes": {strings.Repeat("a", 1025)},
+		"password has 1025 bytes": {strings.Repeat("a", 1025)},
 	} {
 		for _, text := range secrets {
 			_, err := parseSecret(text)
@@ -138,8 +138,8 @@ func TestRefusedSecrets(t *testing.T) {
 	}
 }
 
-// bcrypt ignores what follows 72 bytes, and cannot tell "a" from "a\x00a".
-func TestBcryptReadsToTheEnd(t *testing.T) {
+// bcrypt ignores everything after 72 bytes, and cannot distinguish "a" from "a\x00a".
+func TestWholeBcrypt(t *testing.T) {
 	const ( // by crypt(3) of libxcrypt
 		of72As = "$2b$04$abcdefghijklmnopqrstuuBzzIgyKkz7xMWYSzkIjUSnxEQFQ0WNe"
 		ofA    = "$2b$04$abcdefghijklmnopqrstuuMFdJu9yVgmagVAIC24fOZkaFqd3s9JC"
@@ -171,9 +171,9 @@ func TestNewHash(t *testing.T) {
 	s, err := parseSecret(hash)
 	must(t, err)
 	if !s.Match("open sesame") || s.Match("open barley") {
-		t.Error("the hash is not that of the password")
+		t.Error("the hash does not match the password")
 	}
 	if again, _ := newHash("open sesame"); again == hash {
-		t.Error("two hashes with one salt")
+		t.Error("two hashes have the same salt")
 	}
 }

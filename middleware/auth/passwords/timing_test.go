@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// cases are the logins that must not be told apart, and those that may.
+// cases are the logins whose times must not differ.
 var cases = []struct{ name, user, password string }{
 	{"unknown", "nobody", "open barley"},
 	{"wrong", "ada", "open barley"},
-	{"key only", "git", "open barley"}, // a user who has no password is not in the file
+	{"key only", "git", "open barley"}, // a user without a password is not in the file
 	{"wrong, remembered", "eve", "open barley"},
 	{"unknown, right for another", "nobody", "open sesame"},
 }
@@ -29,7 +29,7 @@ func verify(tb testing.TB, f *File, from netip.Addr, user, password string, want
 	}
 }
 
-// newFileOf is a file of which eve is remembered.
+// newFileOf returns a file with ada and eve, whose password is remembered.
 func newFileOf(tb testing.TB, hash string) *File {
 	path := tb.TempDir() + "/ssh-passwords"
 	if err := os.WriteFile(path, []byte("ada:"+hash+"\neve:"+hash+"\n"), 0o600); err != nil {
@@ -62,7 +62,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("right", func(b *testing.B) {
 		for b.Loop() {
 			verify(b, f, netip.Addr{}, "ada", "open sesame", nil)
-			f.good.logins.forget()
+			f.table.Current().logins.forget()
 		}
 	})
 	b.Run("right, remembered", func(b *testing.B) {
@@ -76,9 +76,9 @@ func BenchmarkVerify(b *testing.B) {
 // tries is how often each case is tried in a series; there are two.
 const tries = 200
 
-// BenchmarkEqualWork compares the medians of the cases. The noise is how far the medians of a case are apart that is measured
-// twice: it takes the 400 tries of each case apart into two halves, a thousand times over, and keeps the largest
-// difference. No test asserts a time; this wants a machine that does nothing else, and -benchtime 1x.
+// BenchmarkEqualWork compares the medians of the cases. It estimates the noise as the largest difference between the medians
+// of two random halves of the 400 tries of a case, in a thousand splits. Run it with -benchtime 1x on an idle machine; no
+// test asserts a time.
 func BenchmarkEqualWork(b *testing.B) {
 	argon, err := newHash("open sesame")
 	if err != nil {
@@ -94,7 +94,7 @@ func BenchmarkEqualWork(b *testing.B) {
 	}
 }
 
-// measure tries all cases in an order of chance, so that what drifts does so for all of them.
+// measure tries all cases in random order, so that a drift affects all of them.
 func measure(t testing.TB, f *File) [][]time.Duration {
 	took := make([][]time.Duration, len(cases))
 	for range 2 * tries {
@@ -122,9 +122,9 @@ func compare(t *testing.B, took [][]time.Duration) {
 	}
 	_ = table.Flush()
 	apart := slices.Max(medians) - slices.Min(medians)
-	t.Logf("the medians are %v apart, the noise is %v", apart, noise)
+	t.Logf("the medians differ by %v, the noise is %v", apart, noise)
 	if apart > noise {
-		t.Errorf("the cases can be told apart")
+		t.Errorf("the cases can be distinguished")
 	}
 }
 
@@ -133,13 +133,13 @@ func median(took []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// watched measures the memory in use when a hash is computed and its memory not collected yet.
-type watched struct {
+// measured measures the memory in use after a hash is computed and before its memory is collected.
+type measured struct {
 	matcher
 	most *atomic.Uint64
 }
 
-func (w watched) MatchBytes(password []byte) bool {
+func (w measured) MatchBytes(password []byte) bool {
 	defer func() {
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
@@ -149,17 +149,17 @@ func (w watched) MatchBytes(password []byte) bool {
 	return w.matcher.MatchBytes(password)
 }
 
-// A thousand guessers never make the server use more memory than its hashes cost, and 8 KiB of each guesser's own.
-// Visitors from elsewhere whose password is right get in meanwhile.
+// A thousand guessers never use more memory than the running hashes take, plus 8 KiB each. Meanwhile, visitors from other
+// addresses with a correct password get in.
 func TestMemoryIsBounded(t *testing.T) {
 	const hashes, cost, guessers = 2, 8 << 20, 1000
 	const ofCost = "$argon2id$v=19$m=8192,t=1,p=1$yl9cX+uvBKCsBsjKc8d/UA$n2IaJphQiy2owsJJ67n/bAK02kq3USmC9yZKKO/3OYM"
 	f := open(t, newFile(t, "ada:"+ofCost), Options{Hashes: hashes})
-	f.queue.length = 32 // or it would take a while
+	f.queue.length = 32 // with a longer queue, the test would take too long
 	var most atomic.Uint64
-	e := f.good.entries[0]
-	e.matcher = watched{e.matcher, &most}
-	f.good.byName["ada"], f.good.entries[0] = e, e
+	e := f.table.Current().entries[0]
+	e.matcher = measured{e.matcher, &most}
+	f.table.Current().byName["ada"], f.table.Current().entries[0] = e, e
 
 	var before runtime.MemStats
 	runtime.GC()

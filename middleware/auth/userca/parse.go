@@ -13,12 +13,12 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// parseLines has parse read each line of a file. The first that is wrong makes the whole file so.
+// parseLines calls parse for each line of a file, up to the first error.
 func parseLines(path, data string, parse func(text string) error) error {
 	for number, text := range keyfile.Lines(data) {
 		err := parse(text)
 		if len(text) > keyfile.MaxLine {
-			err = fmt.Errorf("a line of %d bytes, at most %d are read", len(text), keyfile.MaxLine)
+			err = fmt.Errorf("the line has %d bytes, the limit is %d", len(text), keyfile.MaxLine)
 		}
 		if err != nil {
 			return &watchfile.Error{Path: path, Line: number, Err: err}
@@ -37,20 +37,20 @@ func parseAuthorities(path, data string) (authorities, error) {
 	return keys, err
 }
 
-// serial is a certificate's number, and the fingerprint of the authority that gave it, or none for all of them.
+// serial is the number of a certificate and the fingerprint of its authority, or "" for any authority.
 type serial struct {
 	number    uint64
 	authority string
 }
 
-// revocations are the meaning of a revocation list.
+// revocations are the entries of a revocation list.
 type revocations struct {
 	keys    map[string]bool // by fingerprint
 	ids     map[string]bool
 	serials map[serial]bool
 }
 
-// revoke reports whether cert is revoked.
+// revoke reports whether an entry revokes cert.
 func (r revocations) revoke(cert *gossh.Certificate) bool {
 	authority := gossh.FingerprintSHA256(cert.SignatureKey)
 	return r.ids[cert.KeyId] || r.keys[authority] || r.keys[gossh.FingerprintSHA256(cert.Key)] ||
@@ -62,9 +62,8 @@ func parseRevocations(path, data string) (revocations, error) {
 	return r, parseLines(path, data, r.add)
 }
 
-var errRevocation = errors.New(`a revocation reads "SHA256:FINGERPRINT", "serial: NUMBER [SHA256:FINGERPRINT]" or "id: KEY ID"`)
+var errRevocation = errors.New(`not a revocation: use "SHA256:FINGERPRINT", "serial: NUMBER [SHA256:FINGERPRINT]" or "id: KEY ID"`)
 
-// add adds one line.
 func (r revocations) add(text string) error {
 	if strings.HasPrefix(text, fingerprintPrefix) {
 		r.keys[text] = true
@@ -93,9 +92,9 @@ func parseSerial(text string) (serial, error) {
 	number, err := strconv.ParseUint(words[0], 10, 64)
 	switch {
 	case err != nil:
-		return serial{}, errors.New("a serial number is decimal, of 64 bits")
+		return serial{}, errors.New("a serial number is a decimal number of at most 64 bits")
 	case number == 0:
-		return serial{}, errors.New("serial 0 is every certificate without a serial: revoke by id or by fingerprint")
+		return serial{}, errors.New("serial 0 would revoke every certificate without a serial number: use id or the fingerprint")
 	case len(words) == 1:
 		return serial{number: number}, nil
 	}
@@ -104,12 +103,12 @@ func parseSerial(text string) (serial, error) {
 
 const fingerprintPrefix = "SHA256:"
 
-// checkFingerprint returns an error for what no fingerprint can be equal to, and which would revoke nothing.
+// checkFingerprint returns an error if text is not a fingerprint, because it would revoke nothing.
 func checkFingerprint(text string) error {
 	encoded, _ := strings.CutPrefix(text, fingerprintPrefix)
 	sum, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(sum) != 32 || !strings.HasPrefix(text, fingerprintPrefix) {
-		return errors.New("not a fingerprint as ssh-keygen -l shows it: SHA256: and 43 characters")
+		return errors.New("not a fingerprint as ssh-keygen -l shows it: use SHA256: and 43 characters")
 	}
 	return nil
 }

@@ -1,22 +1,22 @@
-// Package userca lets in who holds an OpenSSH user certificate (PROTOCOL.certkeys) of a trusted authority.
+// Package userca authorizes users who hold an OpenSSH user certificate (PROTOCOL.certkeys) of a trusted authority.
 //
-// Authorities are public keys in a file, one a line and without options, as ssh-keygen writes them. Each of them can
-// make a certificate for any user:
+// The authorities' file holds public keys as ssh-keygen writes them, one a line, without options. Each authority can issue
+// a certificate for any user:
 //
 //	ssh-keygen -s ca -I "ada's laptop" -z 17 -n ada -V +8h id_ed25519.pub
 //
-// The user must be among the certificate's principals, to the letter; a certificate for no principal in particular is
-// nobody's. Its time must have come and not be over. Of the critical options, source-address is honoured, and any other,
-// force-command and verify-required among them, refuses the certificate. Of the extensions, those of package keyfile
-// (permit-pty, …) are what the login may do; unknown ones mean nothing, and no-touch-required refuses the certificate: a
-// security key has to be touched.
+// The user name must be one of the principals; a certificate without principals is valid for nobody. The current time must
+// be in the validity interval. Of the critical options, source-address is honoured; a certificate with any other one, such
+// as force-command or verify-required, is refused. Of the extensions, those of package keyfile (permit-pty, …) are what the
+// login may do. Unknown extensions have no effect. A certificate with no-touch-required is refused, because a security key
+// has to be touched.
 //
-// Authority and certified key must both be strong (keyfile.Strong), the authority's signature must not be of SHA-1, and
-// the key of an authority cannot be certified: it signs, and does not log in.
+// The keys of the authority and of the user must be strong (keyfile.Strong), and the signature of the authority must not
+// use SHA-1. A certificate for the key of an authority is refused: it signs, and does not log in.
 //
 // # Revocation
 //
-// What is in the revocation list is refused. It is a text file:
+// The revocation list is a text file:
 //
 //	# lost in Lisbon
 //	id: ada's laptop
@@ -24,15 +24,15 @@
 //	serial: 18 SHA256:8NfA4fRZTyG2v4rZb5NFvOVQOS3GsQvmCsEfi0aWb2Q
 //	SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDBNMhD/aNFhoRG4qs
 //
-// The lines revoke by key id, which is the rest of the line; by serial number, of every authority or of the one with
-// that fingerprint; and by fingerprint, as ssh-keygen -lf shows it, of a certified key or of an authority. Serial 0 is
-// every certificate that was made without one, and is an error.
+// A line revokes certificates by key id, which is the rest of the line; by serial number, of any authority or of the one
+// with that fingerprint; or by the fingerprint of the certified key or of the authority, as ssh-keygen -lf shows it.
+// Serial 0 is an error, because every certificate without a serial number has it.
 //
-// # What fails closed
+// # Fail closed
 //
-// Both files are read again when they change, and must be readable to start with: regular files of at most 1 MiB that
-// only their owner can write. A later version with a bad line, or none at all, changes nothing: the last good one stays
-// in use, and Warn hears of it. To trust nobody, empty the authorities' file. Unix only.
+// Both files must be regular files of at most 1 MiB that only their owner can write. They are read again when they change.
+// If a new version has an invalid line, or is missing, the last good version stays in use, and Warn receives the error. To
+// trust nobody, empty the authorities' file. Unix only.
 package userca
 
 import (
@@ -47,62 +47,59 @@ import (
 
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/source"
+	"foyer/middleware/watchfile"
 )
 
-// Options are settled when the files are opened.
+// Options configure [Authorities].
 type Options struct {
-	// Revoked is the path of the revocation list. Empty: nothing is revoked.
+	// Revoked is the path of the revocation list. If it is empty, nothing is revoked.
 	Revoked string
 
-	// Warn is told, once each, of a new version of a file that is broken, unreadable or gone, and therefore not used;
-	// each is a [*files.Error]. It is called from Authorize, by whichever goroutine came first. Nil: silence.
+	// Warn receives the error of each version of a file that is not used, once, as a [*watchfile.Error]. Authorize calls
+	// it, possibly concurrently. It may be nil.
 	Warn func(error)
 }
 
-// Authorities are the keys that sign users' certificates, and what has been revoked of them. They stay up to date, and
-// are safe for concurrent use.
+// Authorities are the keys that sign certificates, and the certificates that are revoked. They stay up to date and are
+// safe for concurrent use.
 type Authorities struct {
-	trusted *watched[authorities]
-	revoked *watched[revocations] // nil without a list
+	trusted *watchfile.Watched[authorities]
+	revoked *watchfile.Watched[revocations] // nil without a list
 }
 
-// Open reads the authorities' file at path, and the revocation list. Its error is a [*files.Error].
+// Open reads the authorities' file at path and the revocation list. Its error is a [*watchfile.Error].
 func Open(path string, opts Options) (*Authorities, error) {
-	if opts.Warn == nil {
-		opts.Warn = func(error) {}
-	}
-	trusted, err := watch(path, parseAuthorities, opts.Warn)
+	trusted, err := watchfile.Watch(path, keyfile.MaxFile, parseAuthorities, opts.Warn)
 	if err != nil {
 		return nil, err
 	}
 	a := &Authorities{trusted: trusted}
 	if opts.Revoked != "" {
-		if a.revoked, err = watch(opts.Revoked, parseRevocations, opts.Warn); err != nil {
+		if a.revoked, err = watchfile.Watch(opts.Revoked, keyfile.MaxFile, parseRevocations, opts.Warn); err != nil {
 			return nil, err
 		}
 	}
 	return a, nil
 }
 
-// Keys lists the fingerprints of the authorities in the order of the file.
+// Keys returns the fingerprints of the authorities in the order of the file.
 func (a *Authorities) Keys() []string {
 	var fingerprints []string
-	for _, key := range a.trusted.current() {
+	for _, key := range a.trusted.Current() {
 		fingerprints = append(fingerprints, gossh.FingerprintSHA256(key))
 	}
 	return fingerprints
 }
 
-// Authorize returns what the user may do who comes from remote and holds the key of a certificate, or why it does not
-// let them in. A key without a certificate never does; its error is [errors.ErrUnsupported].
+// Authorize returns the permissions of a user who logs in from remote with a certificate, or the reason why it is refused.
+// For a key without a certificate the error is [errors.ErrUnsupported].
 func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gossh.Permissions, error) {
 	cert, ok := key.(*gossh.Certificate)
 	if !ok {
 		return nil, errNoCertificate
 	}
-	trusted := a.trusted.current()
 	for _, check := range []error{
-		trusted.check(cert),
+		a.trusted.Current().check(cert),
 		checkUser(cert, user),
 		checkExtensions(cert),
 		checkAddress(cert, source.Addr(remote)),
@@ -111,10 +108,10 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 			return nil, check
 		}
 	}
-	if a.revoked != nil && a.revoked.current().revoke(cert) {
+	if a.revoked != nil && a.revoked.Current().revoke(cert) {
 		return nil, errRevoked
 	}
-	// The rest, and the principal once more: validity, critical options, and the signature last.
+	// CheckCert checks the validity interval, the critical options, the principal again and, last, the signature.
 	checker := gossh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}}
 	if err := checker.CheckCert(user, cert); err != nil {
 		return nil, err
@@ -130,16 +127,16 @@ var (
 // authorities are the keys in the authorities' file.
 type authorities []gossh.PublicKey
 
-// check returns why cert was not made by an authority, or not in the way that it should have been. It does not verify
-// the signature, which is dear: a stranger's certificate is not worth it.
+// check returns an error if cert does not name a trusted authority, or if its keys or algorithms are not acceptable. It does
+// not verify the signature, which is expensive and not worthwhile for an unknown authority.
 func (a authorities) check(cert *gossh.Certificate) error {
 	switch {
 	case !a.contain(cert.SignatureKey):
-		return errors.New("the certificate is of an unknown authority")
+		return errors.New("the authority of the certificate is unknown")
 	case a.contain(cert.Key):
 		return errors.New("the certificate is for the key of an authority")
 	case !modern(cert.Signature.Format):
-		return errors.New("the certificate is signed with SHA-1 or worse")
+		return errors.New("the certificate is signed with SHA-1 or a weaker hash")
 	}
 	return keyfile.Strong(cert.Key)
 }
@@ -149,16 +146,16 @@ func (a authorities) contain(key gossh.PublicKey) bool {
 	return slices.ContainsFunc(a, func(known gossh.PublicKey) bool { return string(known.Marshal()) == blob })
 }
 
-// modern reports whether a signature of that format is good enough; ssh-rsa is SHA-1.
+// modern reports whether a signature format is secure. ssh-rsa is not: it uses SHA-1.
 func modern(format string) bool {
 	return slices.Contains(gossh.SupportedAlgorithms().PublicKeyAuths, format)
 }
 
-// checkUser returns why cert is not the user's.
+// checkUser returns an error if cert is not valid for the user.
 func checkUser(cert *gossh.Certificate, user string) error {
 	switch {
 	case cert.CertType != gossh.UserCert:
-		return errors.New("the certificate is not a user's")
+		return errors.New("the certificate is not a user certificate")
 	case len(cert.ValidPrincipals) == 0:
 		return errors.New("the certificate names no principal")
 	case user == "" || !slices.Contains(cert.ValidPrincipals, user):
@@ -167,18 +164,18 @@ func checkUser(cert *gossh.Certificate, user string) error {
 	return nil
 }
 
-// checkExtensions returns an error for the one extension that would loosen something: x/crypto honours it.
+// checkExtensions returns an error for no-touch-required, which x/crypto would honour.
 func checkExtensions(cert *gossh.Certificate) error {
 	if _, ok := cert.Extensions[keyfile.NoTouchRequired]; ok {
-		return errors.New("the certificate does without a touch of its security key")
+		return errors.New("the certificate has no-touch-required, and a security key has to be touched")
 	}
 	return nil
 }
 
 const sourceAddress = "source-address"
 
-// checkAddress returns why cert is not for that address. As in OpenSSH (addrmatch.c, addr_match_cidr_list), the list
-// has addresses and networks only, and an error in it refuses all.
+// checkAddress returns an error if cert is not valid from that address. As in OpenSSH (addrmatch.c, addr_match_cidr_list),
+// the list has only addresses and networks, and a list with an invalid entry matches nothing.
 func checkAddress(cert *gossh.Certificate, from netip.Addr) error {
 	list, restricted := cert.CriticalOptions[sourceAddress]
 	if !restricted {
@@ -188,17 +185,17 @@ func checkAddress(cert *gossh.Certificate, from netip.Addr) error {
 	for text := range strings.SplitSeq(list, ",") {
 		network, err := keyfile.Network(text)
 		if err != nil {
-			return fmt.Errorf("the certificate's source-address cannot be used: %w", err)
+			return fmt.Errorf("invalid source-address in the certificate: %w", err)
 		}
 		found = found || network.Contains(from)
 	}
 	if !found {
-		return errors.New("the certificate is not for this address")
+		return errors.New("the certificate is not valid from this address")
 	}
 	return nil
 }
 
-// permissions returns what cert permits, and its source-address, which x/crypto then checks again.
+// permissions returns what cert permits, and its source-address, which x/crypto checks again.
 func permissions(cert *gossh.Certificate) *gossh.Permissions {
 	granted := &gossh.Permissions{CriticalOptions: map[string]string{}, Extensions: map[string]string{}}
 	if list, restricted := cert.CriticalOptions[sourceAddress]; restricted {

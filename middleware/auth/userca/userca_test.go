@@ -23,10 +23,10 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// here is where visitors come from.
+// here is the address of the client.
 var here = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
 
-// longAgo is a time of change that is not racy.
+// longAgo is a modification time that is not racy.
 var longAgo = time.Now().Add(-time.Hour).Truncate(time.Second)
 
 func must(t testing.TB, err error) {
@@ -54,12 +54,12 @@ func newRSA(t testing.TB, bits int) gossh.AlgorithmSigner {
 	return signer.(gossh.AlgorithmSigner)
 }
 
-// text is a key as it stands in a file.
+// text returns the line of a key in a file.
 func text(key gossh.Signer) string { return string(gossh.MarshalAuthorizedKey(key.PublicKey())) }
 
 func fingerprint(key gossh.Signer) string { return gossh.FingerprintSHA256(key.PublicKey()) }
 
-// put writes a file that last changed at a time.
+// put writes a file with that modification time.
 func put(t testing.TB, path, text string, changed time.Time) string {
 	t.Helper()
 	must(t, os.WriteFile(path, []byte(text), 0o600))
@@ -79,7 +79,7 @@ func open(t testing.TB, trusted, revoked string) *Authorities {
 	return a
 }
 
-// newCert is a good certificate of ada's, but for what change does to it before it is signed.
+// newCert returns a certificate that is valid for ada. Change modifies it before it is signed.
 func newCert(t testing.TB, ca gossh.Signer, key gossh.PublicKey, change func(*gossh.Certificate)) *gossh.Certificate {
 	t.Helper()
 	now := uint64(time.Now().Unix())
@@ -92,13 +92,13 @@ func newCert(t testing.TB, ca gossh.Signer, key gossh.PublicKey, change func(*go
 		change(cert)
 	}
 	sign(t, cert, ca)
-	// As it comes from the wire.
+	// Parse it as a server does.
 	parsed, err := gossh.ParsePublicKey(cert.Marshal())
 	must(t, err)
 	return parsed.(*gossh.Certificate)
 }
 
-// sign signs what the library would not: a certificate without principals, or for one without a name.
+// sign also signs certificates that the library would not sign: without principals, or with an empty one.
 func sign(t testing.TB, cert *gossh.Certificate, ca gossh.Signer) {
 	t.Helper()
 	cert.Nonce, cert.SignatureKey = make([]byte, 32), ca.PublicKey()
@@ -114,7 +114,7 @@ func sign(t testing.TB, cert *gossh.Certificate, ca gossh.Signer) {
 }
 
 func TestAuthorize(t *testing.T) {
-	ca, other, stranger, key := newSigner(t), newSigner(t), newSigner(t), newSigner(t).PublicKey()
+	ca, other, unknown, key := newSigner(t), newSigner(t), newSigner(t), newSigner(t).PublicKey()
 	now := uint64(time.Now().Unix())
 	a := open(t, "# authorities\n"+text(ca)+text(other), "")
 	option := func(name, value string) func(*gossh.Certificate) {
@@ -124,29 +124,29 @@ func TestAuthorize(t *testing.T) {
 		name   string
 		ca     gossh.Signer
 		change func(*gossh.Certificate)
-		want   string // part of the error, empty for none
+		want   string // part of the error, or "" for no error
 	}{
 		{"good", ca, nil, ""},
 		{"of the other authority", other, nil, ""},
 		{"for ever", ca, func(c *gossh.Certificate) { c.ValidAfter, c.ValidBefore = 0, gossh.CertTimeInfinity }, ""},
-		{"of a stranger", stranger, nil, "unknown authority"},
-		{"a host's", ca, func(c *gossh.Certificate) { c.CertType = gossh.HostCert }, "not a user's"},
-		{"neither's", ca, func(c *gossh.Certificate) { c.CertType = 0 }, "not a user's"},
-		{"for nobody in particular", ca, func(c *gossh.Certificate) { c.ValidPrincipals = nil }, "no principal"},
+		{"of an unknown authority", unknown, nil, "the authority of the certificate is unknown"},
+		{"for a host", ca, func(c *gossh.Certificate) { c.CertType = gossh.HostCert }, "not a user certificate"},
+		{"for neither a user nor a host", ca, func(c *gossh.Certificate) { c.CertType = 0 }, "not a user certificate"},
+		{"without principals", ca, func(c *gossh.Certificate) { c.ValidPrincipals = nil }, "no principal"},
 		{"for another", ca, func(c *gossh.Certificate) { c.ValidPrincipals = []string{"bob", "Ada", "ada ", "*", ""} }, "not a principal"},
 		{"expired", ca, func(c *gossh.Certificate) { c.ValidBefore = now - 1 }, "expired"},
 		{"expires now", ca, func(c *gossh.Certificate) { c.ValidBefore = now }, "expired"},
 		{"not yet valid", ca, func(c *gossh.Certificate) { c.ValidAfter = now + 50 }, "not yet valid"},
-		{"forced", ca, option("force-command", "ls"), "force-command"},
+		{"with a forced command", ca, option("force-command", "ls"), "force-command"},
 		{"with a PIN", ca, option("verify-required", ""), "verify-required"},
-		{"unheard of", ca, option("unheard-of@example.com", ""), "unheard-of"},
-		{"of this address", ca, option("source-address", "10.0.0.0/8,192.0.2.7"), ""},
-		{"of this network", ca, option("source-address", "192.0.2.0/24"), ""},
-		{"of another address", ca, option("source-address", "10.0.0.0/8"), "not for this address"},
-		{"of no address", ca, option("source-address", ""), "source-address cannot"},
-		{"of a host", ca, option("source-address", "192.0.2.7,example.com"), "source-address cannot"},
-		{"of all but one", ca, option("source-address", "192.0.2.7,!10.0.0.1"), "source-address cannot"},
-		{"untouched", ca, func(c *gossh.Certificate) { c.Extensions["no-touch-required"] = "" }, "touch"},
+		{"with an unknown critical option", ca, option("unknown-option@example.com", ""), "unknown-option"},
+		{"from this address", ca, option("source-address", "10.0.0.0/8,192.0.2.7"), ""},
+		{"from this network", ca, option("source-address", "192.0.2.0/24"), ""},
+		{"from another address", ca, option("source-address", "10.0.0.0/8"), "not valid from this address"},
+		{"from an empty list", ca, option("source-address", ""), "invalid source-address"},
+		{"from a host name", ca, option("source-address", "192.0.2.7,example.com"), "invalid source-address"},
+		{"from all but one", ca, option("source-address", "192.0.2.7,!10.0.0.1"), "invalid source-address"},
+		{"without a touch", ca, func(c *gossh.Certificate) { c.Extensions["no-touch-required"] = "" }, "touch"},
 		{"for an authority", ca, func(c *gossh.Certificate) { c.Key = other.PublicKey() }, "for the key of an authority"},
 		{"for itself", ca, func(c *gossh.Certificate) { c.Key = ca.PublicKey() }, "for the key of an authority"},
 	} {
@@ -161,10 +161,10 @@ func TestAuthorize(t *testing.T) {
 		})
 	}
 	if _, err := a.Authorize("", here, newCert(t, ca, key, func(c *gossh.Certificate) { c.ValidPrincipals = []string{""} })); err == nil {
-		t.Error("nobody is let in as such")
+		t.Error("an empty user name was accepted")
 	}
 	if _, err := a.Authorize("ada", nil, newCert(t, ca, key, option("source-address", "0.0.0.0/0,::/0"))); err == nil {
-		t.Error("no address is every address")
+		t.Error("a client without an address was accepted")
 	}
 }
 
@@ -178,7 +178,7 @@ func TestAuthorizeKeys(t *testing.T) {
 	}
 }
 
-// A certificate that was changed after it was signed is nobody's.
+// A certificate that was changed after it was signed is refused.
 func TestAuthorizeForged(t *testing.T) {
 	ca, mallory := newSigner(t), newSigner(t)
 	a := open(t, text(ca), "")
@@ -199,14 +199,14 @@ func TestAuthorizeForged(t *testing.T) {
 	}
 }
 
-// sha1Signer signs as ssh-keygen did before OpenSSH 8.2.
+// sha1Signer signs like ssh-keygen before OpenSSH 8.2.
 type sha1Signer struct{ gossh.AlgorithmSigner }
 
 func (s sha1Signer) Algorithms() []string { return []string{gossh.KeyAlgoRSA} }
 
 func TestStrength(t *testing.T) {
 	ca, good, key := newRSA(t, 2048), newRSA(t, 2048), newSigner(t)
-	weak, err := gossh.ParsePublicKey(gossh.Marshal(struct{ N, E, M []byte }{ // made up
+	weak, err := gossh.ParsePublicKey(gossh.Marshal(struct{ N, E, M []byte }{ // not a real key
 		[]byte("ssh-rsa"), []byte{1, 0, 1}, append([]byte{0}, slices.Repeat([]byte{0xff}, 128)...)}))
 	must(t, err)
 	a := open(t, text(ca), "")
@@ -223,7 +223,7 @@ func TestStrength(t *testing.T) {
 		}
 	}
 	if _, err := Open(newFile(t, string(gossh.MarshalAuthorizedKey(weak))), Options{}); err == nil {
-		t.Error("a weak authority is trusted")
+		t.Error("a weak authority was accepted")
 	}
 }
 
@@ -231,7 +231,7 @@ func TestPermissions(t *testing.T) {
 	ca := newSigner(t)
 	cert := newCert(t, ca, newSigner(t).PublicKey(), func(c *gossh.Certificate) {
 		c.CriticalOptions["source-address"] = "192.0.2.0/24"
-		c.Extensions = map[string]string{"permit-pty": "", "permit-user-rc": "", "gliderlabs/ssh.PublicKey": "x", "unheard-of": ""}
+		c.Extensions = map[string]string{"permit-pty": "", "permit-user-rc": "", "gliderlabs/ssh.PublicKey": "x", "unknown-option": ""}
 	})
 	granted, err := open(t, text(ca), "").Authorize("ada", here, cert)
 	must(t, err)
@@ -296,17 +296,17 @@ func TestOpenErrors(t *testing.T) {
 		{t.TempDir(), "", "is a directory"},
 		{newFile(t, "cert-authority "+text(newSigner(t))), "", ":1: not a public key"},
 		{newFile(t, "\n"+text(newSigner(t))+"x"), "", ":3: not a public key"},
-		{good, newFile(t, "x"), ":1: a revocation reads"},
+		{good, newFile(t, "x"), ":1: not a revocation"},
 	} {
 		a, err := Open(tt.trusted, Options{Revoked: tt.revoked})
-		var told *watchfile.Error
-		if a != nil || !errors.As(err, &told) || !strings.Contains(err.Error(), tt.want) {
+		var problem *watchfile.Error
+		if a != nil || !errors.As(err, &problem) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("opened %v, error %v, want %q", a, err, tt.want)
 		}
 	}
 }
 
-// A version that cannot be used changes nothing, and is complained of once.
+// The last good version stays in use, and each invalid version is reported once.
 func TestReread(t *testing.T) {
 	ca, next := newSigner(t), newSigner(t)
 	key := newSigner(t).PublicKey()
@@ -381,7 +381,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// What ssh-keygen signs is let in, and what it lists revokes.
+// Certificates of ssh-keygen are accepted, and fingerprints that it shows revoke them.
 func TestKeygen(t *testing.T) {
 	bin, err := exec.LookPath("ssh-keygen")
 	if err != nil {
@@ -439,7 +439,7 @@ func FuzzParseRevocations(f *testing.F) {
 			t.Errorf("%d entries out of %d lines", entries, said)
 		}
 		if err == nil && (r.ids[""] || r.serials[serial{}]) {
-			t.Error("what has no id or serial is revoked")
+			t.Error("an empty id or serial is revoked")
 		}
 	})
 }

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// limit is how large the files of these tests may be.
+// limit is the maximum size of the files in these tests.
 const limit = 1 << 20
 
-func TestLookAndStands(t *testing.T) {
+func TestReadVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	longAgo := time.Now().Add(-time.Hour)
 	put := func(text string, changed time.Time) {
@@ -22,30 +22,30 @@ func TestLookAndStands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, missing, err := Look(Disk{}, path, path, limit); !errors.Is(err, fs.ErrNotExist) || missing.Stands(Disk{}, path) {
+	if _, missing, err := ReadVersion(nil, path, path, limit); !errors.Is(err, fs.ErrNotExist) || missing.Unchanged(nil, path) {
 		t.Errorf("a missing file: %v", err)
 	}
 	put("one", longAgo)
-	data, one, err := Look(Disk{}, path, path, limit)
+	data, one, err := ReadVersion(nil, path, path, limit)
 	if err != nil || data != "one" {
 		t.Fatalf("read %q, %v", data, err)
 	}
-	if !one.Stands(Disk{}, path) || one.Same(Version{}) {
-		t.Error("an unchanged file does not stand")
+	if !one.Unchanged(nil, path) || one.Same(Version{}) {
+		t.Error("an unchanged file is reported as changed")
 	}
 	put("two", longAgo.Add(time.Second))
-	if one.Stands(Disk{}, path) {
-		t.Error("a changed file stands")
+	if one.Unchanged(nil, path) {
+		t.Error("a changed file is reported as unchanged")
 	}
 	put("one", time.Now())
-	_, again, err := Look(Disk{}, path, path, limit)
-	if err != nil || again.Stands(Disk{}, path) || !again.Same(one) {
-		t.Errorf("a file that was just written stands, or is not the same: %v", err)
+	_, again, err := ReadVersion(nil, path, path, limit)
+	if err != nil || again.Unchanged(nil, path) || !again.Same(one) {
+		t.Errorf("a file that was just written is reported as unchanged, or as another version: %v", err)
 	}
 }
 
-// A root is a tree too, and no name leads out of it.
-func TestLookInRoot(t *testing.T) {
+// No name leads out of a root.
+func TestReadVersionInRoot(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "keys"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -55,15 +55,15 @@ func TestLookInRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }()
-	if data, _, err := Look(root, "keys", "keys", limit); data != "x" || err != nil {
+	if data, _, err := ReadVersion(root, "keys", "keys", limit); data != "x" || err != nil {
 		t.Errorf("read %q, %v", data, err)
 	}
-	if _, _, err := Look(root, "../"+filepath.Base(dir)+"/keys", "out", limit); err == nil {
-		t.Error("a name led out")
+	if _, _, err := ReadVersion(root, "../"+filepath.Base(dir)+"/keys", "out", limit); err == nil {
+		t.Error("a name led out of the root")
 	}
 }
 
-func TestLookRefuses(t *testing.T) {
+func TestReadVersionRefuses(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, err := range []error{
@@ -82,13 +82,13 @@ func TestLookRefuses(t *testing.T) {
 		{at("huge"), "is larger than 1 MiB", ""},
 		{at("open file"), "others can write it (mode 0622)", "run: chmod 600 '" + at("open file") + "'"},
 	} {
-		data, version, err := Look(Disk{}, tt.path, tt.path, limit)
-		told, ok := errors.AsType[*Error](err)
-		if !ok || told.Error() != tt.path+": "+tt.want || told.Hint() != tt.fix || data != "" {
+		data, version, err := ReadVersion(nil, tt.path, tt.path, limit)
+		problem, ok := errors.AsType[*Error](err)
+		if !ok || problem.Error() != tt.path+": "+tt.want || problem.Hint() != tt.fix || data != "" {
 			t.Errorf("%s: %q, %v", tt.path, data, err)
 		}
-		if _, again, _ := Look(Disk{}, tt.path, tt.path, limit); version.Stands(Disk{}, tt.path) || !again.Same(version) {
-			t.Errorf("%s: the same trouble is news", tt.path)
+		if _, again, _ := ReadVersion(nil, tt.path, tt.path, limit); version.Unchanged(nil, tt.path) || !again.Same(version) {
+			t.Errorf("%s: the same problem is a new version", tt.path)
 		}
 	}
 }

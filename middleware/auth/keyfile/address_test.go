@@ -1,24 +1,9 @@
 package keyfile
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 )
-
-func TestLines(t *testing.T) {
-	var got strings.Builder
-	for number, text := range Lines("\ufeffone\r\n\n\t# no\n two \n#no\r\n\r\nsix#yes") {
-		fmt.Fprintf(&got, "%d=%s;", number, text)
-	}
-	if want := "1=one;4=two;7=six#yes;"; got.String() != want {
-		t.Errorf("lines %q, want %q", got.String(), want)
-	}
-	for range Lines("a\nb") {
-		break
-	}
-}
 
 func TestNetwork(t *testing.T) {
 	for text, want := range map[string]string{

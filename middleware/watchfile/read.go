@@ -1,0 +1,99 @@
+// Package watchfile reads files that an operator edits while the server runs, and replaces them atomically. It recognizes
+// a new version at the cost of one stat, accepts only regular files with safe permissions, and never blocks on a named
+// pipe or a device.
+package watchfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Permissions of group and others that make a file unusable.
+const (
+	OthersWrite fs.FileMode = 0o022 // as with sshd's StrictModes
+	OthersUse   fs.FileMode = 0o077 // for private keys
+)
+
+// ReadFile returns the content of the regular file at path. It returns an [*Error] if the file has more than limit bytes
+// or any of the forbidden permissions.
+func ReadFile(path string, limit int64, forbidden fs.FileMode) (string, error) {
+	data, _, err := readFile(nil, path, path, limit, forbidden)
+	return data, Failure(path, err)
+}
+
+// readFile reads the file name in root, or in the whole file system if root is nil. Errors name the file path.
+func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+	open := os.OpenFile
+	if root != nil {
+		open = root.OpenFile
+	}
+	// Without O_NONBLOCK, opening a named pipe waits for a writer.
+	f, err := open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) {
+		return "", nil, errors.New("is a socket or a device")
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return Read(f, path, limit, forbidden)
+}
+
+// Read is [ReadFile] for a file that is already open, with errors for [Failure]. It checks f itself, because path may name
+// another file by now.
+func Read(f fs.File, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+	info, err := f.Stat()
+	if err == nil {
+		err = check(path, info, limit, forbidden)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = tooLarge(limit)
+	}
+	return string(data), info, err
+}
+
+func tooLarge(limit int64) error {
+	if limit < 1<<20 {
+		return fmt.Errorf("is larger than %d KiB", limit>>10)
+	}
+	return fmt.Errorf("is larger than %d MiB", limit>>20)
+}
+
+func check(path string, info fs.FileInfo, limit int64, forbidden fs.FileMode) error {
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return errors.New("is a directory")
+	case mode&fs.ModeNamedPipe != 0:
+		return errors.New("is a named pipe")
+	case !mode.IsRegular():
+		return errors.New("is not a regular file")
+	case info.Size() > limit:
+		return tooLarge(limit)
+	}
+	return CheckMode(path, info, forbidden)
+}
+
+// CheckMode returns an [*Error] if the file or directory has any of the forbidden permissions. The sticky bit makes no
+// difference: it prevents others from replacing a file, but not from adding one.
+func CheckMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+	mode := info.Mode().Perm()
+	if mode&forbidden == 0 {
+		return nil
+	}
+	access, fix := "write", "run: chmod 600 "
+	if forbidden == OthersUse {
+		access = "read or write"
+	}
+	if info.IsDir() {
+		fix = "run: chmod go-w "
+	}
+	return &Error{Path: path, Err: fmt.Errorf("others can %s it (mode %04o)", access, mode), Fix: fix + Quote(path)}
+}

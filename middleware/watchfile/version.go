@@ -1,0 +1,51 @@
+package watchfile
+
+import (
+	"crypto/sha256"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// racy is how long after a change a file may change again under the same time stamp: git's "racily clean" problem. The
+// coarsest time stamps, those of FAT, count in steps of 2 s.
+const racy = 2 * time.Second
+
+// Version identifies what [ReadVersion] found. The zero Version differs from every version that was read.
+type Version struct {
+	info fs.FileInfo // nil if the file could not be read
+	at   time.Time
+	sum  [sha256.Size]byte
+	err  string
+}
+
+// Unchanged reports whether the file name in root certainly still holds v. It costs one stat. If root is nil, name is a path.
+func (v Version) Unchanged(root *os.Root, name string) bool {
+	if v.info == nil || v.at.Sub(v.info.ModTime()) < racy {
+		return false
+	}
+	stat := os.Stat
+	if root != nil {
+		stat = root.Stat
+	}
+	info, err := stat(name)
+	return err == nil && os.SameFile(info, v.info) && info.ModTime().Equal(v.info.ModTime()) &&
+		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
+}
+
+// Same reports whether both versions have the same content, or the same error.
+func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err == other.err }
+
+// ReadVersion returns the content of the regular file name in root. If root is nil, name is a path. It returns an [*Error]
+// that names the file path if the file has more than limit bytes, or if others can write it.
+func ReadVersion(root *os.Root, name, path string, limit int64) (data string, v Version, err error) {
+	v.at = time.Now() // first: a change during the reading must count as racy
+	data, info, err := readFile(root, name, path, limit, OthersWrite)
+	if err != nil {
+		err = Failure(path, err)
+		v.err = err.Error()
+		return "", v, err
+	}
+	v.info, v.sum = info, sha256.Sum256([]byte(data))
+	return data, v, nil
+}
