@@ -218,6 +218,8 @@ func openChannel(next ssh.ChannelHandler) ssh.ChannelHandler {
 		c := ConnOf(ctx)
 		defer c.leave(opened.ChannelType())
 		if err := c.open(opened); err != nil {
+			// A client that reads nothing does not take this either.
+			defer time.AfterFunc(session.DefaultWriteTimeout, func() { _ = c.Close() }).Stop()
 			_ = opened.Reject(gossh.ResourceShortage, err.Error())
 			return
 		}

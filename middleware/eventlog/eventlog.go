@@ -50,7 +50,6 @@ type Config struct {
 
 // Log is the log that connections write to.
 type Log struct {
-	logger   *slog.Logger
 	counters *counters.Counters
 	now      func() time.Time
 	perLine  time.Duration // what a line costs of a budget
@@ -71,7 +70,6 @@ func New(cfg Config) *Log {
 		cfg.Now = time.Now
 	}
 	return &Log{
-		logger:   cfg.Logger,
 		counters: cfg.Counters,
 		now:      cfg.Now,
 		perLine:  max(0, time.Second/time.Duration(cmp.Or(cfg.Rate, DefaultRate))),
