@@ -1,4 +1,3 @@
-// Package middleware holds foyer's layers, one file each, and what composes them into a server.
 package middleware
 
 import (
