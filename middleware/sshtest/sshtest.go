@@ -114,6 +114,9 @@ func (s *Server) Dial(user, password string) (*gossh.Client, error) {
 	})
 }
 
+// maxSession is how long a session may last in a test. A handler that hangs fails it then.
+const maxSession = 20 * time.Second
+
 // Run makes one visit over a connection that may have others. A request that is refused fails the test.
 func Run(t testing.TB, client *gossh.Client, v Visit) Result {
 	t.Helper()
@@ -124,6 +127,7 @@ func Run(t testing.TB, client *gossh.Client, v Visit) Result {
 	defer func() { _ = channel.Close() }()
 	status := make(chan int, 1)
 	go func() { status <- exitStatus(requests) }()
+	hangs := time.AfterFunc(maxSession, func() { _ = client.Close() })
 
 	var got Result
 	for _, variable := range v.Env {
@@ -138,6 +142,9 @@ func Run(t testing.TB, client *gossh.Client, v Visit) Result {
 	}
 	got.Stdout, got.Stderr = readAll(channel)
 	got.Status = <-status
+	if !hangs.Stop() {
+		t.Fatalf("the session of %+v did not end within %s; so far: %+v", v, maxSession, got)
+	}
 	return got
 }
 

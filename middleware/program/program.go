@@ -1,0 +1,25 @@
+// Package program makes the last layer of a list from a Bubble Tea program.
+package program
+
+import (
+	tea "charm.land/bubbletea/v2"
+	"charm.land/ssh"
+	"charm.land/wish/v2/activeterm"
+	"charm.land/wish/v2/bubbletea"
+
+	"foyer/middleware"
+)
+
+// Layer returns the layer that runs a Bubble Tea program in each session, through Wish's own middleware. A session without
+// a terminal is told that it needs one and ends with exit status 1. Grant terminals: leave PTYNotice out of the list.
+//
+// The program gets the session's terminal, input and size. It ends when its context ends, and may still write for a
+// moment, in which it leaves the alternate screen. It does not handle the server's signals: when the server is told to
+// stop, the program may go on until the drain cuts it off.
+func Layer(name string, handler bubbletea.Handler) middleware.Layer {
+	run := bubbletea.Middleware(func(sess ssh.Session) (tea.Model, []tea.ProgramOption) {
+		model, options := handler(sess)
+		return model, append(options, tea.WithoutSignalHandler())
+	})
+	return middleware.Handler(name, activeterm.Middleware()(run(func(ssh.Session) {})))
+}

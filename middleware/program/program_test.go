@@ -1,0 +1,143 @@
+package program_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/ssh"
+
+	"foyer/middleware"
+	"foyer/middleware/program"
+	"foyer/middleware/server"
+	"foyer/middleware/sshtest"
+)
+
+// counter counts the keys that a person types, and shows the width of their terminal. It ends with q, and panics with p.
+type counter struct {
+	keys, width int
+	user        string
+}
+
+func (c counter) Init() tea.Cmd { return nil }
+
+func (c counter) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		c.width = msg.Width
+	case tea.KeyPressMsg:
+		switch msg.String() {
+		case "q":
+			return c, tea.Quit
+		case "p":
+			panic("boom")
+		}
+		c.keys++
+	}
+	return c, nil
+}
+
+func (c counter) View() tea.View {
+	view := tea.NewView(fmt.Sprintf("%s typed %d keys, %d columns\n", c.user, c.keys, c.width))
+	view.AltScreen = true
+	return view
+}
+
+func counting(sess ssh.Session) (tea.Model, []tea.ProgramOption) { return counter{user: sess.User()}, nil }
+
+const leaveAltScreen = "\x1b[?1049l"
+
+// A person types, resizes and quits, and the screen is as it was.
+func TestProgram(t *testing.T) {
+	srv := sshtest.Serve(t, middleware.Recover(), middleware.Open(), program.Layer("counter", counting))
+	term := srv.Terminal(t, sshtest.Visit{Term: "xterm", Width: 70})
+	term.Expect("guest typed 0 keys, 70 columns")
+	term.Type("a")
+	term.Expect("1")
+	term.Resize(123, 40)
+	term.Expect("123")
+	term.Type("q")
+	term.Expect(leaveAltScreen)
+	if status := term.Wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestProgramNeedsATerminal(t *testing.T) {
+	srv := sshtest.Serve(t, middleware.Open(), program.Layer("counter", counting))
+	if got := srv.Visit(t, sshtest.Visit{}); got.Status != 1 || got.Stdout != "Requires an active PTY\n" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A program that panics leaves the screen as it was, and the server goes on.
+func TestProgramPanics(t *testing.T) {
+	srv := sshtest.Serve(t, middleware.Recover(), middleware.Open(), program.Layer("counter", counting))
+	for range 2 {
+		term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
+		term.Expect("0 keys")
+		term.Type("p")
+		term.Expect(leaveAltScreen)
+		term.Wait()
+	}
+}
+
+// When the session's time is over the program puts the terminal back, then the visitor reads why.
+func TestProgramOutOfTime(t *testing.T) {
+	stack := middleware.NewStack(middleware.Open(), program.Layer("counter", counting))
+	stack.Sessions.Lifetime = 500 * time.Millisecond
+	srv := sshtest.Start(t, stack.Install)
+	term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
+	term.Expect("0 keys")
+	term.Expect(leaveAltScreen)
+	term.Expect("This session has lasted")
+	if status := term.Wait(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// A signal to the server does not end a program that has its own handler by default: the person may go on until they quit.
+func TestProgramDuringDrain(t *testing.T) {
+	log := sshtest.NewLog()
+	s, err := server.New(server.Config{
+		Listen: "127.0.0.1:0", HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: time.Minute}, Log: server.Log{Writer: log},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LoadHostKeys(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Build(middleware.Open(), program.Layer("counter", counting)); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(context.Background()) }()
+	srv := &sshtest.Server{Address: s.Addr().String()}
+	term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
+	term.Expect("0 keys")
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	log.Line(t, "msg=closing")
+	term.Type("a")
+	term.Expect("1")
+	if strings.Contains(term.Output(), leaveAltScreen) {
+		t.Error("the signal ended the program")
+	}
+	term.Type("q")
+	if status := term.Wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
