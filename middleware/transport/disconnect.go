@@ -51,7 +51,8 @@ func (c *Conn) sendDisconnect(reason Reason, text string) bool {
 		return false
 	}
 	c.goodbye.Store(true)
-	var message []byte
+	message := c.held
+	c.held = nil
 	if c.phase == silent {
 		message = append(message, c.version+"\r\n"...) // ssh accepts no packet without a version line first
 	}

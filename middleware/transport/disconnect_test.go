@@ -214,6 +214,7 @@ func TestDisconnectByBanner(t *testing.T) {
 				client, server := net.Pipe()
 				p := &peer{Conn: server}
 				c, _ := wrap(p, line, newKeys)
+				_ = c.Release() // the library would read now
 				before, done, banners := len(p.text()), make(chan struct{}), make(chan string, 1)
 				go func() {
 					defer close(done)

@@ -67,9 +67,15 @@ type Conn struct {
 	goodbye     atomic.Bool   // the server has sent its last message; the library may read and write no more
 	answered    chan struct{} // receives when the client sends something after that
 
-	mu      sync.Mutex // held during a write
-	phase   phase
-	greeted bool // the library has yet to write the version line that was sent
+	mu       sync.Mutex // held during a write
+	phase    phase
+	greeted  bool // the library has yet to write the version line that was sent
+	writeErr error
+	holding  bool // see Hold
+	held     []byte
+	release  *time.Timer
+
+	exchangeHeld atomic.Bool // held has the end of a key exchange, which the next read releases
 
 	deadlineMu sync.Mutex
 	limit      time.Time // no deadline is later than this; zero for none
@@ -119,6 +125,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, nil
 	case c.readErr != nil:
 		return 0, c.readErr
+	}
+	if c.exchangeHeld.Swap(false) {
+		_ = c.Release()
 	}
 	room, counts, err := c.room(len(p))
 	if err != nil {
@@ -178,22 +187,31 @@ func (c *Conn) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 	}
+	endsExchange := c.phase == plain && len(p) > messageType && (p[messageType] == newKeys || p[messageType] == share)
 	if c.phase != encrypted {
 		if c.phase = c.phase.after(p); c.phase == encrypted {
 			c.keysSent.Store(true)
 			c.observer.KeysExchanged()
 		}
 	}
-	n, err := c.Conn.Write(p)
-	if err != nil {
+	if err := c.send(p, endsExchange); err != nil {
 		c.phase = encrypted // nothing can follow half a packet
+		return 0, err
 	}
-	return n, err
+	return len(p), nil
 }
+
+// Where a packet without encryption has its type (RFC 4253 section 6), and the types that end a key exchange: SSH_MSG_NEWKEYS
+// (section 7.3), and SSH_MSG_KEXDH_REPLY or SSH_MSG_KEX_ECDH_REPLY (section 8, RFC 5656 section 4).
+const (
+	messageType = 5
+	newKeys     = 21
+	share       = 31
+)
 
 // after returns the phase once p is sent. The library writes one packet at a time; anything else counts as encrypted.
 func (now phase) after(p []byte) phase {
-	const lengthField, messageType, newKeys = 4, 5, 21 // RFC 4253 sections 6 and 7.3
+	const lengthField = 4
 	switch {
 	case now == silent && bytes.HasPrefix(p, []byte("SSH-2.0-")) && bytes.HasSuffix(p, []byte("\r\n")):
 		return plain
@@ -228,6 +246,13 @@ func (c *Conn) SetDeadline(t time.Time) error {
 func (c *Conn) Close() error {
 	if c.goodbye.Load() {
 		return nil
+	}
+	if c.mu.TryLock() { // unless a write is stuck, which ends by this
+		if len(c.held) > 0 {
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(maxHold))
+			_ = c.flush(nil)
+		}
+		c.mu.Unlock()
 	}
 	return c.Conn.Close()
 }

@@ -32,6 +32,7 @@ type peer struct {
 	halfClosed bool         // nothing more is sent to the client
 	closed     int
 	reads      int
+	writes     int
 	deadlines  []time.Time
 }
 
@@ -54,6 +55,7 @@ func (p *peer) Read(b []byte) (int, error) {
 func (p *peer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.writes++
 	if p.most > 0 && len(b) > p.most {
 		p.sent.Write(b[:p.most])
 		return p.most, io.ErrShortWrite
@@ -77,6 +79,8 @@ func (p *peer) Close() error {
 	}
 	return nil
 }
+
+func (p *peer) SetWriteDeadline(time.Time) error { return nil }
 
 func (p *peer) SetDeadline(t time.Time) error {
 	p.deadlines = append(p.deadlines, t)
