@@ -1,0 +1,47 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// limitsTopic is what "foyer help limits" prints.
+func limitsTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "limits",
+		Short: "Every limit: what it is, why, and what happens above it",
+		Long: `Everything that an unauthenticated client can send is bounded in time, memory and
+count. The log says "limit reached" with a reason, once a minute for each source,
+and counts the rest.
+
+  limit                             default              above it
+  connections                       4096 at most;        an unauthenticated one is
+  (--max-connections)               half per source      disconnected and told why
+  unauthenticated connections       1024 at most;        the longest silent one is
+  (--max-unauthenticated)           half per source      disconnected and told why
+  login (--handshake-timeout)       30 s                 disconnected
+  no session (--idle-timeout)       30 s                 disconnected
+  no answer (--keepalive)           3 times 15 s         disconnected
+  a session (--session-timeout)     10 min               ends, told why, status 1
+  unread output (--unread-timeout)  10 s                 the channel is closed
+  sessions at once (--max-sessions) 10                   refused, told why
+  sessions in all                   1000                 disconnected
+  (--max-sessions-ever)
+  requests in a session             10,000, and          disconnected
+                                    100 a second
+  environment variables             128, 32 kB           refused
+  key exchanges                     10 a minute          disconnected
+  global requests                   120 a minute         disconnected
+  channels other than sessions      60 a minute          disconnected
+  bytes before authentication       256 kB               disconnected
+  bytes that no session reads       4 MB; 128 MB in all  disconnected
+  failed logins on a connection     6, and 30 keys       disconnected
+  failed logins from a source       4 in 5 s             blocked for 20 s to 10 min
+  password hashes at once           one per CPU          64 per CPU wait, 5 s at most
+  log lines (--log-rate)            100 a connection;    left out and counted
+                                    100 a second
+                                    after 25,000
+  stopping (--drain-timeout)        8 s                  sessions end, told why
+
+Connections are bounded by the descriptors that the process may have, less 64. The
+documentation says where the numbers come from, as in go doc foyer/middleware/limits:
+also budgets, penalties, session, eventlog and auth/passwords.`,
+	}
+}
