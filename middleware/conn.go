@@ -40,6 +40,8 @@ type Conn struct {
 	log     *eventlog.Connection
 	packets unreadPackets
 
+	attempts int // to authenticate; the handshake's goroutine's
+
 	mu       sync.Mutex
 	stage    Stage
 	sessions int
@@ -189,6 +191,7 @@ func classify(meta gossh.ConnMetadata, method string, err error) Attempt {
 
 // attempt tells the layers of an attempt.
 func (c *Conn) attempt(a Attempt) {
+	c.attempts++
 	if a.Outcome == Succeeded {
 		c.LimitDeadline(time.Time{})
 		c.reach(Authenticated)

@@ -56,7 +56,7 @@ func Logging(lines *eventlog.Log) Layer {
 				Closed: func(err error) {
 					facts := []any{"duration", since(accepted)}
 					if err != nil {
-						facts = append(facts, "err", sanitize.String(reason(err), maxShownText))
+						facts = append(facts, "err", sanitize.String(c.reason(err), maxShownText))
 					}
 					c.log.Close("connection closed", facts...)
 				},
@@ -148,13 +148,13 @@ func known(sess ssh.Session) []any {
 	return append(known, "pty", facts.PTY.String())
 }
 
-// reason says why a connection failed in fewer words than the library where it lists every attempt, and every algorithm
-// of ours before the client's.
-func reason(err error) string {
+// reason says why a connection failed, in fewer words than the library, which lists every attempt, and every algorithm of
+// ours before the client's.
+func (c *Conn) reason(err error) string {
 	var denied *gossh.ServerAuthError
 	var apart *gossh.AlgorithmNegotiationError
 	switch {
-	case errors.As(err, &denied) && tooMany(denied.Errors):
+	case errors.As(err, &denied) && len(denied.Errors) > c.attempts: // the last one is the library's SSH_MSG_DISCONNECT
 		return "too many authentication failures"
 	case errors.Is(err, net.ErrClosed):
 		return "hung up on"
@@ -164,12 +164,6 @@ func reason(err error) string {
 		return fmt.Sprintf("no common algorithm for %s: the client offers %q", apart.What, apart.RequestedAlgorithms)
 	}
 	return err.Error()
-}
-
-// tooMany reports whether the last of the errors is what the library has sent the client in the end. All that quotes a
-// client begins otherwise.
-func tooMany(errs []error) bool {
-	return len(errs) > 0 && strings.HasPrefix(errs[len(errs)-1].Error(), `ssh: disconnect, reason 2: "too many authentication`)
 }
 
 // since is rounded to what an operator compares.

@@ -48,7 +48,9 @@ func (c counter) View() tea.View {
 	return view
 }
 
-func counting(sess ssh.Session) (tea.Model, []tea.ProgramOption) { return counter{user: sess.User()}, nil }
+func counting(sess ssh.Session) (tea.Model, []tea.ProgramOption) {
+	return counter{user: sess.User()}, nil
+}
 
 const leaveAltScreen = "\x1b[?1049l"
 
