@@ -68,11 +68,11 @@ var endings = []struct {
 }{
 	{"Exit", func(sess ssh.Session) { _ = sess.Exit(0) }, nil, false},
 	{"Exit without the client's consent", func(sess ssh.Session) { _ = sess.Exit(0) },
-		func(w *wire, _ *visitor) { w.toClient.hold(true) }, false},
+		func(w *wire, _ *visitor) { w.ToClient.Hold(true) }, false},
 	{"the handler returns", func(ssh.Session) {}, nil, false},
 	{"the client closes the channel", untilGone, func(_ *wire, v *visitor) { _ = v.Close() }, false},
 	{"the client hangs up", untilGone, func(w *wire, _ *visitor) { _ = w.client.Close() }, true},
-	{"the connection dies", untilGone, func(w *wire, _ *visitor) { w.toServer.close(false) }, true},
+	{"the connection dies", untilGone, func(w *wire, _ *visitor) { w.ToServer.CloseWrite() }, true},
 }
 
 // A session's context ends with the session, however that ends, and no other one with it.

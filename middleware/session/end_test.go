@@ -43,7 +43,7 @@ func wantCounts(t *testing.T, counts *counters.Counters, reasons ...counters.Rea
 // steps lets all through that is under way to the client, packet by packet, and returns what it has seen since.
 func (w *wire) steps(v *visitor) []string {
 	before := len(v.events())
-	for w.toClient.step() {
+	for w.ToClient.Step() {
 	}
 	return v.events()[before:]
 }
@@ -96,7 +96,7 @@ func TestLifetime(t *testing.T) {
 					v.ask(t, "pty-req", pty(tt.term, 80, 24, ""))
 				}
 				v.ask(t, "shell", nil)
-				w.toClient.hold(true)
+				w.ToClient.Hold(true)
 				lifetime := max(tt.lifetime, 0)
 				if lifetime == 0 {
 					lifetime = 10 * time.Minute
@@ -169,7 +169,7 @@ func TestHandlerGrace(t *testing.T) {
 				}), channels)
 				v := open(t, w.client)
 				v.ask(t, "shell", nil)
-				w.toClient.hold(true)
+				w.ToClient.Hold(true)
 				if n := channels.End("closing"); n != 1 {
 					t.Errorf("%d sessions were ended, want 1", n)
 				}
@@ -199,7 +199,7 @@ func TestLifetimeWithoutARequest(t *testing.T) {
 		w := newWire(t, handler(untilGone), &session.Channels{Counters: counts})
 		v := open(t, w.client)
 		v.ask(t, "env", env("A", "b"))
-		w.toClient.hold(true)
+		w.ToClient.Hold(true)
 		time.Sleep(session.DefaultLifetime)
 		if got, want := w.steps(v), []string{"EOF", "close"}; !slices.Equal(got, want) {
 			t.Errorf("the client saw %q, want %q", got, want)
@@ -229,11 +229,11 @@ func TestLifetimeThatNobodyConfirms(t *testing.T) {
 				w := newWire(t, handler(h), &session.Channels{Lifetime: lifetime, Counters: counts})
 				begun := time.Now()
 				v := open(t, w.client)
-				w.toClient.hold(true)
+				w.ToClient.Hold(true)
 				if h != nil {
 					_, _ = v.SendRequest("shell", false, nil)
 				}
-				<-w.hungUp
+				<-w.Done
 				if took, want := time.Since(begun), lifetime+2*session.DefaultWriteTimeout; took != want {
 					t.Errorf("it took %v, want %v", took, want)
 				}
@@ -369,13 +369,13 @@ func TestUnconfirmedSessions(t *testing.T) {
 		if n := ours(t); n != 2*sessions {
 			t.Errorf("%d sessions and their handlers take %d goroutines", sessions, n)
 		}
-		w.toClient.hold(true)
+		w.ToClient.Hold(true)
 		close(exit)
 		synctest.Wait()
 		if n := ours(t); n != sessions {
 			t.Errorf("%d sessions hold %d goroutines", sessions, n)
 		}
-		<-w.hungUp
+		<-w.Done
 		synctest.Wait()
 		if n := ours(t); n != 0 {
 			t.Errorf("%d goroutines are left", n)
@@ -523,9 +523,9 @@ func TestEndBesideThoseWhoReadNothing(t *testing.T) {
 		t.Errorf("the client saw %q", got)
 	}
 	for _, w := range []*wire{deaf, shut} {
-		w.toServer.close(false) // as the server does when it has drained
-		w.toClient.close(false)
-		<-w.hungUp
+		w.ToServer.CloseWrite() // as the server does when it has drained
+		w.ToClient.CloseWrite()
+		<-w.Done
 	}
 }
 
@@ -551,10 +551,10 @@ func TestHandleReturns(t *testing.T) {
 		v := open(t, w.client)
 		early("the channel is open")
 		v.ask(t, "shell", nil)
-		w.toClient.hold(true)
+		w.ToClient.Hold(true)
 		finish <- struct{}{}
 		early("the client has not confirmed the close")
-		w.toClient.hold(false)
+		w.ToClient.Hold(false)
 		<-returned
 
 		v = open(t, w.client)

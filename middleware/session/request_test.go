@@ -261,7 +261,7 @@ func TestFlood(t *testing.T) {
 		}
 		synctest.Wait()
 		close(sent)
-		<-w.hungUp
+		<-w.Done
 		if err := <-why; err == nil || err.Error() != "more than 10000 requests" {
 			t.Errorf("the session was given up with %v", err)
 		}
@@ -288,7 +288,7 @@ func TestWindowDraggedForTenMinutes(t *testing.T) {
 		for range 40_000 {
 			_, _ = v.SendRequest("window-change", false, size(100, 50, 0, 0))
 		}
-		<-w.hungUp
+		<-w.Done
 	})
 }
 

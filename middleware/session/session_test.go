@@ -106,7 +106,7 @@ func TestOrderOnTheWire(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWire(t, handler(tt.h), nil)
 				v := open(t, w.client)
-				w.toClient.hold(true)
+				w.ToClient.Hold(true)
 				go func() {
 					if tt.pty {
 						v.ask(t, "pty-req", pty("xterm", 80, 24, ""))
@@ -114,7 +114,7 @@ func TestOrderOnTheWire(t *testing.T) {
 					v.ask(t, "shell", nil)
 				}()
 				packets := 0
-				for w.toClient.step() {
+				for w.ToClient.Step() {
 					packets++
 				}
 				if got := v.events(); !slices.Equal(got, tt.want) || packets != tt.packets {

@@ -175,8 +175,8 @@ func TestClosedWindowAndNoAnswer(t *testing.T) {
 		}), nil)
 		v := open(t, w.client)
 		v.ask(t, "shell", nil)
-		w.toClient.hold(true)
-		<-w.hungUp
+		w.ToClient.Hold(true)
+		<-w.Done
 		if took, want := time.Since(begun), 3*time.Second+2*session.DefaultWriteTimeout; took != want {
 			t.Errorf("it took %v, want %v", took, want)
 		}
@@ -225,11 +225,11 @@ func TestSocketThatNobodyReads(t *testing.T) {
 		{"end of output", func(sess ssh.Session) { _ = sess.CloseWrite() }, begin},
 		{"close", func(sess ssh.Session) { _ = sess.Close() }, begin},
 		{"reply", untilGone, func(w *wire, v *visitor) {
-			w.toClient.fill(true)
+			w.ToClient.Fill()
 			_, _ = v.SendRequest("env", true, env("A", "b"))
 		}},
 		{"new channel", untilGone, func(w *wire, _ *visitor) {
-			w.toClient.fill(true)
+			w.ToClient.Fill()
 			_, _, _ = w.client.OpenChannel("session", nil)
 		}},
 	} {
@@ -245,7 +245,7 @@ func TestSocketThatNobodyReads(t *testing.T) {
 				defer close(full)
 				tt.act(w, v)
 			}()
-			<-w.hungUp
+			<-w.Done
 			<-full
 		})
 	}
@@ -254,7 +254,7 @@ func TestSocketThatNobodyReads(t *testing.T) {
 // begin asks for a shell, and then no more is read.
 func begin(w *wire, v *visitor) {
 	_, _ = v.SendRequest("shell", true, nil)
-	w.toClient.fill(true)
+	w.ToClient.Fill()
 }
 
 func TestSlowReader(t *testing.T) {
@@ -366,7 +366,7 @@ func TestSettleAndHangUp(t *testing.T) {
 		}), nil)
 		v := open(t, w.client)
 		v.ask(t, "pty-req", pty("xterm", 80, 24, ""))
-		w.toClient.hold(true)
+		w.ToClient.Hold(true)
 		_, _ = v.SendRequest("shell", false, nil)
 		synctest.Wait()
 		if got := v.events(); slices.Contains(got, "stdout out") {

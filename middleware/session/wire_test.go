@@ -2,13 +2,10 @@ package session_test
 
 import (
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
@@ -17,17 +14,13 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// wire is a client and a server with a connection in memory between them. In a bubble of testing/synctest time is
-// then the test's own, and a goroutine that somebody leaves behind fails the test.
+// wire is x/crypto's client of a server, and the connection in memory between them.
 type wire struct {
-	client   *gossh.Client
-	toClient *half
-	toServer *half
-	hungUp   chan struct{} // closed when the server has nothing more to do with the connection
+	*sshtest.MemoryConn
+	client *gossh.Client
 }
 
-// newWire serves one connection with channels, or with the default ones, and hangs up when the test ends. A server that
-// has a session channel keeps it.
+// newWire serves one connection with channels, or with the default ones. A server that has a session channel keeps it.
 func newWire(t testing.TB, srv *ssh.Server, channels *session.Channels) *wire {
 	t.Helper()
 	if channels == nil {
@@ -37,20 +30,8 @@ func newWire(t testing.TB, srv *ssh.Server, channels *session.Channels) *wire {
 		_ = handleSessions(channels)(srv)
 	}
 	srv.AddHostKey(sshtest.HostKey(t))
-	w := &wire{toClient: newHalf(), toServer: newHalf(), hungUp: make(chan struct{})}
-	go func() {
-		defer close(w.hungUp)
-		srv.HandleConn(&end{in: w.toServer, out: w.toClient})
-	}()
-	conn, chans, requests, err := gossh.NewClientConn(&end{in: w.toClient, out: w.toServer}, "", &gossh.ClientConfig{
-		User:            "guest",
-		HostKeyCallback: gossh.InsecureIgnoreHostKey(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.client = gossh.NewClient(conn, chans, requests)
-	t.Cleanup(w.hangUp)
+	w := &wire{MemoryConn: sshtest.Connect(t, srv)}
+	w.client = w.Login(t, gossh.Config{})
 	return w
 }
 
@@ -67,102 +48,9 @@ func handler(h ssh.Handler) *ssh.Server { return &ssh.Server{Handler: h} }
 
 // hangUp closes the connection and waits until the server is done with it.
 func (w *wire) hangUp() {
-	w.toClient.hold(false)
+	w.ToClient.Hold(false)
 	_ = w.client.Close()
-	<-w.hungUp
-}
-
-// end is one end of the wire.
-type end struct{ in, out *half }
-
-func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
-func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
-func (e *end) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22} }
-func (e *end) RemoteAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000} }
-
-func (e *end) SetDeadline(time.Time) error      { return nil }
-func (e *end) SetReadDeadline(time.Time) error  { return nil }
-func (e *end) SetWriteDeadline(time.Time) error { return nil }
-
-func (e *end) Close() error {
-	e.in.close(true)
-	e.out.close(false)
-	return nil
-}
-
-// half is one direction of the wire. Each write is a packet, since x/crypto flushes after each.
-type half struct {
-	changed   *sync.Cond
-	packets   [][]byte
-	closed    bool // by the writer: what is underway still arrives
-	abandoned bool // by the reader
-	held      bool // nothing is let through but
-	credits   int  // so many packets
-	full      bool // writes block, as on a TCP connection whose peer does not read
-}
-
-func newHalf() *half { return &half{changed: sync.NewCond(&sync.Mutex{})} }
-
-// update changes h under its lock and wakes who waits for that.
-func (h *half) update(f func()) {
-	h.changed.L.Lock()
-	defer h.changed.L.Unlock()
-	f()
-	h.changed.Broadcast()
-}
-
-func (h *half) hold(on bool) { h.update(func() { h.held = on }) }
-func (h *half) fill(on bool) { h.update(func() { h.full = on }) }
-
-func (h *half) close(byReader bool) {
-	h.update(func() { h.closed = true; h.abandoned = h.abandoned || byReader })
-}
-
-func (h *half) write(p []byte) (int, error) {
-	h.changed.L.Lock()
-	defer h.changed.L.Unlock()
-	for h.full && !h.closed {
-		h.changed.Wait()
-	}
-	if h.closed {
-		return 0, net.ErrClosed
-	}
-	h.packets = append(h.packets, slices.Clone(p))
-	h.changed.Broadcast()
-	return len(p), nil
-}
-
-func (h *half) read(p []byte) (int, error) {
-	h.changed.L.Lock()
-	defer h.changed.L.Unlock()
-	for {
-		switch {
-		case h.abandoned:
-			return 0, net.ErrClosed
-		case len(h.packets) > 0 && (!h.held || h.credits > 0):
-			n := copy(p, h.packets[0])
-			if h.packets[0] = h.packets[0][n:]; len(h.packets[0]) == 0 {
-				h.packets = h.packets[1:]
-				h.credits = max(h.credits-1, 0)
-			}
-			return n, nil
-		case h.closed && len(h.packets) == 0:
-			return 0, io.EOF
-		}
-		h.changed.Wait()
-	}
-}
-
-// step lets one packet through, waits until all that follows from it has happened, and reports whether there was one.
-func (h *half) step() (more bool) {
-	synctest.Wait()
-	h.update(func() {
-		if more = len(h.packets) > 0; more {
-			h.credits++
-		}
-	})
-	synctest.Wait()
-	return more
+	<-w.Done
 }
 
 // visitor is one session as a client sees it.
