@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// sending is one of the things that a session may be sending at the same time.
+// sending is a kind of write that may block. A session may have one of each kind at the same time.
 type sending int
 
 const (
-	sendingReply  sending = iota // the request loop: that the channel is open, and what it answers
-	sendingStdout                // who holds the stream; EOF too
-	sendingStderr                // who holds the stream
+	sendingReply  sending = iota // by the request loop: the channel confirmation and the replies
+	sendingStdout                // by the holder of stdout's lock; EOF too
+	sendingStderr                // by the holder of stderr's lock
 	sendingEnd                   // the exit status and the close
-	sendings
+	sendingKinds                 // how many kinds there are
 )
 
-// clock is the one timer of a session, for all that may take too long in it. To begin and to have done with sending
-// something is a note, and touches no timer: the timer goes off once in a timeout and looks at the notes. That is never
-// late, since what is begun after one look is not overdue before the next.
+// clock is the only timer of a session. It watches the lifetime of the session and every write that may block. A write only
+// stores when it starts and that it is done; the timer fires once per timeout and checks those times. It is never late,
+// because a write that starts after one check is not overdue before the next.
 type clock struct {
-	timeout  time.Duration // how long the client may keep the session waiting
+	timeout  time.Duration // how long the client may block a write
 	lifetime time.Duration // how long the session may last
 
-	opened time.Time
-	begun  [sendings]atomic.Int64 // at which age of the session, in nanoseconds and one more; 0: nothing is being sent
+	opened  time.Time
+	started [sendingKinds]atomic.Int64 // when each write started: nanoseconds after opened, plus 1; 0 if none is active
 
 	mu    sync.Mutex
 	timer *time.Timer // nil once the session is over
 }
 
-// start calls ring whenever there is something to look at, until stop.
-func (c *clock) start(ring func()) {
+// start calls onTimer whenever a limit may be reached, until stop.
+func (c *clock) start(onTimer func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened = time.Now()
-	c.timer = time.AfterFunc(min(c.timeout, c.lifetime), ring)
+	c.timer = time.AfterFunc(min(c.timeout, c.lifetime), onTimer)
 }
 
 func (c *clock) stop() {
@@ -46,23 +46,23 @@ func (c *clock) stop() {
 	c.timer = nil
 }
 
-// begin notes that something is being sent; where another of its kind already is, that one counts.
-func (c *clock) begin(what sending) { c.begun[what].CompareAndSwap(0, int64(c.age())+1) }
+// begin records that a write starts. If another one of its kind is active, the older one counts.
+func (c *clock) begin(what sending) { c.started[what].CompareAndSwap(0, int64(c.age())+1) }
 
-func (c *clock) done(what sending) { c.begun[what].Store(0) }
+func (c *clock) done(what sending) { c.started[what].Store(0) }
 
 func (c *clock) age() time.Duration { return time.Since(c.opened) }
 
-// look returns how long the client has kept the session waiting, and for how long it should have been over. It sets the
-// timer to when that changes what is to be done, if there is anything left to do then.
-func (c *clock) look() (waited, late time.Duration) {
+// check returns how long the client has blocked the oldest write, and how long the session has exceeded its lifetime, which
+// is negative before that. It sets the timer to the next limit that may be reached, if there is one.
+func (c *clock) check() (blocked, late time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	age, next := c.age(), c.timeout
-	for i := range c.begun {
-		if begun := time.Duration(c.begun[i].Load()); begun > 0 {
-			taken := age - (begun - 1)
-			waited = max(waited, taken)
+	for i := range c.started {
+		if started := time.Duration(c.started[i].Load()); started > 0 {
+			taken := age - (started - 1)
+			blocked = max(blocked, taken)
 			next = min(next, c.nextLimit(taken))
 		}
 	}
@@ -74,10 +74,10 @@ func (c *clock) look() (waited, late time.Duration) {
 	if c.timer != nil && next > 0 {
 		c.timer.Reset(next)
 	}
-	return waited, late
+	return blocked, late
 }
 
-// nextLimit returns when what has taken so long costs more: the channel after one timeout, the connection after two.
+// nextLimit returns the time until the next limit: the channel is closed after one timeout, the connection after two.
 func (c *clock) nextLimit(taken time.Duration) time.Duration {
 	if taken < c.timeout {
 		return c.timeout - taken

@@ -14,7 +14,7 @@ func TestClock(t *testing.T) {
 		var rings []time.Duration
 		c.start(func() {
 			rings = append(rings, c.age())
-			c.look()
+			c.check()
 		})
 		time.Sleep(2 * time.Second)
 		c.begin(sendingEnd)
@@ -41,7 +41,7 @@ func TestClockThatIsStopped(t *testing.T) {
 	c.start(func() { t.Error("it runs on") })
 	c.stop()
 	c.begin(sendingEnd)
-	if waited, late := c.look(); waited > time.Minute || late > 0 || c.timer != nil {
+	if waited, late := c.check(); waited > time.Minute || late > 0 || c.timer != nil {
 		t.Errorf("waited for %s, late by %s, runs on: %t", waited, late, c.timer != nil)
 	}
 }
@@ -51,10 +51,10 @@ func TestOpenSessions(t *testing.T) {
 	c := &Channels{}
 	for range 3 {
 		s := &Session{}
-		if c.enter(s); len(c.open) != 1 {
+		if c.add(s); len(c.open) != 1 {
 			t.Errorf("%d sessions are open, want 1", len(c.open))
 		}
-		if c.leave(s); len(c.open) != 0 {
+		if c.remove(s); len(c.open) != 0 {
 			t.Errorf("%d sessions are left", len(c.open))
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"charm.land/ssh"
 )
 
-// sessionContext is the [ssh.Context] of one session. It ends with the session, and what is set in it stays in it;
-// all else is the connection's, which other sessions of the same client share.
+// sessionContext is the [ssh.Context] of one session. It ends with the session. Values that are set in it are visible in
+// this session only; everything else comes from the connection's context, which all sessions of the connection share.
 type sessionContext struct {
 	ssh.Context                 // the connection's
 	own         context.Context // ends with the session
@@ -20,8 +20,8 @@ type sessionContext struct {
 	values map[any]any
 }
 
-// begin makes c a context of conn's, for sess.
-func (c *sessionContext) begin(conn ssh.Context, sess *Session) (cancel context.CancelFunc) {
+// init makes c a child of conn, for sess.
+func (c *sessionContext) init(conn ssh.Context, sess *Session) (cancel context.CancelFunc) {
 	c.Context, c.sess = conn, sess
 	c.own, cancel = context.WithCancel(conn)
 	return cancel
@@ -45,7 +45,7 @@ func (c *sessionContext) Value(key any) any {
 	return c.own.Value(key)
 }
 
-// SetValue sets a value for this session alone.
+// SetValue sets a value for this session only.
 func (c *sessionContext) SetValue(key, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

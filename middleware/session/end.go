@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -8,21 +9,21 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// handlerGrace is how long a handler may go on writing once its context has ended: enough for a program to leave the
-// alternate screen, and less than anybody waits for.
+// handlerGrace is how long a handler may still write after its context has ended. It is enough for a program to leave the
+// alternate screen, and too short for a visitor to notice.
 const handlerGrace = 250 * time.Millisecond
 
 var errExited = errors.New("the session has exited already")
 
-// Why foyer ends a session. A write returns the first of them, and the session's log line tells them all.
+// The reasons for which the server ends a session. Writes return the first one, and the session's log line shows it.
 var (
 	errUnread  = errors.New("the client does not read its output")
-	errTime    = errors.New("the session's time is over")
+	errTime    = errors.New("session exceeded its lifetime")
 	errClosing = errors.New("the server is closing")
 )
 
-// Exit sends the exit status and closes the channel, not the connection. A second call is an error and sends
-// nothing. Status 255 is how ssh reports a failure of its own: it and all that is no exit status becomes 1.
+// Exit sends the exit status and closes the channel, not the connection. A second call returns an error and sends nothing.
+// ssh uses status 255 for its own failures, so Exit sends 1 instead of it and of anything outside 0 to 254.
 func (s *Session) Exit(code int) error {
 	if code < 0 || code > 254 {
 		code = 1
@@ -34,7 +35,7 @@ func (s *Session) Exit(code int) error {
 	return s.sendEnd(code)
 }
 
-// claimExit reports whether the caller is the first to end the session, and so the one who does.
+// claimExit reports whether the caller is the first to end the session. Only the first one sends the exit status.
 func (s *Session) claimExit(code int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +46,7 @@ func (s *Session) claimExit(code int) bool {
 	return true
 }
 
-// sendEnd sends the exit status, and closes the channel.
+// sendEnd sends the exit status and EOF, and closes the channel.
 func (s *Session) sendEnd(code int) error {
 	s.clock.begin(sendingEnd)
 	defer s.clock.done(sendingEnd)
@@ -53,8 +54,7 @@ func (s *Session) sendEnd(code int) error {
 	if _, err := s.SendRequest("exit-status", false, status); err != nil {
 		return err
 	}
-	// RFC 4254 section 5.3: whoever has no more to send should say so. Where another goroutine is stuck in a write,
-	// the close has to do.
+	// RFC 4254 section 5.3 asks for an EOF before the close. It is left out if another goroutine is blocked in a write.
 	if s.stdout.mu.TryLock() {
 		if s.stderr.mu.TryLock() {
 			_ = s.endOutput()
@@ -62,11 +62,15 @@ func (s *Session) sendEnd(code int) error {
 		}
 		s.stdout.mu.Unlock()
 	}
-	return s.Channel.Close()
+	err := s.Channel.Close()
+	if release := s.release.Load(); release != nil {
+		err = cmp.Or(err, (*release)())
+	}
+	return err
 }
 
-// Close ends the session with exit status 0. If it has exited already, or the server ends it, Close does nothing: the
-// channel is closed after the exit status.
+// Close ends the session with exit status 0. If an exit status was sent already, Close does nothing, because the channel is
+// closed after it.
 func (s *Session) Close() error {
 	if err := s.Exit(0); err != errExited {
 		return err
@@ -80,27 +84,27 @@ func (s *Session) closeChannel() error {
 	return s.Channel.Close()
 }
 
-// ring is called by the clock. What a client does not read costs it the channel after the write timeout, which it can
-// confirm however full its window is, and after a second one the connection, which takes a write that is stuck with
-// it. The end of the session's time costs it the same, in words at first.
-func (s *Session) ring() {
-	waited, late := s.clock.look() // from here on the clock watches over this goroutine too
+// checkTimeouts is called by the clock. If a write is blocked for one write timeout, it closes the channel, which the client
+// can confirm even if its window is full. After two write timeouts it closes the connection, which also ends the blocked
+// write. If the session's lifetime is over, the visitor reads why, and the same two timeouts apply.
+func (s *Session) checkTimeouts() {
+	blocked, late := s.clock.check() // sets the timer again, so it also watches the writes below
 	timeout := s.clock.timeout
 	switch opened := s.opened.Load(); {
 	case late >= 2*timeout:
-		s.hangUp(errTime, counters.SessionTime)
-	case waited >= 2*timeout:
-		s.hangUp(errUnread, counters.Unread)
-	case waited >= timeout && opened:
-		s.giveUp(errUnread, counters.Unread)
+		s.closeConn(errTime, counters.SessionTime)
+	case blocked >= 2*timeout:
+		s.closeConn(errUnread, counters.Unread)
+	case blocked >= timeout && opened:
+		s.setErr(errUnread, counters.Unread)
 		_ = s.Channel.Close()
 	case late >= 0 && opened:
-		s.end(lastWords(s.clock.lifetime), errTime, counters.SessionTime)
+		s.end(lifetimeText(s.clock.lifetime), errTime, counters.SessionTime)
 	}
 }
 
-// lastWords is what a visitor is told whose session has lasted for as long as it may.
-func lastWords(lifetime time.Duration) string {
+// lifetimeText is what the visitor reads at the end of the session's lifetime.
+func lifetimeText(lifetime time.Duration) string {
 	n, unit := max(1, lifetime.Round(time.Second)/time.Second), "second"
 	if n%60 == 0 {
 		n, unit = n/60, "minute"
@@ -108,35 +112,34 @@ func lastWords(lifetime time.Duration) string {
 	if n != 1 {
 		unit += "s"
 	}
-	return fmt.Sprintf("This session has lasted %d %s, which is as long as one may here.", n, unit)
+	return fmt.Sprintf("This session has lasted %d %s, which is the limit.", n, unit)
 }
 
-// end ends the session from this side. The handler's context ends, and the handler has a moment to put the terminal back.
-// Then the visitor reads words on stderr and gets a failing exit status, unless nothing was asked of the session. It
-// returns when that is sent, or cannot be.
-func (s *Session) end(words string, why error, reason counters.Reason) {
+// end ends the session from the server's side. The handler's context ends, and the handler has handlerGrace to restore the
+// terminal. Then the visitor reads text on stderr and gets exit status 1. If there was no shell, exec or subsystem request,
+// end only closes the channel. It returns when everything is sent or sending has failed.
+func (s *Session) end(text string, why error, reason counters.Reason) {
 	if !s.claimExit(1) {
-		return // what is missing is the client's close
+		return // the exit status is sent; only the client's close is missing
 	}
 	s.grace.Store(true)
-	s.giveUp(why, reason) // before the context ends: the handler may log it
+	s.setErr(why, reason) // before the context ends, because the handler may log it
 	s.cancel()
-	if !s.begun.Load() {
+	if !s.started.Load() {
 		_ = s.closeChannel()
 		return
 	}
 	select {
-	case <-s.handled:
+	case <-s.handlerDone:
 	case <-time.After(handlerGrace):
 	}
 	s.grace.Store(false)
-	s.stderr.last(words)
+	s.stderr.writeLast(text)
 	_ = s.sendEnd(1)
 }
 
-// giveUp notes why the session is ended from this side, and counts it if that is for a reason to count. The first time
-// is what counts.
-func (s *Session) giveUp(err error, reason counters.Reason) {
+// setErr records why the server ends the session, and counts the limit if reason names one. Only the first call counts.
+func (s *Session) setErr(err error, reason counters.Reason) {
 	s.mu.Lock()
 	first := s.err == nil
 	if first {
@@ -148,21 +151,21 @@ func (s *Session) giveUp(err error, reason counters.Reason) {
 	}
 }
 
-// hangUp gives up the session with its connection.
-func (s *Session) hangUp(err error, reason counters.Reason) {
-	s.giveUp(err, reason)
+// closeConn ends the session by closing its connection.
+func (s *Session) closeConn(err error, reason counters.Reason) {
+	s.setErr(err, reason)
 	_ = s.conn.Close()
 }
 
-// refusal returns why the handler may not write any more, or nil.
-func (s *Session) refusal() error {
+// writeErr returns why the handler may not write any more, or nil.
+func (s *Session) writeErr() error {
 	if s.grace.Load() {
 		return nil
 	}
 	return s.Err()
 }
 
-// Err returns why foyer gave the session up, or nil.
+// Err returns why the server ended the session, or nil.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -50,11 +50,11 @@ func (w *wire) steps(v *visitor) []string {
 
 // What [session.Info] and writes tell of a session that the server has ended.
 const (
-	timeIsOver = "the session's time is over"
+	timeIsOver = "session exceeded its lifetime"
 	isClosing  = "the server is closing"
 )
 
-const lasted = "This session has lasted 10 minutes, which is as long as one may here."
+const lasted = "This session has lasted 10 minutes, which is the limit."
 
 // A session ends in words when its time is over, whatever its handler does. What the handler writes until it returns comes
 // before the words.
@@ -67,10 +67,10 @@ func TestLifetime(t *testing.T) {
 		{"a program", "", 0, lasted + "\n"},
 		{"a terminal", "xterm", 0, lasted + "\r\n"},
 		{"a terminal that was refused", "dumb", 0, lasted + "\r\n"},
-		{"a minute", "", time.Minute, "This session has lasted 1 minute, which is as long as one may here.\n"},
-		{"seconds", "", 95 * time.Second, "This session has lasted 95 seconds, which is as long as one may here.\n"},
-		{"less", "", 300 * time.Millisecond, "This session has lasted 1 second, which is as long as one may here.\n"},
-		{"a bit more", "", 1300 * time.Millisecond, "This session has lasted 1 second, which is as long as one may here.\n"},
+		{"a minute", "", time.Minute, "This session has lasted 1 minute, which is the limit.\n"},
+		{"seconds", "", 95 * time.Second, "This session has lasted 95 seconds, which is the limit.\n"},
+		{"less", "", 300 * time.Millisecond, "This session has lasted 1 second, which is the limit.\n"},
+		{"a bit more", "", 1300 * time.Millisecond, "This session has lasted 1 second, which is the limit.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,23 +2,23 @@ package session
 
 import "charm.land/ssh"
 
-// Info is what a layer may want to know of a session that [ssh.Session] does not tell.
+// Info is what is known about a session beyond the methods of [ssh.Session].
 type Info struct {
 	Request  string  // "shell", "exec" or "subsystem"
-	PTY      PTY     // what became of a request for a terminal
-	Terminal ssh.Pty // what the client said of its terminal, also where the PTY was refused
-	Bytes    int64   // sent to the visitor so far, on stdout and stderr
-	Exited   bool    // an exit status was sent, or tried to
+	PTY      PTY     // whether a PTY was requested, and the answer
+	Terminal ssh.Pty // the client's terminal, also if the PTY was refused
+	Bytes    int64   // bytes sent to the visitor so far, on stdout and stderr
+	Exited   bool    // an exit status was sent, or sending it was tried
 	Status   int     // that exit status
-	Err      error   // why foyer gave the session up, if it did
+	Err      error   // why the server ended the session, or nil
 }
 
-// InfoOf returns what is known of sess at this moment, however many middlewares have wrapped it. Of a session on another
-// channel than foyer's it returns what the interface tells.
+// InfoOf returns what is known about sess now, even if middlewares have wrapped it. For a session of another package it
+// returns what can be derived from the methods of [ssh.Session].
 func InfoOf(sess ssh.Session) Info {
 	s, ok := sess.Context().Value(ssh.ContextKeySession).(*Session)
 	if !ok {
-		return guess(sess)
+		return derive(sess)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,16 +33,16 @@ func InfoOf(sess ssh.Session) Info {
 	}
 }
 
-func guess(sess ssh.Session) Info {
-	f := Info{Request: "shell"}
+func derive(sess ssh.Session) Info {
+	info := Info{Request: "shell"}
 	switch {
 	case sess.Subsystem() != "":
-		f.Request = "subsystem"
+		info.Request = "subsystem"
 	case sess.RawCommand() != "":
-		f.Request = "exec"
+		info.Request = "exec"
 	}
 	if terminal, _, granted := sess.Pty(); granted {
-		f.PTY, f.Terminal = Granted, terminal
+		info.PTY, info.Terminal = Granted, terminal
 	}
-	return f
+	return info
 }

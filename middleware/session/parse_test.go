@@ -104,9 +104,9 @@ func FuzzPermit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first string, firstPayload []byte, second string, secondPayload []byte) {
 		s := &Session{srv: &ssh.Server{Handler: func(ssh.Session) {}}}
-		s.permit(first, firstPayload)
+		s.handle(first, firstPayload)
 		begun := s.request
-		if s.permit(second, secondPayload); begun != "" && s.request != begun {
+		if s.handle(second, secondPayload); begun != "" && s.request != begun {
 			t.Errorf("a session that had begun with %q begins with %q", begun, s.request)
 		}
 		checkLimits(t, s)

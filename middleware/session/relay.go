@@ -6,24 +6,24 @@ import (
 	"sync"
 )
 
-// relay hands on what a client sent, a signal or a break, to a listener that may be slow, late or gone, and never
-// makes the sender wait. What is not yet on its way waits, each value once and in order of arrival, as pending
-// signals do in POSIX: that bounds the queue by the number of values there are.
+// relay delivers what a client sent, a signal or a break, to a listener, and never blocks the sender, even if the listener
+// is slow or has not registered yet. Values that wait are in the queue once each, in order of arrival, as pending signals
+// are in POSIX. So the length of the queue is bounded by the number of different values.
 type relay[T comparable] struct {
-	registering sync.Mutex // held by listen: one listener after the other
+	registering sync.Mutex // held by listen, so that there is one listener at a time
 
 	mu      sync.Mutex
 	pending []T
 	arrived chan struct{} // capacity 1; made by listen
-	unhook  func()        // not nil while somebody listens; returns when the listener is left alone
+	stop    func()        // not nil while there is a listener; returns when nothing more is sent to it
 }
 
-// send passes v on and reports whether it will be delivered. Where nobody listens it waits for somebody if keep says
-// so, and is dropped if not.
+// send queues v and reports whether it will be delivered. Without a listener, v is queued if keep is true and dropped if
+// not.
 func (r *relay[T]) send(v T, keep bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.unhook == nil && !keep {
+	if r.stop == nil && !keep {
 		return false
 	}
 	if !slices.Contains(r.pending, v) {
@@ -36,16 +36,17 @@ func (r *relay[T]) send(v T, keep bool) bool {
 	return true
 }
 
-// listen delivers to c, what is pending first, until ctx is done or listen is called again; with nil to nobody.
+// listen delivers the pending values and then new ones to c, until ctx is done or listen is called again. With a nil c it
+// only removes the previous listener.
 func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
 	r.registering.Lock()
 	defer r.registering.Unlock()
 	r.mu.Lock()
-	unhook := r.unhook
-	r.unhook = nil
+	stop := r.stop
+	r.stop = nil
 	r.mu.Unlock()
-	if unhook != nil {
-		unhook()
+	if stop != nil {
+		stop()
 	}
 	if c == nil {
 		return
@@ -56,7 +57,7 @@ func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrived = arrived
-	r.unhook = func() { cancel(); <-done }
+	r.stop = func() { cancel(); <-done }
 	go func() {
 		defer close(done)
 		defer cancel()
@@ -64,15 +65,15 @@ func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
 	}()
 }
 
-// deliver is the listener's goroutine. A value leaves the queue before it is offered to c: one that arrives while its
-// like is being taken is a new one, and never mistaken for it and lost.
+// deliver runs in the listener's goroutine. It removes a value from the queue before it sends it to c. If the same value
+// arrives meanwhile, it is queued again and not lost as a duplicate.
 func (r *relay[T]) deliver(ctx context.Context, c chan<- T, arrived <-chan struct{}) {
 	var v T
 	offered := false
 	defer func() {
-		// A handler that closes its channel without unregistering it wants no more; a send on it panics.
+		// A handler may close its channel without unregistering it. Then a send panics, and delivery ends.
 		closed := recover() != nil
-		r.leave(v, offered, closed)
+		r.endDelivery(v, offered, closed)
 	}()
 	for {
 		if v, offered = r.next(); !offered {
@@ -91,7 +92,7 @@ func (r *relay[T]) deliver(ctx context.Context, c chan<- T, arrived <-chan struc
 	}
 }
 
-// next takes the oldest value out of the queue.
+// next removes the oldest value from the queue.
 func (r *relay[T]) next() (v T, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,8 +103,8 @@ func (r *relay[T]) next() (v T, ok bool) {
 	return v, true
 }
 
-// leave ends a delivery. What was offered and not taken is the oldest value again.
-func (r *relay[T]) leave(v T, offered, closed bool) {
+// endDelivery puts a value that was not received back at the front of the queue.
+func (r *relay[T]) endDelivery(v T, offered, closed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if offered {
@@ -111,6 +112,6 @@ func (r *relay[T]) leave(v T, offered, closed bool) {
 		r.pending = slices.Insert(others, 0, v)
 	}
 	if closed {
-		r.unhook = nil
+		r.stop = nil
 	}
 }

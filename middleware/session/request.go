@@ -13,25 +13,25 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// What one session may ask for. A request over a limit is answered "no" and leaves no trace.
+// The limits of one session's requests. A request over a limit is refused and has no effect.
 const (
-	// maxRequests at once, and requestRate more with each second that the session lasts; more end the connection. A
-	// window that is dragged sends one with each picture of the screen, 60 a second, and may be dragged for hours.
+	// maxRequests is how many requests a session may make at once, and requestRate how many more per second. Beyond that the
+	// connection is closed. A window that a person resizes sends up to 60 requests a second, perhaps for hours.
 	maxRequests = 10_000
 	requestRate = 100
-	// maxEnviron is sshd's own limit on variables (session.c), and maxEnvironBytes is what one packet could hold
-	// (RFC 4253 section 6.1): a client that sends its whole locale needs a hundredth of it.
+	// maxEnviron is sshd's limit on variables (session.c). maxEnvironBytes is the size of the largest packet (RFC 4253
+	// section 6.1); a client that sends all its locale variables needs a hundredth of it.
 	maxEnviron      = 128
 	maxEnvironBytes = 32 << 10
-	// maxCommand is one packet too, and far beyond the path lengths that git, rsync and scp send.
+	// maxCommand is the same size, which is far more than git, rsync and scp need for their paths.
 	maxCommand = 32 << 10
-	// maxSubsystem and maxTerm are generous for names like "sftp" and "xterm-256color"; terminfo stops at 128.
+	// maxSubsystem and maxTerm leave ample room for names like "sftp" and "xterm-256color"; terminfo allows 128.
 	maxSubsystem = 64
 	maxTerm      = 128
-	// maxModes is every opcode of RFC 4254 section 8 once, at five bytes.
+	// maxModes is the size of all opcodes of RFC 4254 section 8, with five bytes each.
 	maxModes = 160 * 5
-	// maxDimension is wider than the widest screens in small print, and keeps an application that makes a cell for
-	// each row and column from making billions.
+	// maxDimension is more than the widest screens have in small print. It stops applications that allocate a cell for each
+	// row and column from allocating billions.
 	maxDimension = 2048
 )
 
@@ -42,7 +42,7 @@ var signals = map[ssh.Signal]bool{
 	ssh.SIGUSR1: true, ssh.SIGUSR2: true,
 }
 
-// serve answers every request until the client closes the channel or is gone, and waits for the handler to end.
+// serve answers every request until the channel or the connection is closed, and then waits for the handler to return.
 func (s *Session) serve(requests <-chan *gossh.Request) {
 	defer s.discard()
 	defer s.waitForHandler()
@@ -52,11 +52,16 @@ func (s *Session) serve(requests <-chan *gossh.Request) {
 		if count++; count > maxRequests && s.flooded(count) {
 			continue
 		}
-		s.reply(req, s.decide(req.Type, req.Payload))
-		// Only now: clients want the reply before the first byte.
+		ok := s.decide(req.Type, req.Payload)
+		if s.next != nil && s.hold != nil {
+			release := s.hold(s.ctx.Context)
+			s.release.Store(&release)
+		}
+		s.reply(req, ok)
+		// The handler starts after the reply, because clients expect the reply before any data.
 		if next := s.next; next != nil {
 			s.next = nil
-			s.begun.Store(true)
+			s.started.Store(true)
 			go s.run(next)
 		}
 	}
@@ -66,23 +71,23 @@ func (s *Session) serve(requests <-chan *gossh.Request) {
 }
 
 func (s *Session) waitForHandler() {
-	if s.begun.Load() {
-		<-s.handled
+	if s.started.Load() {
+		<-s.handlerDone
 	}
 }
 
-// flooded reports whether count requests are too many for the session's age, and ends the connection if they are.
+// flooded reports whether count requests are too many for the session's age. If so, it closes the connection.
 func (s *Session) flooded(count int) bool {
 	limit := maxRequests + requestRate*int(s.clock.age()/time.Second)
 	if count <= limit {
 		return false
 	}
-	s.hangUp(fmt.Errorf("more than %d requests", limit), counters.ChannelRequests)
+	s.closeConn(fmt.Errorf("more than %d requests", limit), counters.ChannelRequests)
 	return true
 }
 
-// discard reads what the handler has left of the input. The channel is closed, so there is an end to it; x/crypto has
-// kept it until now, a window of it at most, and who counts what is kept learns that it is not any more.
+// discard reads the input that the handler has not read, at most one window of it. The channel is closed, so the input
+// ends. Whoever counts unread bytes then counts these as read.
 func (s *Session) discard() {
 	_, _ = io.Copy(io.Discard, &s.stdin)
 	_, _ = io.Copy(io.Discard, &s.stderrIn)
@@ -96,25 +101,25 @@ func (s *Session) reply(req *gossh.Request, ok bool) {
 	}
 }
 
-// decide is permit, except that a panic in one of the server's callbacks refuses what was asked of it.
+// decide calls handle and refuses the request if one of the server's callbacks panics.
 func (s *Session) decide(request string, payload []byte) (ok bool) {
-	defer rescue()
-	return s.permit(request, payload)
+	defer logPanic()
+	return s.handle(request, payload)
 }
 
-// permit does what a request asks for, and reports whether it may be done. All that it does not know is refused:
-// X11 and agent forwarding among it.
-func (s *Session) permit(request string, payload []byte) bool {
+// handle does what a request asks for and reports whether it is granted. It refuses all other types of request, such as X11
+// and agent forwarding.
+func (s *Session) handle(request string, payload []byte) bool {
 	switch request {
 	case "shell":
-		return len(payload) == 0 && s.begin(request, "", "")
+		return len(payload) == 0 && s.start(request, "", "")
 	case "exec":
-		// A malformed command is no shell, and neither is an empty one.
+		// A malformed command is refused. An empty one is a command, not a shell.
 		command, ok := parseString(payload, maxCommand)
-		return ok && s.begin(request, command, "")
+		return ok && s.start(request, command, "")
 	case "subsystem":
 		name, ok := parseString(payload, maxSubsystem)
-		return ok && name != "" && s.begin(request, "", name)
+		return ok && name != "" && s.start(request, "", name)
 	case "pty-req":
 		return s.requestPTY(payload)
 	case "window-change":
@@ -134,14 +139,14 @@ func (s *Session) permit(request string, payload []byte) bool {
 	return false
 }
 
-// begin takes the one shell, exec or subsystem request that a session may have, and picks its handler.
-func (s *Session) begin(request, command, subsystem string) bool {
+// start handles a shell, exec or subsystem request, of which a session may have one, and chooses the handler.
+func (s *Session) start(request, command, subsystem string) bool {
 	if s.request != "" {
 		return false
 	}
 	s.request, s.command, s.subsystem = request, command, subsystem
 	defer func() {
-		if s.next == nil { // refused, and as if it had never been asked
+		if s.next == nil { // a refused request has no effect
 			s.request, s.command, s.subsystem = "", "", ""
 		}
 	}()
@@ -151,8 +156,8 @@ func (s *Session) begin(request, command, subsystem string) bool {
 	return s.next != nil
 }
 
-// requestPTY parses a pty-req (RFC 4254 section 6.2) and puts it before the server's PtyCallback. One is enough: a
-// second, or one that comes after the shell, is refused.
+// requestPTY parses a pty-req (RFC 4254 section 6.2) and asks the server's PtyCallback. It refuses a second one, and one
+// after the shell, exec or subsystem request.
 func (s *Session) requestPTY(payload []byte) bool {
 	var msg struct {
 		Term          string
@@ -185,7 +190,7 @@ func (s *Session) requestPTY(payload []byte) bool {
 	return granted
 }
 
-// resize takes a window-change (RFC 4254 section 6.7). Only the newest size waits for a reader, and always does.
+// resize handles a window-change (RFC 4254 section 6.7). The channel always holds the newest size and no older one.
 func (s *Session) resize(payload []byte) bool {
 	var msg struct{ Columns, Rows, Width, Height uint32 }
 	if s.ptyState() != Granted || gossh.Unmarshal(payload, &msg) != nil {
@@ -199,11 +204,11 @@ func (s *Session) resize(payload []byte) bool {
 	case <-s.resized:
 	default:
 	}
-	s.resized <- newest // never blocks: the request loop alone sends here
+	s.resized <- newest // never blocks, because only the request loop sends to it
 	return true
 }
 
-// setEnv takes an env request (RFC 4254 section 6.4). It sets nothing but what Environ returns: there is no process.
+// setEnv handles an env request (RFC 4254 section 6.4). It only changes what Environ returns, because there is no process.
 func (s *Session) setEnv(payload []byte) bool {
 	var msg struct{ Name, Value string }
 	if s.request != "" || gossh.Unmarshal(payload, &msg) != nil ||
@@ -219,7 +224,7 @@ func (s *Session) setEnv(payload []byte) bool {
 	return true
 }
 
-// parseString parses a payload that is one string of at most limit bytes, and nothing else.
+// parseString parses a payload that consists of one string of at most limit bytes.
 func parseString(payload []byte, limit int) (string, bool) {
 	var msg struct{ Value string }
 	if gossh.Unmarshal(payload, &msg) != nil || len(msg.Value) > limit {
@@ -228,7 +233,7 @@ func parseString(payload []byte, limit int) (string, bool) {
 	return msg.Value, true
 }
 
-// window applies new dimensions to a window; "zero dimension parameters MUST be ignored" (RFC 4254 section 6.2).
+// window returns w with new dimensions. "Zero dimension parameters MUST be ignored" (RFC 4254 section 6.2).
 func window(w ssh.Window, columns, rows, width, height uint32) ssh.Window {
 	for _, d := range []struct {
 		to    *int
@@ -237,7 +242,7 @@ func window(w ssh.Window, columns, rows, width, height uint32) ssh.Window {
 	}{
 		{&w.Width, columns, maxDimension},
 		{&w.Height, rows, maxDimension},
-		// A cell is at most 64 pixels wide, to be generous.
+		// No terminal has cells wider or higher than 64 pixels.
 		{&w.WidthPixels, width, maxDimension * 64},
 		{&w.HeightPixels, height, maxDimension * 64},
 	} {
@@ -248,8 +253,8 @@ func window(w ssh.Window, columns, rows, width, height uint32) ssh.Window {
 	return w
 }
 
-// parseModes parses encoded terminal modes (RFC 4254 section 8): opcodes 1 to 159 have a uint32 each, 0 ends the
-// list, and so does any other, which is not defined.
+// parseModes parses encoded terminal modes (RFC 4254 section 8). Opcodes 1 to 159 have a uint32 argument each; 0 and the
+// undefined ones end the list.
 func parseModes(encoded string) (gossh.TerminalModes, bool) {
 	modes := gossh.TerminalModes{}
 	for rest := []byte(encoded); len(rest) > 0 && rest[0] > 0 && rest[0] < 160; rest = rest[5:] {

@@ -18,10 +18,10 @@ import (
 	"foyer/middleware/eventlog/sanitize"
 )
 
-// PTY says what became of a session's wish for a terminal.
+// PTY is whether a session requested a PTY, and the answer.
 type PTY int
 
-// A session asks for a PTY before its shell, or does not; one that was refused goes on without.
+// The client requests a PTY before its shell or command. A session whose PTY is refused goes on without one.
 const (
 	NotAsked PTY = iota
 	Refused
@@ -33,34 +33,37 @@ func (p PTY) String() string {
 	return [...]string{"none", "refused", "granted"}[p]
 }
 
-// Session is one session of one visitor; see [ssh.Session] for what its methods promise to a handler.
+// Session is one session of a visitor. It implements [ssh.Session].
 type Session struct {
 	gossh.Channel
 	srv    *ssh.Server
 	conn   *gossh.ServerConn
 	counts *counters.Counters
 	clock  clock
-	opened atomic.Bool // there is a channel, and a context
+	opened atomic.Bool // Channel and ctx are set
 	ctx    sessionContext
 	cancel context.CancelFunc
 
-	// The request loop's: written before the handler starts, and never after.
+	hold    func(ssh.Context) (release func() error) // may be nil, as release may
+	release atomic.Pointer[func() error]
+
+	// Written by the request loop only, and not after the handler has started.
 	request, command, subsystem string
 	environ                     []string
 	environBytes                int
 	resized                     chan ssh.Window
-	next                        ssh.Handler // to be started, once the request is answered
+	next                        ssh.Handler // started after the request is answered
 
-	handled  chan struct{} // closed when the handler is done
-	begun    atomic.Bool   // the handler was started
-	grace    atomic.Bool   // the session was given up, and the handler may still write
-	signals  relay[ssh.Signal]
-	breaks   relay[bool]
-	stdin    input
-	stdout   stream
-	stderr   stream
-	stderrIn input // no client sends any, and ssh.Session has it
-	eof      bool  // the end of both was sent; guarded as they are
+	handlerDone chan struct{} // closed when the handler has returned
+	started     atomic.Bool   // the handler was started
+	grace       atomic.Bool   // the server ends the session, and the handler may still write
+	signals     relay[ssh.Signal]
+	breaks      relay[bool]
+	stdin       input
+	stdout      stream
+	stderr      stream
+	stderrIn    input // no client sends to it, but ssh.Session can read it
+	eof         bool  // EOF was sent; guarded by the locks of stdout and stderr
 
 	mu       sync.Mutex
 	pty      PTY
@@ -82,7 +85,7 @@ func (s *Session) accept(newChannel gossh.NewChannel, connCtx ssh.Context) (<-ch
 	}
 	stderr := channel.Stderr()
 	s.Channel = channel
-	s.cancel = s.ctx.begin(connCtx, s)
+	s.cancel = s.ctx.init(connCtx, s)
 	s.stdin.from, s.stderrIn.from = channel, stderr
 	s.stdout = stream{sess: s, to: channel, what: sendingStdout}
 	s.stderr = stream{sess: s, to: stderr, what: sendingStderr}
@@ -90,18 +93,17 @@ func (s *Session) accept(newChannel gossh.NewChannel, connCtx ssh.Context) (<-ch
 	return requests, nil
 }
 
-// run serves the session with the handler that its request asked for, and ends it.
+// run serves the session with the handler and ends it.
 func (s *Session) run(handler ssh.Handler) {
-	defer close(s.handled)
-	defer func() { _ = s.Exit(1) }() // an error where the session has ended as it should
-	defer rescue()
+	defer close(s.handlerDone)
+	defer func() { _ = s.Exit(1) }() // after a panic; otherwise the session has exited already
+	defer logPanic()
 	handler(s)
-	_ = s.Exit(0) // an error where the handler has said so itself
+	_ = s.Exit(0) // an error if the handler has called Exit
 }
 
-// rescue is deferred around code that is not this package's. A panic that no layer caught ends there, and the log
-// has its stack.
-func rescue() {
+// logPanic is deferred around code of other packages. It stops a panic that no layer has recovered and logs the stack.
+func logPanic() {
 	if r := recover(); r != nil {
 		slog.Error("panic in session", "err", sanitize.String(fmt.Sprint(r), 256), "stack", string(debug.Stack()))
 	}
@@ -113,7 +115,7 @@ func (s *Session) Read(p []byte) (int, error) { return s.stdin.Read(p) }
 // Write writes to the visitor's stdout.
 func (s *Session) Write(p []byte) (int, error) { return s.stdout.Write(p) }
 
-// CloseWrite says that nothing more is written to stdout or stderr.
+// CloseWrite sends EOF: nothing more is written to stdout or stderr.
 func (s *Session) CloseWrite() error {
 	s.stdout.mu.Lock()
 	defer s.stdout.mu.Unlock()
@@ -124,7 +126,8 @@ func (s *Session) CloseWrite() error {
 	return s.endOutput()
 }
 
-// endOutput sends EOF, once. The caller holds both streams: x/crypto's note of it is not made for several goroutines.
+// endOutput sends EOF, once. The caller holds the locks of both streams, because x/crypto's CloseWrite is not safe for
+// concurrent use.
 func (s *Session) endOutput() error {
 	if s.eof {
 		return nil
@@ -150,36 +153,36 @@ func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 // LocalAddr returns the server's address.
 func (s *Session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 
-// Environ returns what the client asked to have set, as "name=value".
+// Environ returns the environment variables that the client sent, as "name=value".
 func (s *Session) Environ() []string { return slices.Clone(s.environ) }
 
-// Command returns the words of RawCommand. A command that has none, since it is empty or ends inside a quote, is one
-// word as it came: for a handler that knows nothing of [InfoOf], no words mean a shell.
+// Command returns the words of RawCommand. If there are none, because the command is empty or ends inside a quote, it
+// returns the whole command as one word: handlers that do not use [InfoOf] take an empty list for a shell.
 func (s *Session) Command() []string {
-	list := words(s.command)
+	list := splitWords(s.command)
 	if len(list) == 0 && s.request == "exec" {
 		return []string{s.command}
 	}
 	return list
 }
 
-// RawCommand returns the command of an exec request as it came.
+// RawCommand returns the command of an exec request, unchanged.
 func (s *Session) RawCommand() string { return s.command }
 
-// Subsystem returns the name that a subsystem request asked for.
+// Subsystem returns the name in a subsystem request.
 func (s *Session) Subsystem() string { return s.subsystem }
 
-// PublicKey returns the key that the visitor proved to hold, or nil.
+// PublicKey returns the key with which the visitor authenticated, or nil.
 func (s *Session) PublicKey() ssh.PublicKey {
 	key, _ := s.ctx.Value(ssh.ContextKeyPublicKey).(ssh.PublicKey)
 	return key
 }
 
-// Context returns the session's context. It ends with the session or its connection. Values set in it are the
-// session's own; the connection's can be read through it.
+// Context returns the session's context. It ends with the session or its connection. Values that are set in it are visible
+// in this session only; it also returns the values of the connection's context.
 func (s *Session) Context() ssh.Context { return &s.ctx }
 
-// Permissions returns what the method that let the visitor in has granted, be it nothing.
+// Permissions returns what the authentication method has granted. It is never nil.
 func (s *Session) Permissions() ssh.Permissions {
 	granted := *s.ctx.Permissions()
 	if granted.Permissions == nil {
@@ -188,11 +191,11 @@ func (s *Session) Permissions() ssh.Permissions {
 	return granted
 }
 
-// EmulatedPty reports whether a PTY was granted: foyer has no real ones to give.
+// EmulatedPty reports whether a PTY was granted. foyer never allocates a real one.
 func (s *Session) EmulatedPty() bool { return s.ptyState() == Granted }
 
-// Pty returns the terminal, a channel that holds the newest size after each change (the first one to begin with,
-// closed with the session), and whether a PTY was granted.
+// Pty returns the terminal, a channel of sizes, and whether a PTY was granted. The channel holds the first size and then the
+// newest one after each change. It is closed when the session ends.
 func (s *Session) Pty() (ssh.Pty, <-chan ssh.Window, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,11 +205,12 @@ func (s *Session) Pty() (ssh.Pty, <-chan ssh.Window, bool) {
 	return s.terminal, s.resized, true
 }
 
-// Signals delivers the client's signals to c until called again; with nil to nobody. Signals that nobody has taken
-// wait, each kind once, as in POSIX.
+// Signals delivers the client's signals to c until it is called again; nil stops the delivery. Signals that nobody has
+// received are pending, once for each kind, as in POSIX.
 func (s *Session) Signals(c chan<- ssh.Signal) { s.signals.listen(&s.ctx, c) }
 
-// Break delivers the client's breaks to c until called again. With nil, and before the first call, they are refused.
+// Break delivers the client's breaks to c until it is called again. With nil, and before the first call, the server refuses
+// them.
 func (s *Session) Break(c chan<- bool) { s.breaks.listen(&s.ctx, c) }
 
 func (s *Session) ptyState() PTY {

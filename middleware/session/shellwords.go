@@ -2,9 +2,9 @@ package session
 
 import "strings"
 
-// words splits a command as a POSIX shell does, by blanks, quotes and backslashes and with no expansion, in time
-// linear in its length. A command that ends in the middle of a quote has no words.
-func words(command string) []string {
+// splitWords splits a command as a POSIX shell does, with quotes and backslashes but without expansion, in linear time. It
+// returns nothing for a command that ends inside a quote.
+func splitWords(command string) []string {
 	var list []string
 	for {
 		command = strings.TrimLeft(command, " \t\n")
@@ -57,8 +57,8 @@ func firstWord(s string) (word, rest string, ok bool) {
 	return b.String(), "", true
 }
 
-// doubleQuoted writes what stands before the closing quote to b. A backslash is special there only before a
-// character that is.
+// doubleQuoted writes the text before the closing quote to b. Inside double quotes a backslash only escapes the characters
+// that are special there.
 func doubleQuoted(b *strings.Builder, s string) (rest string, ok bool) {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -31,8 +31,8 @@ func TestWords(t *testing.T) {
 		{`a \`, nil},
 		{`"\"`, nil},
 	} {
-		if got := words(tt.command); !slices.Equal(got, tt.want) {
-			t.Errorf("words(%q) = %q, want %q", tt.command, got, tt.want)
+		if got := splitWords(tt.command); !slices.Equal(got, tt.want) {
+			t.Errorf("splitWords(%q) = %q, want %q", tt.command, got, tt.want)
 		}
 	}
 }
@@ -42,7 +42,7 @@ func TestWords(t *testing.T) {
 func TestWordsOfTheLongestCommands(t *testing.T) {
 	for _, part := range []string{`'`, `"`, `\`, `''`, `""`, `\\`, `"\`, `'"`, "\\\n", ` '`, `a "`, ` `, `'' `} {
 		command := strings.Repeat(part, maxCommand/len(part))
-		allocated := testing.AllocsPerRun(1, func() { words(command) })
+		allocated := testing.AllocsPerRun(1, func() { splitWords(command) })
 		if limit := float64(len(command) + 64); allocated > limit {
 			t.Errorf("%q...: %v allocations for %d bytes", part, allocated, len(command))
 		}
@@ -57,7 +57,7 @@ func FuzzWords(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, command string) {
-		list := words(command)
+		list := splitWords(command)
 		total := 0
 		quoted := make([]string, len(list))
 		for i, word := range list {
@@ -65,18 +65,18 @@ func FuzzWords(f *testing.F) {
 			quoted[i] = quote(word)
 		}
 		if total > len(command) {
-			t.Errorf("words(%q) = %q, longer than the command", command, list)
+			t.Errorf("splitWords(%q) = %q, longer than the command", command, list)
 		}
-		if again := words(strings.Join(quoted, " ")); !slices.Equal(again, list) {
-			t.Errorf("words(%q) = %q, which quoted become %q", command, list, again)
+		if again := splitWords(strings.Join(quoted, " ")); !slices.Equal(again, list) {
+			t.Errorf("splitWords(%q) = %q, which quoted become %q", command, list, again)
 		}
 		if !strings.ContainsAny(command, `'"\`) {
 			plain := strings.FieldsFunc(command, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })
 			if !slices.Equal(list, plain) {
-				t.Errorf("words(%q) = %q, want %q", command, list, plain)
+				t.Errorf("splitWords(%q) = %q, want %q", command, list, plain)
 			}
 		}
-		if alone := words(quote(command)); len(alone) != 1 || alone[0] != command {
+		if alone := splitWords(quote(command)); len(alone) != 1 || alone[0] != command {
 			t.Errorf("words of the quoted %q = %q", command, alone)
 		}
 	})

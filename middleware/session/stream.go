@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// chunk is how much is written under one deadline, so that a slow reader is told from one that does not read:
-// the largest packet that RFC 4253 section 6.1 asks every client to take.
+// chunk is how much is written within one write timeout, so that a slow reader is not taken for one that does not read. It
+// is the largest packet that every client must accept (RFC 4253 section 6.1).
 const chunk = 32 << 10
 
-// input is one direction of input. At its end x/crypto wakes one reader and no other, so it lets in one at a time: a
-// goroutine that a handler left there would else wait for ever, or the session for it.
+// input is one input stream. It admits one reader at a time, because x/crypto wakes only one at EOF: any other one would
+// block for ever.
 type input struct {
 	mu   sync.Mutex
 	from io.Reader
@@ -25,28 +25,28 @@ func (in *input) Read(p []byte) (int, error) {
 	return in.from.Read(p)
 }
 
-// stream is one direction of output: stdout, or stderr.
+// stream is one output stream: stdout or stderr.
 type stream struct {
 	sess *Session
 	to   io.Writer
 	what sending
 
-	mu      sync.Mutex
-	cr      bool // the last byte written was a carriage return
-	sent    atomic.Int64
-	settled int64 // stdout's: how much of stderr the client has taken
-	silent  bool  // stdout's: the client does not say whether it has
+	mu           sync.Mutex
+	cr           bool // the last byte written was a carriage return
+	sent         atomic.Int64
+	confirmed    int64 // for stdout: how many bytes of stderr the client is known to have read
+	unresponsive bool  // for stdout: the client does not answer keepalives
 }
 
-// Write sends p, for a raw terminal with line ends it can show. Each chunk has the session's write timeout.
+// Write sends p, with \r\n line ends if the client's terminal is raw. Each chunk has the session's write timeout.
 func (st *stream) Write(p []byte) (written int, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st == &st.sess.stdout {
-		st.sess.settle()
+		st.sess.awaitStderr()
 	}
 	for written < len(p) {
-		if err := st.sess.refusal(); err != nil {
+		if err := st.sess.writeErr(); err != nil {
 			return written, err
 		}
 		part := p[written:min(written+chunk, len(p))]
@@ -69,45 +69,44 @@ func (st *stream) send(p []byte) error {
 	return err
 }
 
-// last says the session's last words, whatever has become of it.
-func (st *stream) last(words string) {
+// writeLast writes the session's last text, even if the handler may not write any more.
+func (st *stream) writeLast(text string) {
 	eol := "\n"
 	if st.sess.ptyState() != NotAsked {
-		eol = "\r\n" // right on a raw terminal and on a cooked one
+		eol = "\r\n" // correct in raw and in cooked mode
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	_ = st.send(st.translate([]byte(words + eol)))
+	_ = st.send(st.translate([]byte(text + eol)))
 }
 
-// settleTimeout is how long stdout waits for stderr to be seen: longer than any round trip that a person puts up with.
-const settleTimeout = 2 * time.Second
+// stderrTimeout is how long stdout waits until the client has read stderr: longer than any usable network's round trip.
+const stderrTimeout = 2 * time.Second
 
-// settle makes sure that a person reads what was said on stderr before what follows on stdout. OpenSSH writes the two
-// out one after the other, stdout first, where they arrive together (channels.c, channel_post_open), so the client is
-// asked for a sign of life in between, as sshd does to find out who is still there. Programs, which ask for no
-// terminal, are spared the round trip.
-func (s *Session) settle() {
-	said := s.stderr.sent.Load()
-	if s.stdout.settled == said || s.stdout.silent || s.ptyState() == NotAsked {
+// awaitStderr makes sure that a person reads what is on stderr before what follows on stdout. If both arrive together,
+// OpenSSH writes stdout first (channels.c, channel_post_open). So a keepalive is sent in between and its answer awaited.
+// Sessions without a terminal belong to programs and skip this round trip.
+func (s *Session) awaitStderr() {
+	sent := s.stderr.sent.Load()
+	if s.stdout.confirmed == sent || s.stdout.unresponsive || s.ptyState() == NotAsked {
 		return
 	}
-	s.stdout.settled = said
+	s.stdout.confirmed = sent
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		_, _ = s.SendRequest("keepalive@openssh.com", true, nil) // "no" is an answer too
+		_, _ = s.SendRequest("keepalive@openssh.com", true, nil) // a refusal is an answer too
 	}()
 	select {
 	case <-answered:
 	case <-s.ctx.Done():
-	case <-time.After(settleTimeout):
-		s.stdout.silent = true // who did not answer once is not asked, nor waited for, again
+	case <-time.After(stderrTimeout):
+		s.stdout.unresponsive = true // do not wait again
 	}
 }
 
-// translate writes \n as \r\n where a PTY was granted: there the client's terminal is raw, and nobody else does it
-// (ONLCR, RFC 4254 section 8). A \r\n stays as it is, also when its halves are written separately.
+// translate returns p with \r\n for each \n if a PTY was granted. Then the client's terminal is raw, and the server must
+// translate (ONLCR, RFC 4254 section 8). A \r\n stays as it is, even if its two bytes are written separately.
 func (st *stream) translate(p []byte) []byte {
 	if st.sess.ptyState() != Granted || len(p) == 0 {
 		return p
