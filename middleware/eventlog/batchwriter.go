@@ -5,38 +5,37 @@ import (
 	"sync"
 )
 
-// BatchWriter is what a logger writes to so that lines that have waited are written with one system call. Other lines are
-// written as they come.
+// BatchWriter is a logger's writer that can hold lines back and write them with one system call.
 type BatchWriter struct {
 	to io.Writer
 
-	mu   sync.Mutex
-	held bool
-	text []byte
+	mu      sync.Mutex
+	holding bool
+	held    []byte
 }
 
-// NewBatchWriter returns a writer whose lines go to w.
+// NewBatchWriter returns a writer that writes to w.
 func NewBatchWriter(w io.Writer) *BatchWriter { return &BatchWriter{to: w} }
 
 // Write implements [io.Writer].
 func (b *BatchWriter) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.held {
+	if !b.holding {
 		return b.to.Write(line)
 	}
-	b.text = append(b.text, line...)
+	b.held = append(b.held, line...)
 	return len(line), nil
 }
 
-// hold keeps lines back until release. Nil keeps nothing back.
+// hold holds lines back until release. On a nil writer both do nothing.
 func (b *BatchWriter) hold() {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held = true
+	b.holding = true
 }
 
 func (b *BatchWriter) release() {
@@ -45,9 +44,9 @@ func (b *BatchWriter) release() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held = false
-	if len(b.text) > 0 {
-		_, _ = b.to.Write(b.text)
-		b.text = b.text[:0]
+	b.holding = false
+	if len(b.held) > 0 {
+		_, _ = b.to.Write(b.held)
+		b.held = b.held[:0]
 	}
 }

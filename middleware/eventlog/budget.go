@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// budget is a token bucket that allows a burst and then as much as time brings. The zero value is full.
+// budget is a token bucket. It holds [Burst] at most and refills in real time. The zero value is full.
 type budget struct {
 	mu   sync.Mutex
-	full time.Time // when time will have brought back all that was taken
+	full time.Time // when the bucket is full again
 }
 
-// take reports whether cost is left now, and takes it if so.
+// take takes cost and reports true, or reports false if there is less than that.
 func (b *budget) take(now time.Time, cost time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

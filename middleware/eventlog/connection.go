@@ -11,8 +11,8 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// Connection writes the lines of a connection, as far as they are allowed. Its methods may be called by several
-// goroutines. Nil writes nothing.
+// Connection is the log of one connection. It omits lines that exceed a limit. It is safe for concurrent use, and nil writes
+// nothing.
 type Connection struct {
 	log   *Log
 	peer  net.Addr
@@ -20,13 +20,13 @@ type Connection struct {
 
 	mu            sync.Mutex
 	authenticated bool
-	asked         bool // whether there is room for it in the log
-	admitted      bool // there is, and its last line is paid for
+	decided       bool // the budget was asked for the connection's first line
+	admitted      bool // the budget allowed it, and the last line is taken from the budget too
 	lines         int
 	omitted       int
 }
 
-// Authenticated notes that the client is authenticated. Its lines use another budget from now on.
+// Authenticated records that the client is authenticated. From now on its lines are taken from another budget.
 func (c *Connection) Authenticated() {
 	if c == nil {
 		return
@@ -36,7 +36,7 @@ func (c *Connection) Authenticated() {
 	c.authenticated = true
 }
 
-// Logger returns the connection as a logger whose lines are written if they are allowed.
+// Logger returns a logger that writes the lines that are allowed.
 func (c *Connection) Logger() *slog.Logger { return slog.New(handler{conn: c}) }
 
 // Log writes a line if it is allowed.
@@ -46,20 +46,20 @@ func (c *Connection) Log(level slog.Level, event string, args ...any) {
 	}
 }
 
-// Close writes the connection's last line, at info level, with how many were left out, if any were. It is there if any line
-// before it is, errors excepted, whatever has become of the budget.
+// Close writes the connection's last line, at info level, with the number of omitted lines if it is not zero. If any other
+// line of the connection was written, apart from errors, the last line is written too.
 func (c *Connection) Close(event string, args ...any) {
-	if c == nil || !c.paid() && !c.Take(slog.LevelInfo, 1) {
+	if c == nil || !c.isAdmitted() && !c.Take(slog.LevelInfo, 1) {
 		return
 	}
-	if omitted := c.left(); omitted > 0 {
+	if omitted := c.omittedLines(); omitted > 0 {
 		args = append(args[:len(args):len(args)], "omitted", omitted)
 	}
 	c.Write(slog.LevelInfo, event, args...)
 }
 
-// Take asks for n lines that belong together and reports whether they are allowed. The caller may then Write them. Lines
-// below the log's level are not allowed.
+// Take takes n lines that belong together from the budget, for the caller to Write, and reports whether they are allowed.
+// Lines below the log's level are not allowed.
 func (c *Connection) Take(level slog.Level, n int) bool {
 	if c == nil || !c.log.queue.handler.Enabled(context.Background(), level) {
 		return false
@@ -78,7 +78,7 @@ func (c *Connection) Take(level slog.Level, n int) bool {
 	return false
 }
 
-// Write writes a line that Take has allowed.
+// Write writes a line that Take allowed.
 func (c *Connection) Write(level slog.Level, event string, args ...any) {
 	record := slog.NewRecord(c.log.now(), level, event, 0)
 	record.AddAttrs(c.attrs...)
@@ -86,7 +86,7 @@ func (c *Connection) Write(level slog.Level, event string, args ...any) {
 	c.log.queue.add(record)
 }
 
-// take returns the bound that n lines exceed, if they do.
+// take returns the limit that n lines exceed, or "".
 func (c *Connection) take(level slog.Level, n int) (exceeded counters.Reason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +101,7 @@ func (c *Connection) take(level slog.Level, n int) (exceeded counters.Reason) {
 			return counters.LogRate
 		}
 		return ""
-	case c.lines+n >= MaxLines: // the last line is one of them
+	case c.lines+n >= MaxLines: // keeps one for the last line
 		return counters.LogLines
 	case !c.takeFromBudget(n):
 		return counters.LogRate
@@ -110,20 +110,20 @@ func (c *Connection) take(level slog.Level, n int) (exceeded counters.Reason) {
 	return ""
 }
 
-// takeFromBudget asks the budget. An unauthenticated connection asks once: otherwise what trickles in during a flood would
-// buy one line of many connections each.
+// takeFromBudget reports whether the budget allows n lines. It asks the budget only once for an unauthenticated connection:
+// otherwise, during a flood, the log would have single lines of many connections.
 func (c *Connection) takeFromBudget(n int) bool {
 	budget := &c.log.unauthenticated
 	switch {
 	case c.authenticated:
 		budget = &c.log.authenticated
-	case c.asked && !c.admitted:
+	case c.decided && !c.admitted:
 		return false
 	}
 	if !c.admitted {
-		n++ // for its last line
+		n++ // for the last line
 	}
-	c.asked = true
+	c.decided = true
 	admitted := budget.take(c.log.now(), c.cost(n))
 	c.admitted = c.admitted || admitted
 	return admitted
@@ -131,20 +131,20 @@ func (c *Connection) takeFromBudget(n int) bool {
 
 func (c *Connection) cost(n int) time.Duration { return time.Duration(n) * c.log.perLine }
 
-func (c *Connection) paid() bool {
+func (c *Connection) isAdmitted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.admitted
 }
 
-func (c *Connection) left() int {
+func (c *Connection) omittedLines() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.omitted
 }
 
-// handler is a [slog.Handler] that writes to a connection. With groups an attribute's key gets the prefix that slog's own
-// handlers give it.
+// handler is a [slog.Handler] that writes to a connection's log. The name of a group is a prefix of its keys, as in slog's own
+// handlers.
 type handler struct {
 	conn  *Connection
 	attrs []slog.Attr

@@ -1,12 +1,12 @@
-// Package eventlog is the log of what happens on connections. It bounds what each connection writes, and all of them
+// Package eventlog writes the log of connections. It limits the number of lines of each connection and of all connections
 // together.
 //
-// A [Log] has a budget for clients that are not authenticated, another for those that are, so that a flood of the former
-// does not hide the latter, and a third for errors. Each allows a burst, and then so many lines a second. What is left out
-// is counted.
+// A [Log] has three budgets: for unauthenticated connections, for authenticated ones, and for errors. So a flood of
+// unauthenticated clients does not hide the others. Each budget allows a burst and then a rate per second. Omitted lines are
+// counted.
 //
-// The lines of a connection are all there or mostly not: an unauthenticated one is in the log from its first line on or not
-// at all, its last line is paid for with its first, and lines that belong together are asked for together.
+// The log of a connection is as complete as possible. An unauthenticated connection has all its lines or none, its last line
+// is taken from the budget together with its first, and lines that belong together are allowed together.
 package eventlog
 
 import (
@@ -19,18 +19,17 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// DefaultRate is how many lines a second each budget allows: 25 visits of four lines, two million visits a day. With lines
-// of 200 bytes that is 20 kB a second, so an hour's flood writes 75 MB, and as much again if somebody with a password joins
-// it.
+// DefaultRate is how many lines a second each budget allows: 25 visits of four lines, or two million visits a day. With lines
+// of 200 bytes that is 20 kB a second. A flood of one hour writes 75 MB, and twice that if authenticated clients take part.
 const DefaultRate = 100
 
-// Burst is how many seconds' worth of lines each budget allows at once: 25,000 lines by default, or 5 MB. The front page of
-// a news site sends 5,000 visitors in ten seconds; those are 10,000 lines until they are authenticated, more where they
-// mistype, and 15,000 after. The budget is full again after four quiet minutes.
+// Burst is how many seconds' worth of lines each budget allows at once: 25,000 lines by default, or 5 MB. A link on the front
+// page of a news site brings 5,000 visitors in ten seconds: 10,000 lines before they are authenticated, more if they mistype
+// the password, and 15,000 after. The budget is full again after four quiet minutes.
 const Burst = 250 * time.Second
 
-// MaxLines is how many lines a connection may write, errors excepted. A visit has five, and 40 sessions on one connection
-// are still within it.
+// MaxLines is how many lines a connection may write, without errors. A visit has five lines, and a connection with 40 sessions
+// is within the limit.
 const MaxLines = 100
 
 // Config configures a [Log].
@@ -39,10 +38,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Rate is how many lines a second each budget allows: [DefaultRate] if zero, no limit if negative.
 	Rate int
-	// Counters counts the lines that are left out. The log has counters of its own if it is nil.
+	// Counters counts the omitted lines. If it is nil, the log has its own counters.
 	Counters *counters.Counters
-	// Batch is what Logger writes to. With it, the lines of connections wait for others, 20 ms at most, except errors; a
-	// process that is killed loses those of its last moment. Without it, each line is written at once.
+	// Batch is the writer of Logger. With it, lines other than errors wait up to 20 ms and are written together, and a
+	// process that is killed loses the waiting lines. Without it, each line is written at once.
 	Batch *BatchWriter
 	// Now is for tests; [time.Now] if nil.
 	Now func() time.Time
@@ -52,13 +51,13 @@ type Config struct {
 type Log struct {
 	counters *counters.Counters
 	now      func() time.Time
-	perLine  time.Duration // what a line costs of a budget
+	perLine  time.Duration // what a line takes from a budget
 	queue    queue
 
 	unauthenticated, authenticated, errors budget
 }
 
-// New returns a log in which nothing is written yet.
+// New returns a log.
 func New(cfg Config) *Log {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -77,10 +76,10 @@ func New(cfg Config) *Log {
 	}
 }
 
-// Flush writes the lines that wait.
+// Flush writes the waiting lines.
 func (l *Log) Flush() { l.queue.flush() }
 
-// Connection returns what writes the lines of a connection from peer, each with the attributes args, as in [slog.Logger.With].
+// Connection returns the log of a connection from peer. Each of its lines has the attributes args, as in [slog.Logger.With].
 func (l *Log) Connection(peer net.Addr, args ...any) *Connection {
 	var record slog.Record
 	record.Add(args...)
@@ -89,16 +88,16 @@ func (l *Log) Connection(peer net.Addr, args ...any) *Connection {
 	return c
 }
 
-// Unauthenticated returns a logger for lines that strangers cause and that belong to no connection. Each is allowed as the
-// first line of an unauthenticated connection would be.
+// Unauthenticated returns a logger for lines that unauthenticated clients cause and that belong to no connection. Each line
+// is allowed if the first line of an unauthenticated connection would be.
 func (l *Log) Unauthenticated() *slog.Logger {
-	return slog.New(strangers{handler{conn: l.Connection(nil)}})
+	return slog.New(singleLines{handler{conn: l.Connection(nil)}})
 }
 
-// strangers is a handler that takes each record for the only line of a connection.
-type strangers struct{ handler }
+// singleLines is a handler that treats each record as the only line of a connection.
+type singleLines struct{ handler }
 
-func (s strangers) Handle(ctx context.Context, record slog.Record) error {
+func (s singleLines) Handle(ctx context.Context, record slog.Record) error {
 	s.handler.conn = s.conn.log.Connection(nil)
 	return s.handler.Handle(ctx, record)
 }

@@ -15,9 +15,9 @@ var Formats = []string{"text", "logfmt", "json"}
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// NewLogger returns a logger that writes to w from level on. The format is "text" for people, by Charm's log, or "logfmt" or
-// "json" for programs, by log/slog, which costs a tenth. In JSON a duration is a number of milliseconds, and its key says
-// so: duration_ms.
+// NewLogger returns a logger that writes lines of at least level to w. The format "text" is Charm's log, for people. The
+// formats "logfmt" and "json" are log/slog's, for programs, and take a tenth of the CPU time. In JSON a duration is a number
+// of milliseconds, with a key that ends in _ms.
 func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	switch format {
 	case "json":
@@ -33,7 +33,7 @@ func forLogfmt(groups []string, attr slog.Attr) slog.Attr {
 	case len(groups) > 0:
 	case attr.Key == slog.LevelKey:
 		attr.Value = slog.StringValue(strings.ToLower(attr.Value.String()))
-	case attr.Key == slog.TimeKey && attr.Value.Kind() == slog.KindTime: // a caller may use the key for something else
+	case attr.Key == slog.TimeKey && attr.Value.Kind() == slog.KindTime: // a caller may use the key for another value
 		attr.Value = slog.StringValue(attr.Value.Time().Format(timeFormat))
 	}
 	return attr
@@ -45,7 +45,7 @@ func forJSON(groups []string, attr slog.Attr) slog.Attr {
 		return slog.Float64(attr.Key+"_ms", ms)
 	}
 	if value, ok := attr.Value.Any().(fmt.Stringer); ok && attr.Value.Kind() == slog.KindAny {
-		attr.Value = slog.StringValue(fmt.Sprint(value)) // as in logfmt, and not its fields
+		attr.Value = slog.StringValue(fmt.Sprint(value)) // as in logfmt, instead of its fields
 	}
 	return forLogfmt(groups, attr)
 }

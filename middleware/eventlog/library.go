@@ -7,11 +7,11 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// libraryRate is how many lines a second libraries may write, after a burst of 250. Some lines have a stack of 2 kB.
+// libraryRate is how many lines a second libraries may write, after a burst of 250. Some lines contain a stack of 2 kB.
 const libraryRate = 1
 
-// Library returns a handler for what libraries log through [log/slog]. It writes to logger and is bounded as the errors of
-// connections are. What is left out is counted as log-rate.
+// Library returns a handler for lines that libraries write through [log/slog]. It writes them to logger and limits them as it
+// does errors of connections. Omitted lines are counted as log-rate.
 func Library(logger *slog.Logger, counts *counters.Counters) slog.Handler {
 	return &library{logger.Handler(), New(Config{Logger: logger, Rate: libraryRate, Counters: counts})}
 }

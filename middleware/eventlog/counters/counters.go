@@ -1,4 +1,4 @@
-// Package counters counts the limits that bite, by reason: the one place where they all come together.
+// Package counters counts how often each limit is reached, and logs it.
 package counters
 
 import (
@@ -13,44 +13,44 @@ import (
 	"foyer/middleware/source"
 )
 
-// toldSources is how many sources are told by name for each reason and interval. It is for each reason so that a flood
-// of one sort does not hide another, and few because a list of addresses is not what an operator reads in a flood: all
-// reasons at once make 15 lines a second at most.
-const toldSources = 20
+// maxLoggedSources is how many sources are logged by address for each reason and interval. It is a limit for each reason, so
+// that a flood of one kind does not hide another. It is small, because nobody reads long lists of addresses during a flood:
+// all reasons together write at most 15 lines a second.
+const maxLoggedSources = 20
 
-// Config is how a [Counters] tells of what it counts. The zero value has the defaults.
+// Config configures a [Counters]. The zero value has the defaults.
 type Config struct {
-	// Logger takes the lines; the default logger if nil.
+	// Logger writes the lines; the default logger if nil.
 	Logger *slog.Logger
-	// Interval is how long a source is not told of again for the same reason: a minute where it is not positive.
+	// Interval is how long repeated events of a source are collected into one line: a minute if it is not positive.
 	Interval time.Duration
 	// Networks says which addresses are one source.
 	Networks source.Networks
 }
 
-// Counters counts how often each limit was reached, and tells the operator without letting a flood write the log: the
-// first time that a source reaches a limit is a line, and what follows from it within the interval is counted and
-// becomes a line with their number, n, when that is over. Sources beyond the first 20 are one line together, with the
-// addr "others". So the n of all lines for a reason, 1 where there is none, add up to its count.
+// Counters counts how often each limit was reached, and logs it in a bounded number of lines. When a source reaches a limit
+// for the first time in an interval, it writes a line. At the end of the interval it writes one line for the repetitions of
+// each source, with their number n. Sources after the first 20 share one line, with the addr "others". A line without n
+// stands for one event, so the lines of a reason add up to its count.
 //
-// What it keeps is bounded, whatever the number of sources, and it runs only a timer, only while something was counted
-// in this interval. Its methods may be called by several goroutines; a nil Counters counts nothing.
+// Its memory is bounded. It runs a timer only in an interval in which something was counted. It is safe for concurrent use,
+// and nil counts nothing.
 type Counters struct {
 	Config
 
 	mu      sync.Mutex
 	reasons map[Reason]*count
-	end     *time.Timer // of the interval; nil while nothing is to be told
+	timer   *time.Timer // ends the interval; nil if nothing was counted in it
 }
 
-// count is what was counted for a reason.
+// count is the count of one reason.
 type count struct {
 	total  uint64
-	since  map[netip.Prefix]uint64 // by source that was told in this interval, what followed
-	others uint64                  // what came in this interval from sources that were not told
+	logged map[netip.Prefix]uint64 // repetitions in this interval, by source that was logged
+	others uint64                  // events in this interval from sources that were not logged
 }
 
-// New returns a counters in which nothing was counted.
+// New returns a counters in which all counts are 0.
 func New(cfg Config) *Counters {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -61,19 +61,19 @@ func New(cfg Config) *Counters {
 	return &Counters{Config: cfg, reasons: map[Reason]*count{}}
 }
 
-// Count counts that peer has reached the limit that reason names. A peer that is nil, or has no IP address, is told of
-// without one: where a limit is nobody's in particular.
+// Count counts that peer reached the limit that reason names. Peer may be nil if the limit belongs to no single source: then
+// the line has no address.
 func (t *Counters) Count(reason Reason, peer net.Addr) {
 	if t == nil {
 		return
 	}
 	network, _ := t.Networks.Of(source.Addr(peer))
 	if t.count(reason, network) {
-		t.tell(reason, name(network), 1)
+		t.log(reason, addrOf(network), 1)
 	}
 }
 
-// Counts returns how often each limit was reached so far, for those that were.
+// Counts returns how often each limit was reached, without those that never were.
 func (t *Counters) Counts() map[Reason]uint64 {
 	if t == nil {
 		return nil
@@ -87,35 +87,35 @@ func (t *Counters) Counts() map[Reason]uint64 {
 	return counts
 }
 
-// Flush tells what is still to be told, as if the interval were over. Call it before the process ends.
+// Flush ends the interval and logs its repetitions. Call it before the process ends.
 func (t *Counters) Flush() {
 	if t == nil {
 		return
 	}
 	ended := t.endInterval()
 	for _, reason := range slices.Sorted(maps.Keys(ended)) {
-		for _, source := range slices.SortedFunc(maps.Keys(ended[reason].since), netip.Prefix.Compare) {
-			t.tell(reason, name(source), ended[reason].since[source])
+		for _, source := range slices.SortedFunc(maps.Keys(ended[reason].logged), netip.Prefix.Compare) {
+			t.log(reason, addrOf(source), ended[reason].logged[source])
 		}
-		t.tell(reason, "others", ended[reason].others)
+		t.log(reason, "others", ended[reason].others)
 	}
 }
 
-// count reports whether source is to be told of now.
+// count reports whether the caller must log source now.
 func (t *Counters) count(reason Reason, source netip.Prefix) (first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.end == nil {
-		t.end = time.AfterFunc(t.Interval, t.Flush)
+	if t.timer == nil {
+		t.timer = time.AfterFunc(t.Interval, t.Flush)
 	}
-	c := t.of(reason)
+	c := t.countOf(reason)
 	c.total++
-	_, told := c.since[source]
+	_, logged := c.logged[source]
 	switch {
-	case told:
-		c.since[source]++
-	case len(c.since) < toldSources:
-		c.since[source] = 0
+	case logged:
+		c.logged[source]++
+	case len(c.logged) < maxLoggedSources:
+		c.logged[source] = 0
 		return true
 	default:
 		c.others++
@@ -123,33 +123,33 @@ func (t *Counters) count(reason Reason, source netip.Prefix) (first bool) {
 	return false
 }
 
-func (t *Counters) of(reason Reason) *count {
+func (t *Counters) countOf(reason Reason) *count {
 	c := t.reasons[reason]
 	if c == nil {
-		c = &count{since: map[netip.Prefix]uint64{}}
+		c = &count{logged: map[netip.Prefix]uint64{}}
 		t.reasons[reason] = c
 	}
 	return c
 }
 
-// endInterval returns what was counted in the interval, and begins another with the next Count.
+// endInterval returns the counts of the interval. The next Count begins another one.
 func (t *Counters) endInterval() map[Reason]count {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.end != nil {
-		t.end.Stop()
-		t.end = nil
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
 	}
 	ended := make(map[Reason]count, len(t.reasons))
 	for reason, c := range t.reasons {
 		ended[reason] = *c
-		c.since, c.others = map[netip.Prefix]uint64{}, 0
+		c.logged, c.others = map[netip.Prefix]uint64{}, 0
 	}
 	return ended
 }
 
-// tell writes nothing for none.
-func (t *Counters) tell(reason Reason, addr string, n uint64) {
+// log writes a line, unless n is 0.
+func (t *Counters) log(reason Reason, addr string, n uint64) {
 	var facts []any
 	if addr != "" {
 		facts = append(facts, "addr", addr)
@@ -164,8 +164,8 @@ func (t *Counters) tell(reason Reason, addr string, n uint64) {
 	t.Logger.Warn("limit reached", facts...)
 }
 
-// name is empty for what is no source.
-func name(source netip.Prefix) string {
+// addrOf returns "" for a peer without an address.
+func addrOf(source netip.Prefix) string {
 	if !source.IsValid() {
 		return ""
 	}

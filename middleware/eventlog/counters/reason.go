@@ -6,36 +6,36 @@ import (
 	"foyer/middleware/penalties"
 )
 
-// Reason names a limit, in words that can stand in a log and as the label of a metric.
+// Reason names a limit, in the log and as the label of a metric.
 type Reason string
 
-// The limits that there are, and what each of them ended or left out. [Reasons] lists them.
+// The limits: what each of them closed, refused or omitted, and why. [Reasons] lists them.
 const (
-	Connections           Reason = "connections"            // a connection: too many were open in all
-	Unauthenticated       Reason = "unauthenticated"        // a connection: too many were not authenticated
+	Connections           Reason = "connections"            // a connection: too many were open
+	Unauthenticated       Reason = "unauthenticated"        // a connection: too many were unauthenticated
 	SourceConnections     Reason = "source-connections"     // a connection: its source had too many open
-	SourceUnauthenticated Reason = "source-unauthenticated" // a connection: its source had too many not authenticated
+	SourceUnauthenticated Reason = "source-unauthenticated" // a connection: its source had too many unauthenticated
 	Sessions              Reason = "sessions"               // a session: its connection had too many at once
-	SessionsEver          Reason = "sessions-ever"          // a session: its connection had had too many
-	KeyExchanges          Reason = "key-exchanges"          // a connection: it changed keys too often
-	GlobalRequests        Reason = "global-requests"        // a connection: it made too many of them
-	ChannelRequests       Reason = "channel-requests"       // a session: too many were made of it
-	ChannelOpens          Reason = "channel-opens"          // a connection: it opened too many channels
-	Received              Reason = "received"               // a connection: it sent too much that no session reads
-	HandshakeTime         Reason = "handshake-time"         // a connection: nobody was authenticated in time
-	IdleTime              Reason = "idle-time"              // a connection: it had no session for too long
-	SessionTime           Reason = "session-time"           // a session: it lived too long
-	Unread                Reason = "unread"                 // a session: its client did not read what it was sent
+	SessionsEver          Reason = "sessions-ever"          // a session: its connection had too many in total
+	KeyExchanges          Reason = "key-exchanges"          // a connection: too many key exchanges
+	GlobalRequests        Reason = "global-requests"        // a connection: too many global requests
+	ChannelRequests       Reason = "channel-requests"       // a connection: a session had too many requests
+	ChannelOpens          Reason = "channel-opens"          // a connection: too many channels other than sessions
+	Received              Reason = "received"               // a connection: too many bytes that no session reads
+	HandshakeTime         Reason = "handshake-time"         // a connection: not authenticated in time
+	IdleTime              Reason = "idle-time"              // a connection: without a session for too long
+	SessionTime           Reason = "session-time"           // a session: it exceeded its lifetime
+	Unread                Reason = "unread"                 // a session: its client did not read its output
 	Vanished              Reason = "vanished"               // a connection: its client answered no keepalive
-	PenaltyNoAuth         Reason = "penalty-noauth"         // a connection: its source left too often without a try
-	PenaltyAuthFail       Reason = "penalty-authfail"       // a connection: its source failed too often
-	PenaltyInvalidUser    Reason = "penalty-invaliduser"    // a connection: its source named users who do not exist
-	PenaltyGraceExceeded  Reason = "penalty-grace-exceeded" // a connection: its source ran out of time too often
-	LogLines              Reason = "log-lines"              // a line of the log: its connection had written too many
-	LogRate               Reason = "log-rate"               // a line of the log: all connections had written too many
+	PenaltyNoAuth         Reason = "penalty-noauth"         // a connection: its source is blocked, see package penalties
+	PenaltyAuthFail       Reason = "penalty-authfail"       // the same
+	PenaltyInvalidUser    Reason = "penalty-invaliduser"    // the same
+	PenaltyGraceExceeded  Reason = "penalty-grace-exceeded" // the same
+	LogLines              Reason = "log-lines"              // a log line: its connection had written too many
+	LogRate               Reason = "log-rate"               // a log line: all connections had written too many
 )
 
-// Reasons returns all of them, those too that nothing was counted for yet.
+// Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{
 		Connections, Unauthenticated, SourceConnections, SourceUnauthenticated,
@@ -46,13 +46,13 @@ func Reasons() []Reason {
 	}
 }
 
-// CountPenalty counts a connection that was refused because of what its source owes. It does not tell of it: the
-// ledger tells when a source is blocked, and how many connections it refused. It fits penalties.Config.Refused.
+// CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does not
+// log it, because package penalties logs when a source is blocked and how many connections were refused.
 func (t *Counters) CountPenalty(reason penalties.Reason, _ net.Addr) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.of("penalty-"+Reason(reason.String())).total++
+	t.countOf("penalty-"+Reason(reason.String())).total++
 }

@@ -1,8 +1,8 @@
-// Package clean makes text that a stranger chose safe to show: in a log, on a terminal, in an error.
+// Package sanitize makes untrusted text safe to show: in a log, on a terminal, in an error.
 //
-// A user name, a client's version or a command can hold line feeds that forge a log line, escape sequences that
-// drive the reader's terminal, and bidirectional marks that reorder what is read. Everything that a peer chose
-// passes through String on its way out, in every format, so that no format has to be trusted to escape.
+// A user name, a client version or a command can contain line feeds that forge a log line, escape sequences that control the
+// reader's terminal, and bidirectional marks that reorder the text. Everything that a peer chose must pass through [String]
+// before it is shown, in every format, so that no format has to be trusted to escape it.
 package sanitize
 
 import (
@@ -15,10 +15,10 @@ import (
 // Ellipsis ends a text that was cut.
 const Ellipsis = "…"
 
-// String returns s with at most limit bytes of it shown, and every character that is not printable, as
-// [unicode.IsPrint] has it, written as an escape in Go's notation: \n, \x1b, \u202e. That covers control
-// characters, line and paragraph separators, bidirectional and zero-width marks and bytes that are not UTF-8.
-// A backslash is doubled, so that what looks like an escape is one. A text that was cut ends in an [Ellipsis].
+// String returns s in at most limit bytes, with an escape in Go's notation, such as \n, \x1b or \u202e, for every character
+// that [unicode.IsPrint] does not accept: control characters, line and paragraph separators, bidirectional and zero-width
+// marks, and bytes that are not UTF-8. A backslash is doubled, so that escapes are unambiguous. A text that was cut ends in
+// an [Ellipsis], beyond the limit.
 func String(s string, limit int) string {
 	if len(s) <= limit && plain(s) {
 		return s
@@ -26,7 +26,7 @@ func String(s string, limit int) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
-		shown := show(r, s[:size])
+		shown := escape(r, s[:size])
 		if b.Len()+len(shown) > limit {
 			b.WriteString(Ellipsis)
 			break
@@ -37,7 +37,7 @@ func String(s string, limit int) string {
 	return b.String()
 }
 
-// plain reports whether s needs no escape; almost every text does not.
+// plain reports whether s needs no escape, which is the usual case.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '\\' {
@@ -47,8 +47,8 @@ func plain(s string) bool {
 	return true
 }
 
-// show returns one character, encoded as raw, the way String writes it.
-func show(r rune, raw string) string {
+// escape returns one character, encoded as raw, as String writes it.
+func escape(r rune, raw string) string {
 	switch {
 	case r == '\\':
 		return `\\`
