@@ -192,6 +192,11 @@ func (s *Stack) installCallbacks(srv *ssh.Server, methods *methods) {
 // installHandlers puts the layers around every channel and every global request.
 func (s *Stack) installHandlers(srv *ssh.Server) {
 	srv.ChannelHandlers["session"] = s.Sessions.Handle
+	s.Sessions.Hold = func(ctx ssh.Context) func() error {
+		c := ConnOf(ctx)
+		c.Hold()
+		return c.Release
+	}
 	if srv.ChannelHandlers["default"] == nil {
 		srv.ChannelHandlers["default"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
 			_ = opened.Reject(gossh.UnknownChannelType, "there are sessions here, and nothing else")
