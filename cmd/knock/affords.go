@@ -5,7 +5,7 @@ import (
 	"foyer/cmd/descriptors"
 )
 
-// ownDescriptors are for what is no connection: the terminal, the report, the picture, /proc.
+// ownDescriptors are for what is no connection: the terminal, the report, /proc.
 const ownDescriptors = 16
 
 // affords returns how many connections knock can have at once, a descriptor each, and a million at most.

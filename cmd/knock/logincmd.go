@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +58,6 @@ func (p *pace) complete() error {
 // output is how a measurement is told.
 type output struct {
 	json bool
-	plot string
 }
 
 func (o *output) addJSON(fs *pflag.FlagSet) {
@@ -90,7 +86,6 @@ func loginCommand() *cobra.Command {
 	s.addExpect(fs)
 	s.addMeter(fs)
 	out.addJSON(fs)
-	fs.StringVar(&out.plot, "plot", "", "file for a picture of the latencies, as SVG")
 	return cmd
 }
 
@@ -100,9 +95,6 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 	}
 	d, err := s.door(cmd.Context(), where)
 	if err != nil {
-		return err
-	}
-	if err := probe(out.plot); err != nil {
 		return err
 	}
 	r := newRecord()
@@ -115,46 +107,10 @@ func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string)
 		return err
 	}
 	report := newLoginReport(d, p, m)
-	// The picture first: whoever reads but the head of the table ends knock there.
-	if err := errors.Join(out.draw(report, r), out.print(cmd.OutOrStdout(), report)); err != nil {
+	if err := out.print(cmd.OutOrStdout(), report); err != nil {
 		return err
 	}
 	return m.verdict()
-}
-
-// probe sees that a picture can be written before the measurement, which would be lost on a path that cannot. It
-// leaves things as they were: of a measurement that ends with an error there is no picture, and an older one stays. What
-// reads from a pipe takes the first end for the last.
-func probe(path string) error {
-	if path == "" {
-		return nil
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		return errors.Join(f.Close(), os.Remove(path))
-	}
-	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_WRONLY, 0)
-	}
-	if err != nil {
-		return cli.Usage(err)
-	}
-	return f.Close()
-}
-
-// draw writes the picture, if one was asked for.
-func (o output) draw(report *loginReport, r *record) error {
-	if o.plot == "" {
-		return nil
-	}
-	var svg bytes.Buffer
-	if err := picture(&svg, report, r); err != nil {
-		return fmt.Errorf("draw %s: %w", o.plot, err)
-	}
-	return os.WriteFile(o.plot, svg.Bytes(), 0o666)
 }
 
 // print writes the report as it was asked for.

@@ -40,7 +40,7 @@ func newRoot() *cobra.Command {
 	root.Long = about
 	root.Example = "knock guest@localhost:2022\n" +
 		"knock guest@localhost:2022 --key id_ed25519 -c 64 -d 30s --pid $(pgrep -nx foyer)\n" +
-		"knock guest@localhost:2022 --rate 200 --plot logins.svg\n" +
+		"knock guest@localhost:2022 --rate 200\n" +
 		"knock hold 1000 guest@localhost:2022 --pid $(pgrep -nx foyer)\n" +
 		"knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456"
 	root.AddCommand(loginCommand(), holdCommand(), preauthCommand(), compareCommand())

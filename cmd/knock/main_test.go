@@ -117,7 +117,6 @@ func TestMisuse(t *testing.T) {
 		{"no time", "guest@127.0.0.1 --open --timeout 0", "timeout 0s", "--timeout 30s"},
 		{"no number", "hold many guest@127.0.0.1", `"many" connections`, "knock hold 1000"},
 		{"nothing to hold", "hold 0 guest@127.0.0.1", `"0" connections`, "knock hold 1000"},
-		{"a picture nowhere", "guest@127.0.0.1 --open --plot " + missing + "/a.svg", "no such file", "knock --help"},
 		{"one door", "compare a=guest@127.0.0.1", "knock compare takes DOOR DOOR [DOOR...], and was given 1", "knock compare --help"},
 		{"a door without a name", "compare guest@127.0.0.1 b=guest@127.0.0.1", "has no name", "NAME=USER@HOST:PORT"},
 		{"two doors of a name", "compare a=guest@127.0.0.1 a=guest@127.0.0.1 --open", "two doors are called a", "something else"},
@@ -156,7 +155,7 @@ func lockedKey(t *testing.T) string {
 
 func TestHelpSaysWhatIsChecked(t *testing.T) {
 	got := knock(t, "--help")
-	for _, want := range []string{"not checked", "--i-own-this-host", "KNOCK_PASSWORD", "judged by what was done until then", "hold", "preauth", "compare", "--plot"} {
+	for _, want := range []string{"not checked", "--i-own-this-host", "KNOCK_PASSWORD", "judged by what was done until then", "hold", "preauth", "compare"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the help has no %q:\n%s", want, got.stdout)
 		}

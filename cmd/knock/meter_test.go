@@ -252,9 +252,8 @@ func TestAnothersProcess(t *testing.T) {
 
 // TestServerThatDies: what was measured until then is told, and what is missing.
 func TestServerThatDies(t *testing.T) {
-	picture := filepath.Join(t.TempDir(), "died.svg")
 	for name, args := range map[string][]string{
-		"20 logins in":                {"login", "-n", "20", "--plot", picture},
+		"20 logins in":                {"login", "-n", "20"},
 		"asked for 200 a second":      {"login", "-n", "20", "--rate", "200"},
 		"20 of 20 connections opened": {"hold", "20", "--for", "0s"},
 	} {
@@ -278,8 +277,5 @@ func TestServerThatDies(t *testing.T) {
 				t.Errorf("figures of nothing:\n%s", got.stdout)
 			}
 		})
-	}
-	if svg, err := os.ReadFile(picture); err != nil || !contains(string(svg), "20 logins in") {
-		t.Errorf("%v in %d bytes", err, len(svg))
 	}
 }

@@ -46,9 +46,6 @@ func (b *bench) run(ctx context.Context, chosen []door) error {
 	if err := b.house.build(ctx); err != nil {
 		return err
 	}
-	if b.plan.targets {
-		return b.targets(ctx)
-	}
 	b.report.Primitives = measurePrimitives()
 	b.survey(ctx, chosen)
 	if err := b.inspect(ctx); err != nil {

@@ -42,19 +42,17 @@ type plan struct {
 	held     int // connections, to see what memory they take
 	starts   int // to see how long they take
 	rest     time.Duration
-	targets  bool
 	markdown string
 	json     string
 }
 
-// parse reads the command line. The word quick makes defaults small, and a flag wins over it; the word targets
-// asks for what the peers' table does not show.
+// parse reads the command line. The word quick makes defaults small, and a flag wins over it.
 func parse(args []string, stderr io.Writer) (*plan, error) {
 	p := &plan{}
 	fs := pflag.NewFlagSet("peers", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		_, _ = fmt.Fprintf(stderr, "peers [quick] [targets] [FLAGS], from the top of the tree. The peers are %s.\n\n%s",
+		_, _ = fmt.Fprintf(stderr, "peers [quick] [FLAGS], from the top of the tree. The peers are %s.\n\n%s",
 			strings.Join(peerNames(), ", "), fs.FlagUsages())
 	}
 	fs.StringSliceVar(&p.only, "only", nil, "the peers to measure foyer against (default: all that are installed)")
@@ -73,10 +71,8 @@ func parse(args []string, stderr io.Writer) (*plan, error) {
 		switch word {
 		case "quick":
 			p.shrink(fs)
-		case "targets":
-			p.targets = true
 		default:
-			return nil, fmt.Errorf("there is nothing called %q: quick and targets are words, all else are flags", word)
+			return nil, fmt.Errorf("there is nothing called %q: quick is a word, all else are flags", word)
 		}
 	}
 	if min(p.rounds, p.visitors, p.held) < 1 || p.starts < 2 || min(p.window, p.rest) <= 0 {

@@ -89,7 +89,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.rounds != 3 || p.window != 2*time.Second || !slices.Equal(p.only, []string{"wish", "bare"}) || p.targets {
+	if p.rounds != 3 || p.window != 2*time.Second || !slices.Equal(p.only, []string{"wish", "bare"}) {
 		t.Errorf("the plan is %+v", p)
 	}
 	for _, bad := range [][]string{{"slow"}, {"--rounds", "0"}, {"--starts", "1"}, {"--window", "0s"}, {"--nonsense"}} {

@@ -18,7 +18,6 @@ type report struct {
 	Doors      []*doorReport `json:"doors"`
 	Skipped    []skipped     `json:"skipped"`
 	Primitives []primitive   `json:"primitives"`
-	Targets    []target      `json:"targets"`
 }
 
 // doorReport is what was measured of one door.
@@ -90,9 +89,9 @@ func (r *report) complete(round int, windows []map[string]window) {
 	}
 }
 
-// tells reports whether there is a complete round to tell of, or a target.
+// tells reports whether there is a complete round to tell of.
 func (r *report) tells() bool {
-	return len(r.Targets) > 0 || slices.ContainsFunc(r.Doors, func(d *doorReport) bool { return len(d.Logins) > 0 })
+	return slices.ContainsFunc(r.Doors, func(d *doorReport) bool { return len(d.Logins) > 0 })
 }
 
 // conclude makes the figures of all rounds.
@@ -120,7 +119,6 @@ func (r *report) markdown() string {
 	if len(r.Doors) > 0 {
 		r.peersTables(&w)
 	}
-	r.targetTable(&w)
 	return w.String()
 }
 
