@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if method := os.Getenv(asFloor); method != "" {
+		serveFloor(method)
+	}
 	os.Exit(m.Run())
 }
 
