@@ -17,7 +17,8 @@ import (
 // Every server is measured in every round, and the warm-up round is not counted.
 func TestCompare(t *testing.T) {
 	a, b := new(fake).open(t), new(fake).open(t)
-	args := []string{"compare", "a=" + a.target(), "b=" + b.target() + ",concurrency=2", "--open", "--rounds", "3", "--window", "50ms"}
+	args := []string{"compare", "a=" + a.target(), "b=" + b.target() + ",concurrency=2", "--open",
+		"--rounds", "3", "--window", "50ms"}
 	got := knock(t, append(args, "--json")...)
 	got.check(t, 0)
 	var r report.Compare
@@ -29,7 +30,8 @@ func TestCompare(t *testing.T) {
 		for _, round := range s.Rounds {
 			logins += round.Logins
 		}
-		if len(s.Rounds) != 3 || s.Logins != logins || s.ThroughputRatio == nil || s.CPURatio != nil || s.Server.Version == "" {
+		if len(s.Rounds) != 3 || s.Logins != logins || s.ThroughputRatio == nil || s.CPURatio != nil ||
+			s.Server.Version == "" {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -56,7 +58,8 @@ func TestOwnCredentials(t *testing.T) {
 		{"key", []string{"a=" + withKey.target() + ",key=" + path, "b=" + open.target(), "--open"}, 0},
 		{"password", []string{"a=" + withPassword.target() + ",password-file=" + secret, "b=" + open.target(), "--open"}, 0},
 		{"open", []string{"a=" + withKey.target() + ",open=true,key=" + path, "b=" + open.target(), "--open"}, 1},
-		{"password, not key", []string{"a=" + withKey.target(), "b=" + withKey.target() + ",password-file=" + secret, "--key", path}, 1},
+		{"password, not key", []string{"a=" + withKey.target(), "b=" + withKey.target() + ",password-file=" + secret,
+			"--key", path}, 1},
 		{"key, not password", []string{"a=" + withPassword.target(), "b=" + withPassword.target() + ",key=" + path,
 			"--password-file", secret}, 1},
 	} {

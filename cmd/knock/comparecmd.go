@@ -29,13 +29,14 @@ func compareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare SERVER SERVER [SERVER...]",
 		Short: "Compare what a login costs several servers",
-		Long: `compare measures running servers in turn, in many rounds of short windows, and prints the ratio of each server to the
-first one, round by round: on a busy machine the ratios are more reliable than the figures. To see how reliable, give
-the same server twice. compare starts no server.
+		Long: `compare measures running servers in turn, in many rounds of short windows, and prints the ratio of each server
+to the first one, round by round: on a busy machine the ratios are more reliable than the figures. To see how reliable,
+give the same server twice. compare starts no server.
 
 A SERVER is NAME=USER@HOST[:PORT], followed by settings of its own, with commas between them. They are the flags below
-without their dashes, such as pid=PID, key=FILE, password-file=FILE, open=true or concurrency=N. A flag is for all servers
-that do not have the setting. A server with a key or a password of its own ignores --key, --password-file and --open.`,
+without their dashes, such as pid=PID, key=FILE, password-file=FILE, open=true or concurrency=N. A flag is for all
+servers that do not have the setting. A server with a key or a password of its own ignores --key, --password-file and
+--open.`,
 		Example: `knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456 --key id_ed25519
 knock compare a=guest@localhost:2022,pid=123 a2=guest@localhost:2022,pid=123 --bench`,
 		Args: arguments(2, -1),

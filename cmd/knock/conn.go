@@ -5,12 +5,11 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"os"
 	"sync/atomic"
 )
 
-// conn is a connection that reads ahead, because x/crypto reads the version byte by byte and each packet in two parts. It
-// keeps the error that ended it: x/crypto closes the channels of a lost connection as if the server had closed them.
+// conn is a connection that reads ahead, because x/crypto reads the version byte by byte and each packet in two parts.
+// It keeps the error that ended it: x/crypto closes the channels of a lost connection as if the server had done so.
 type conn struct {
 	net.Conn
 	reader *bufio.Reader
@@ -35,8 +34,6 @@ func (c *conn) ended() error {
 	}
 	return nil
 }
-
-func (c *conn) timedOut() bool { return errors.Is(c.ended(), os.ErrDeadlineExceeded) }
 
 var errNoVersion = errors.New("no SSH version")
 

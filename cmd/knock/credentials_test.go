@@ -71,7 +71,8 @@ func TestEmptyPassword(t *testing.T) {
 	t.Setenv(passwordVariable, "")
 	s := newSettings()
 	s.prompt = func(string) (string, error) { return "", nil }
-	if _, err := s.open(t.Context(), new(fake).open(t).target()); !cli.IsUsage(err) || !strings.Contains(cli.Hint(err), "--open") {
+	_, err := s.open(t.Context(), new(fake).open(t).target())
+	if !cli.IsUsage(err) || !strings.Contains(cli.Hint(err), "--open") {
 		t.Error(err)
 	}
 }
@@ -108,5 +109,6 @@ func TestHostKey(t *testing.T) {
 	f := new(fake).open(t)
 	right, wrong := gossh.FingerprintSHA256(f.hostKey.PublicKey()), gossh.FingerprintSHA256(signer(t).PublicKey())
 	knock(t, f.target(), "--open", "-n1", "--host-key", right).check(t, 0)
-	knock(t, f.target(), "--open", "-n1", "--host-key", wrong).check(t, 1, "1 failed: key exchange: the host key is "+right)
+	got := knock(t, f.target(), "--open", "-n1", "--host-key", wrong)
+	got.check(t, 1, "1 failed: key exchange: the host key is "+right)
 }

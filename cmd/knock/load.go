@@ -17,12 +17,8 @@ type load struct {
 	rate        float64       // logins a second; 0 means a closed loop
 }
 
-// retryDelay is how long a client of a closed loop waits after a failure, so that a server that is down does not keep a
-// core busy.
-const retryDelay = 20 * time.Millisecond
-
-// run starts logins until the count or the duration is reached or ctx is done, and waits for the last one. login reports
-// whether it succeeded. run returns how many logins of an open loop had to wait for others to end.
+// run starts logins until the count or the duration is reached or ctx is done, and waits for the last one. login
+// reports whether it succeeded. run returns how many logins of an open loop had to wait for others to end.
 func (l load) run(ctx context.Context, login func(intended time.Time) bool) (queued int64) {
 	if l.rate > 0 {
 		return l.runOpen(ctx, login)
@@ -47,7 +43,7 @@ func (l load) runClosed(ctx context.Context, login func(time.Time) bool) {
 		clients.Go(func() {
 			for ctx.Err() == nil && (l.count == 0 || started.Add(1) <= l.count) {
 				if !login(time.Now()) {
-					sleep(ctx, retryDelay)
+					sleep(ctx, 20*time.Millisecond) // or a server that is down would keep a core busy
 				}
 			}
 		})

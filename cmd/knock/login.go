@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +71,7 @@ func (a *attempt) authenticated(ctx context.Context, use func(*gossh.Client, *co
 		if err == nil {
 			err = use(client, c)
 		}
-		if c.timedOut() {
+		if errors.Is(c.ended(), os.ErrDeadlineExceeded) {
 			return failure(a.current, c.ended())
 		}
 		return err
@@ -97,8 +98,8 @@ func (a *attempt) end(p phase, at time.Duration) {
 	a.took[p], a.phaseStart, a.current = at-a.phaseStart, at, p+1
 }
 
-// handshake authenticates. x/crypto verifies the server's signature before it calls HostKeyCallback, so the first call is
-// the end of the key exchange; later calls are rekeying.
+// handshake authenticates. x/crypto verifies the server's signature before it calls HostKeyCallback, so the first call
+// is the end of the key exchange; later calls are rekeying.
 func (a *attempt) handshake(c *conn) (*gossh.Client, error) {
 	var exchanged atomic.Int64
 	config := a.config
@@ -125,8 +126,8 @@ func (a *attempt) handshake(c *conn) (*gossh.Client, error) {
 
 var errOutput = errors.New("stdout differs from --expect")
 
-// session does what "ssh -T host </dev/null" does: it asks for a shell, ends the input, and reads until the server closes
-// the channel. A session without an exit status has succeeded, unless the connection was lost.
+// session does what "ssh -T host </dev/null" does: it asks for a shell, ends the input, and reads until the server
+// closes the channel. A session without an exit status has succeeded, unless the connection was lost.
 func (a *attempt) session(client *gossh.Client, c *conn) error {
 	session, err := client.NewSession()
 	if err != nil {

@@ -77,9 +77,9 @@ func TestLoginOutcomes(t *testing.T) {
 		{"a part of the output", &fake{session: send(message[:9], 0)}, "stdout differs from --expect"},
 		{"more output", &fake{session: send(message+"!", 0)}, "stdout differs from --expect"},
 		{"no output", &fake{session: send("", 0)}, "stdout differs from --expect"},
-		{"closed in the session", &fake{session: func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn) {
+		{"closed in the session", &fake{session: func(c gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn) {
 			reply(requests, true)
-			_, _ = channel.Write([]byte(message))
+			_, _ = c.Write([]byte(message))
 			_ = conn.Close()
 		}}, "connection closed by the server"},
 		{"session refused", &fake{channel: func(offered gossh.NewChannel, _ net.Conn) bool {
@@ -160,7 +160,8 @@ func TestTimeouts(t *testing.T) {
 		})
 	}
 	srv := new(fake).open(t).server(t)
-	if got := srv.login(t.Context(), time.Now().Add(-2*srv.timeout)); got.err == nil || got.err.Error() != "connect: timed out" {
+	got := srv.login(t.Context(), time.Now().Add(-2*srv.timeout))
+	if got.err == nil || got.err.Error() != "connect: timed out" {
 		t.Errorf("a login after its timeout: %v", got.err)
 	}
 }
@@ -183,7 +184,8 @@ func TestInterruptedLogin(t *testing.T) {
 // knock chooses the algorithms that ssh would choose.
 func TestUsualAlgorithms(t *testing.T) {
 	got := login(t, (&fake{alsoRSA: true}).open(t).server(t))
-	if a := got.server.algorithms; got.err != nil || a.HostKey != "ssh-ed25519" || a.Read.Cipher != "chacha20-poly1305@openssh.com" {
+	a := got.server.algorithms
+	if got.err != nil || a.HostKey != "ssh-ed25519" || a.Read.Cipher != "chacha20-poly1305@openssh.com" {
 		t.Errorf("%+v, %v", a, got.err)
 	}
 }

@@ -29,9 +29,10 @@ func loginCommand() *cobra.Command {
 			if l.rate > 0 && !cmd.Flags().Changed("concurrency") {
 				l.concurrency = 1000 // so many are in progress only if the server is far behind
 			}
-			return runMeasurement(cmd, s, out, args[0], func(ctx context.Context, srv *server, r *record) (*report.Measurement, error) {
-				return measureLogins(ctx, srv, l, r)
-			})
+			return runMeasurement(cmd, s, out, args[0],
+				func(ctx context.Context, srv *server, r *record) (*report.Measurement, error) {
+					return measureLogins(ctx, srv, l, r)
+				})
 		},
 	}
 	fs := cmd.Flags()

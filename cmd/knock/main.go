@@ -1,5 +1,5 @@
-// Knock measures SSH servers: it makes many real logins and reports how long they take and what they cost the server. It
-// works with any SSH server. It refuses addresses other than loopback unless the owner of the server allows them.
+// Knock measures SSH servers: it makes many real logins and reports how long they take and what they cost the server.
+// It works with any SSH server. It refuses addresses other than loopback unless the owner of the server allows them.
 package main
 
 import (
@@ -15,15 +15,15 @@ import (
 
 func main() { os.Exit(cli.Run(context.Background(), newRoot())) }
 
-const about = `knock makes real SSH logins, many at a time, and measures them: TCP, key exchange, authentication, session, shell,
-reading to the end, closing. It exits 0 only if every login succeeded. Ctrl-C ends a measurement early; the report and
-the exit status are then about the logins until then.
+const about = `knock makes real SSH logins, many at a time, and measures them: TCP, key exchange, authentication,
+session, shell, reading to the end, closing. It exits 0 only if every login succeeded. Ctrl-C ends a measurement early;
+the report and the exit status are then about the logins until then.
 
 With --pid it also reports what a login costs the server. knock asks for the password, unless it comes from
 --password-file or $KNOCK_PASSWORD, or --key is given. The default port is 22. An IPv6 address stands in brackets.
 
-On loopback the host key is not checked. A server elsewhere must be in the known hosts, and knock connects to it only
-with --i-own-this-host, because its load is what an attack looks like.`
+On loopback the host key is not checked. A server elsewhere needs --host-key, and knock connects to it only with
+--i-own-this-host, because its load looks like an attack.`
 
 // newRoot returns the command "knock", which measures logins, with the other commands below it.
 func newRoot() *cobra.Command {

@@ -44,11 +44,10 @@ func measure(
 	return m, nil
 }
 
+type measureFunc func(context.Context, *server, *record) (*report.Measurement, error)
+
 // runMeasurement opens the server, measures it, and prints the report.
-func runMeasurement(
-	cmd *cobra.Command, s *settings, out output, target string,
-	measure func(context.Context, *server, *record) (*report.Measurement, error),
-) error {
+func runMeasurement(cmd *cobra.Command, s *settings, out output, target string, measure measureFunc) error {
 	srv, err := s.open(cmd.Context(), target)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ const (
 	maxSettle = time.Second
 )
 
-// settledCPU waits until the server is idle and returns its CPU time. A server still cleans up when its clients are gone.
+// settledCPU waits until the server is idle and returns its CPU time. A server still works when its clients have left.
 func settledCPU(ctx context.Context, m meter) (time.Duration, error) {
 	deadline := time.Now().Add(maxSettle)
 	before, err := m.cpu()

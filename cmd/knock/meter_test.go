@@ -100,7 +100,8 @@ func TestServerEnds(t *testing.T) {
 // The server and knock are the same process here.
 func TestUsage(t *testing.T) {
 	m := knockJSON(t, 0, new(fake).open(t).target(), "--open", "-n", "100", "--pid", strconv.Itoa(os.Getpid()))
-	if u := m.Usage; u == nil || u.CPU <= 0 || *u.PerLogin != u.CPU*1e3/100 || u.MemoryBefore < 1<<20 || u.MemoryAfter < 1<<20 {
+	u := m.Usage
+	if u == nil || u.CPU <= 0 || *u.PerLogin != u.CPU*1e3/100 || u.MemoryBefore < 1<<20 || u.MemoryAfter < 1<<20 {
 		t.Errorf("%+v", u)
 	}
 }

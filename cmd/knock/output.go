@@ -74,9 +74,6 @@ func runInteractive(cmd *cobra.Command, status func() string, measure func(conte
 	return measure(ctx)
 }
 
-// progressInterval is how often the progress line is written.
-const progressInterval = 250 * time.Millisecond
-
 // showProgress keeps one line with the status on w until stop is called, if w is a terminal.
 func showProgress(w io.Writer, status func() string) (stop func()) {
 	file, isFile := w.(*os.File)
@@ -86,7 +83,7 @@ func showProgress(w io.Writer, status func() string) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
-		ticker := time.NewTicker(progressInterval)
+		ticker := time.NewTicker(250 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			select {

@@ -57,8 +57,8 @@ func (m processMeter) cpu() (sum time.Duration, err error) {
 	return sum, err
 }
 
-// memory adds up the proportional set sizes (PSS) of the processes: a page that n processes share counts 1/n in each, so
-// a server that forks is not counted many times.
+// memory adds up the proportional set sizes (PSS) of the processes: a page that n processes share counts 1/n in each,
+// so a server that forks is not counted many times.
 func (m processMeter) memory() (int64, error) {
 	tree, err := m.processes()
 	if err != nil {

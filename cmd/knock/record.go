@@ -120,9 +120,7 @@ func (r *record) latency() (list []report.Latency) {
 }
 
 // maxReasons limits how many reasons are told apart, because a server can give a new one for each login.
-const maxReasons = 50
-
-const otherReasons = "other reasons"
+const maxReasons, otherReasons = 50, "other reasons"
 
 func (r *record) addReason(reason string) {
 	if _, known := r.reasons[reason]; !known && len(r.reasons) >= maxReasons {

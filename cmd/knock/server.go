@@ -38,7 +38,7 @@ type settings struct {
 	prompt                     func(user string) (string, error)
 }
 
-// The algorithms that OpenSSH 10 prefers, in its order. Most clients of a server use them; x/crypto would choose others.
+// The algorithms that OpenSSH 10 prefers, in its order. Most clients use them; x/crypto would choose others.
 var (
 	usualHostKeys = []string{gossh.KeyAlgoED25519, gossh.KeyAlgoECDSA256, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256}
 	usualCiphers  = []string{

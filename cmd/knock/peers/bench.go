@@ -143,8 +143,8 @@ func (b *bench) run(ctx context.Context, chosen []peer, stdout io.Writer) error 
 // modes are the modes of knock that hold connections.
 var modes = []string{"hold", "preauth"}
 
-// inspect starts a peer, and measures the memory of its connections. Each kind of connection gets a new process, because
-// a process that has served many connections has memory left for more, and because foyer blocks an address for a while
+// inspect measures the memory of a peer's connections, and starts it for the comparison. Each kind of connection gets a
+// new process: one that has served many connections has memory left for more, and foyer blocks an address for a while
 // that connects without logging in.
 func (b *bench) inspect(ctx context.Context, p peer) (*running, error) {
 	memory := map[string]*float64{}
@@ -161,8 +161,11 @@ func (b *bench) inspect(ctx context.Context, p peer) (*running, error) {
 			return nil, err
 		}
 	}
-	b.table.rows = append(b.table.rows, row{p, memory, map[string]report.Compared{}})
-	return b.startAndLogin(ctx, p, methods...)
+	r, err := b.startAndLogin(ctx, p, methods...)
+	if err == nil {
+		b.table.rows = append(b.table.rows, row{p, memory, map[string]report.Compared{}})
+	}
+	return r, err
 }
 
 // startAndLogin starts a peer, and waits until a login by each method succeeds.
@@ -172,7 +175,7 @@ func (b *bench) startAndLogin(ctx context.Context, p peer, methods ...string) (*
 		return nil, err
 	}
 	for _, method := range methods {
-		args := append([]string{"guest@127.0.0.1:" + r.port, "-n1", "--expect", b.path("message")}, b.credentials(method)...)
+		args := append(b.credentials(method), "guest@127.0.0.1:"+r.port, "-n1", "--expect", b.path("message"))
 		if err := r.await(ctx, func() error { return b.knock(ctx, &report.Measurement{}, args...) }); err != nil {
 			r.stop()
 			return nil, err
@@ -196,8 +199,9 @@ func (b *bench) hold(ctx context.Context, r *running, mode string) (*float64, er
 		number = limit(number, r.unauthenticated)
 	}
 	var m report.Measurement
-	err := b.knock(ctx, &m, append(b.credentials(methods[0]), mode, strconv.Itoa(number), "guest@127.0.0.1:"+r.port,
-		"--for", rest.String(), "-c", strconv.Itoa(limit(b.concurrency, r.concurrency)), "--pid", strconv.Itoa(r.cmd.Process.Pid))...)
+	err := b.knock(ctx, &m, append([]string{mode, strconv.Itoa(number), "guest@127.0.0.1:" + r.port,
+		"--for", rest.String(), "-c", strconv.Itoa(limit(b.concurrency, r.concurrency)),
+		"--pid", strconv.Itoa(r.cmd.Process.Pid)}, b.credentials(methods[0])...)...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", err, m.Failures)
 	}

@@ -24,9 +24,9 @@ var peers = []peer{
 	{name: "foyer again", about: "the same again, to show the noise", command: []string{"sh", "scripts/foyer.sh"}},
 	{name: "wish", about: "plain Wish", command: []string{"bin/wish"}},
 	{name: "bare", about: "x/crypto without a framework", command: []string{"bin/bare"}},
-	{name: "conch", about: "Twisted Conch", command: []string{debianPython, "scripts/conch.py"},
+	{name: "conch", about: "Twisted Conch", command: []string{"/usr/bin/python3", "scripts/conch.py"},
 		install: "apt-get install python3-twisted"},
-	{name: "asyncssh", about: "AsyncSSH", command: []string{debianPython, "scripts/asyncssh_server.py"},
+	{name: "asyncssh", about: "AsyncSSH", command: []string{"/usr/bin/python3", "scripts/asyncssh_server.py"},
 		install: "apt-get install python3-asyncssh"},
 	{name: "openssh", about: "sshd with ForceCommand", command: []string{"sh", "scripts/openssh.sh"},
 		install: "apt-get install openssh-server, and run as root"},
@@ -38,9 +38,6 @@ var peers = []peer{
 	{name: "erlang", about: "ssh of Erlang/OTP", command: []string{"escript", "scripts/erlang_ssh.escript"},
 		install: "apt-get install erlang-base erlang-ssh"},
 }
-
-// debianPython has Debian's packages, whatever python3 is first in PATH.
-const debianPython = "/usr/bin/python3"
 
 func names(list []peer) (names []string) {
 	for _, p := range list {

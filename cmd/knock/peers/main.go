@@ -1,5 +1,5 @@
-// Peers is the bench: it starts foyer and other SSH servers, has knock compare them, and prints what a login costs each.
-// Run it from the top of the source tree:
+// Peers is the bench: it starts foyer and other SSH servers, has knock compare them, and prints what a login costs
+// each. Run it from the top of the source tree:
 //
 //	go run ./cmd/knock/peers                # all servers that are installed; takes some minutes
 //	go run ./cmd/knock/peers --quick        # a first look

@@ -60,12 +60,14 @@ func goTool(t *testing.T) string {
 func checkNothingLeft(t *testing.T, temp string) {
 	t.Helper()
 	left, err := os.ReadDir(temp)
-	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "foyer-bench-") }) {
+	isBench := func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "foyer-bench-") }
+	if err != nil || slices.ContainsFunc(left, isBench) {
 		t.Errorf("%v is left, %v", left, err)
 	}
 	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range commands {
-		if command, err := os.ReadFile(path); err == nil && strings.Contains(string(command), filepath.Join(temp, "foyer-bench-")) {
+		command, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(command), filepath.Join(temp, "foyer-bench-")) {
 			t.Errorf("%q is still running", command)
 		}
 	}
@@ -121,7 +123,8 @@ func TestSkipped(t *testing.T) {
 	missing := peer{name: "missing", command: []string{"sh", "-c", "echo no such library >&2; exit 1"}, install: "get it"}
 	broken := peer{name: "broken", command: []string{"/nonexistent"}, install: "get it, too"}
 	var stdout, stderr strings.Builder
-	b, err := newBench(t.Context(), &options{quick: true, bench: true, rounds: 1, window: 100 * time.Millisecond, concurrency: 2}, &stderr)
+	o := &options{bench: true, rounds: 1, window: 100 * time.Millisecond, concurrency: 2}
+	b, err := newBench(t.Context(), o, &stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ func (m *Measurement) Bench(w io.Writer) {
 // Bench writes one line for each server and round in the format of Go benchmarks. Each line is a sample for benchstat.
 func (c *Compare) Bench(w io.Writer) { c.BenchAs(w, "Login") }
 
-// BenchAs is Bench with another name for the benchmark. The server becomes a part of the name, server=NAME, by which
-// "benchstat -col /server" compares.
+// BenchAs is Bench with another name for the benchmark. The name ends in server=NAME, so that "benchstat -col /server"
+// compares the servers.
 func (c *Compare) BenchAs(w io.Writer, name string) {
 	for i := range c.Rounds {
 		for _, s := range c.Servers {
@@ -27,8 +27,8 @@ func (c *Compare) BenchAs(w io.Writer, name string) {
 	}
 }
 
-// bench writes a line (https://go.dev/design/14313-benchmark-format). ns/op is the elapsed time divided by the number of
-// logins, as in a parallel benchmark.
+// bench writes a line (https://go.dev/design/14313-benchmark-format). ns/op is the elapsed time divided by the number
+// of logins, as in a parallel benchmark.
 func (r Round) bench(w io.Writer, name string) {
 	_, _ = fmt.Fprintf(w, "Benchmark%s-%d\t%8d\t%10.0f ns/op", name, runtime.GOMAXPROCS(0), r.Logins,
 		r.Seconds*1e9/float64(r.Logins))

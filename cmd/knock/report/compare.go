@@ -14,7 +14,6 @@ type Compare struct {
 	Started     time.Time  `json:"started"`
 	Concurrency int        `json:"concurrency"`
 	Window      float64    `json:"window_s"`
-	Asked       int        `json:"rounds_asked"`
 	Rounds      int        `json:"rounds"` // complete ones
 	Servers     []Compared `json:"servers"`
 	Interrupted bool       `json:"interrupted"`
@@ -105,8 +104,8 @@ func Failures(counts map[string]int64) []Failure {
 	return list
 }
 
-// summarize computes the quartiles. Ratios are computed within each round: a disturbance of the machine that lasts longer
-// than a round affects both servers.
+// summarize computes the quartiles. Ratios are computed within each round: a disturbance of the machine that lasts
+// longer than a round affects both servers.
 func (s *Compared) summarize(first []Round) {
 	var cpu, cpuRatio, throughput, throughputRatio, p99 []float64
 	for i, r := range s.Rounds {

@@ -1,6 +1,6 @@
-// Package report holds the results of knock's measurements: the types of its JSON output, the tables that it prints, and
-// the lines in the format of Go benchmarks. Names of JSON fields end in their unit; a figure that was not measured is
-// null.
+// Package report holds the results of knock's measurements: the types of its JSON output, the tables that it prints,
+// and the lines in the format of Go benchmarks. Names of JSON fields end in their unit; a figure that was not measured
+// is null.
 package report
 
 import (

@@ -25,7 +25,8 @@ func TestHistogram(t *testing.T) {
 		{nil, []Bin{}},
 		{[]float64{7}, []Bin{{6, 8, 1}}},
 		{[]float64{5, 5.5, 6, 9.9}, []Bin{{5, 6, 2}, {6, 8, 1}, {8, 10, 1}}},
-		{[]float64{0.2, 30000}, []Bin{{0.1, 1, 1}, {1, 10, 0}, {10, 100, 0}, {100, 1000, 0}, {1000, 10_000, 0}, {10_000, 100_000, 1}}},
+		{[]float64{0.2, 30000}, []Bin{{0.1, 1, 1}, {1, 10, 0}, {10, 100, 0}, {100, 1000, 0}, {1000, 10_000, 0},
+			{10_000, 100_000, 1}}},
 	} {
 		if got := Histogram(histogramOf(tt.values...)); !slices.Equal(got, tt.want) {
 			t.Errorf("the histogram of %v is %v, want %v", tt.values, got, tt.want)
@@ -92,7 +93,8 @@ func TestCompare(t *testing.T) {
 	}
 	var w strings.Builder
 	c.BenchAs(&w, "Login")
-	if lines := strings.Split(w.String(), "\n"); len(lines) != 9 || !strings.HasPrefix(lines[1], "BenchmarkLogin/server=b_c-") {
+	lines := strings.Split(w.String(), "\n")
+	if len(lines) != 9 || !strings.HasPrefix(lines[1], "BenchmarkLogin/server=b_c-") {
 		t.Errorf("%q", lines)
 	}
 }

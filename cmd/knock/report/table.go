@@ -11,7 +11,8 @@ import (
 func (m *Measurement) Table(w io.Writer, width int) {
 	_, _ = fmt.Fprintf(w, "target   %s at %s\n", m.Server.Target, m.Server.Address)
 	if m.Server.Version != "" {
-		_, _ = fmt.Fprintf(w, "server   %s\n         %s, %s, %s\n", m.Server.Version, m.Server.Kex, m.Server.HostKey, m.Server.Cipher)
+		_, _ = fmt.Fprintf(w, "server   %s\n         %s, %s, %s\n",
+			m.Server.Version, m.Server.Kex, m.Server.HostKey, m.Server.Cipher)
 	}
 	if m.Mode != "login" {
 		_, _ = fmt.Fprintf(w, "\n%s opened in %.1f s, %s failed; %s dropped by the server\n\n",
@@ -61,7 +62,8 @@ func (u *Usage) table(w io.Writer) {
 	if u.PerLogin != nil {
 		_, _ = fmt.Fprintf(w, "server CPU       %s each\n", Milliseconds(*u.PerLogin))
 	}
-	_, _ = fmt.Fprintf(w, "server memory    %s before, %s after", Bytes(float64(u.MemoryBefore)), Bytes(float64(u.MemoryAfter)))
+	_, _ = fmt.Fprintf(w, "server memory    %s before, %s after",
+		Bytes(float64(u.MemoryBefore)), Bytes(float64(u.MemoryAfter)))
 	if u.MemoryEach != nil {
 		_, _ = fmt.Fprintf(w, ", %s each", Bytes(*u.MemoryEach))
 	}

@@ -30,8 +30,6 @@ func main() {
 	}
 }
 
-var errDenied = errors.New("permission denied")
-
 func configure(dir string) *gossh.ServerConfig {
 	password := bytes.TrimSpace(read(dir, "password"))
 	userKey, _, _, _, err := gossh.ParseAuthorizedKey(read(dir, "authorized_keys"))
@@ -44,7 +42,7 @@ func configure(dir string) *gossh.ServerConfig {
 	}
 	allow := func(conn gossh.ConnMetadata, a, b []byte) (*gossh.Permissions, error) {
 		if conn.User() != "guest" || subtle.ConstantTimeCompare(a, b) != 1 {
-			return nil, errDenied
+			return nil, errors.New("permission denied")
 		}
 		return nil, nil
 	}
