@@ -122,6 +122,7 @@ func (b *bench) run(ctx context.Context, chosen []peer, stdout io.Writer) error 
 			_, _ = fmt.Fprintf(b.stderr, "%s skipped: %v; to install: %s\n", p.name, err, p.install)
 			continue
 		}
+		_, _ = fmt.Fprintf(b.stderr, "%s started\n", p.name)
 		started = append(started, r)
 	}
 	for _, method := range methods {
