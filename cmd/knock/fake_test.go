@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -13,26 +13,25 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// fake is a door of a few lines, that can be made to misbehave.
+// fake is a small SSH server that can be made to misbehave.
 type fake struct {
 	address  string
 	hostKey  gossh.Signer
-	password string                                          // that lets guest in; "" lets everybody in
-	key      gossh.PublicKey                                 // that lets guest in, or nil
-	accept   func(conn net.Conn) bool                        // says whether to go on with a connection, or nil
-	prepare  func(config *gossh.ServerConfig, conn net.Conn) // sees to what comes after that, or nil
-	full     bool                                            // it opens no sessions
-	leave    bool                                            // it hangs up when it is asked for one
-	alsoRSA  bool                                            // it has another host key
+	password string                                             // guest's; "" lets everybody in
+	key      gossh.PublicKey                                    // guest's, or nil
+	accept   func(conn net.Conn) bool                           // reports whether to serve a connection, or nil
+	prepare  func(config *gossh.ServerConfig, conn net.Conn)    // is called before the handshake, or nil
+	channel  func(offered gossh.NewChannel, conn net.Conn) bool // reports whether to accept a session, or nil
+	alsoRSA  bool                                               // it has a second host key
 	session  func(channel gossh.Channel, requests <-chan *gossh.Request, conn gossh.Conn)
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	came  int
-	over  sync.WaitGroup
+	mu       sync.Mutex
+	conns    map[net.Conn]bool
+	accepted int
+	running  sync.WaitGroup
 }
 
-// message is what a fake says.
+// message is what a fake sends.
 const message = "This session is very simple.  Goodbye!\r\n"
 
 // open serves f until the test ends.
@@ -40,14 +39,14 @@ func (f *fake) open(t testing.TB) *fake {
 	t.Helper()
 	f.hostKey, f.conns = signer(t), map[net.Conn]bool{}
 	if f.session == nil {
-		f.session = simple
+		f.session = sendMessage
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.address = listener.Addr().String()
-	f.over.Go(func() {
+	f.running.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
@@ -55,21 +54,21 @@ func (f *fake) open(t testing.TB) *fake {
 			}
 			f.mu.Lock()
 			f.conns[conn] = true
-			f.came++
+			f.accepted++
 			f.mu.Unlock()
-			f.over.Go(func() { f.serve(conn) })
+			f.running.Go(func() { f.serve(conn) })
 		}
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		f.hangUp()
-		f.over.Wait()
+		f.closeAll()
+		f.running.Wait()
 	})
 	return f
 }
 
-// hangUp ends all connections, and reports how many there were.
-func (f *fake) hangUp() (n int) {
+// closeAll closes all connections, and returns how many there were.
+func (f *fake) closeAll() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for conn := range f.conns {
@@ -78,17 +77,11 @@ func (f *fake) hangUp() (n int) {
 	return len(f.conns)
 }
 
-func (f *fake) visitors() int {
+// counts returns how many connections were accepted, and how many are open.
+func (f *fake) counts() (accepted, open int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.came
-}
-
-// present returns how many connections there are.
-func (f *fake) present() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.conns)
+	return f.accepted, len(f.conns)
 }
 
 func (f *fake) config() *gossh.ServerConfig {
@@ -136,37 +129,42 @@ func (f *fake) serve(conn net.Conn) {
 	}
 	go gossh.DiscardRequests(requests)
 	for offered := range channels {
-		if f.leave {
-			return
-		}
-		if f.full {
-			_ = offered.Reject(gossh.ResourceShortage, "Full up.\n")
+		if f.channel != nil && !f.channel(offered, conn) {
 			continue
 		}
 		if channel, requests, err := offered.Accept(); err == nil {
-			f.over.Go(func() { f.session(channel, requests, server) })
+			f.running.Go(func() { f.session(channel, requests, server) })
 		}
 	}
 }
 
-// simple is the session that every login expects: the message, status 0, the end.
-func simple(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
+// sendMessage is the usual session: the message, and exit status 0.
+func sendMessage(channel gossh.Channel, requests <-chan *gossh.Request, _ gossh.Conn) {
 	answer(channel, requests, message, 0)
 }
 
-// grant answers the request for a shell, if the visitor has stayed to make one.
-func grant(requests <-chan *gossh.Request, granted bool) {
+// reply answers the request for a shell.
+func reply(requests <-chan *gossh.Request, granted bool) {
 	if request := <-requests; request != nil {
 		_ = request.Reply(granted, nil)
 	}
 }
 
-func answer(channel gossh.Channel, requests <-chan *gossh.Request, words string, status uint32) {
-	grant(requests, true)
+func answer(channel gossh.Channel, requests <-chan *gossh.Request, text string, status uint32) {
+	reply(requests, true)
 	go gossh.DiscardRequests(requests)
-	_, _ = channel.Write([]byte(words))
+	_, _ = channel.Write([]byte(text))
 	_, _ = channel.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{status}))
 	_ = channel.Close()
+}
+
+// refuseAll closes every connection at once.
+func refuseAll(net.Conn) bool { return false }
+
+// sendNothing keeps a connection open without sending anything.
+func sendNothing(conn net.Conn) bool {
+	_, _ = io.Copy(io.Discard, conn)
+	return false
 }
 
 func signer(t testing.TB) gossh.Signer {
@@ -182,7 +180,7 @@ func signer(t testing.TB) gossh.Signer {
 	return key
 }
 
-// rsaSigner makes the same key for all connections.
+// rsaSigner makes one key for all connections.
 var rsaSigner = sync.OnceValue(func() gossh.Signer {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -195,16 +193,16 @@ var rsaSigner = sync.OnceValue(func() gossh.Signer {
 	return key
 })
 
-// door returns a door that leads to f without a password.
-func (f *fake) door(t testing.TB) *door {
+// server returns f as a server to measure, without authentication.
+func (f *fake) server(t testing.TB) *server {
 	t.Helper()
 	s := newSettings()
-	s.open, s.timeout = true, patience
-	d, err := s.door(t.Context(), "guest@"+f.address)
+	s.noAuth, s.timeout = true, timeout
+	srv, err := s.open(t.Context(), f.target())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return srv
 }
 
-func (f *fake) target() string { return fmt.Sprintf("guest@%s", f.address) }
+func (f *fake) target() string { return "guest@" + f.address }

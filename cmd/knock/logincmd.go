@@ -1,172 +1,63 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"foyer/cmd/cli"
+	"foyer/cmd/knock/report"
 )
 
-const defaultVisitors = 8
-
-// openVisitors is how many may be at the door at a time in an open loop, unless it is said: so many that they are
-// all busy only where the door is far behind.
-const openVisitors = 1000
-
-// addFlags puts the flags on fs that say how visitors come.
-func (p *pace) addFlags(fs *pflag.FlagSet) {
-	fs.IntVarP(&p.visitors, "concurrency", "c", 0, fmt.Sprintf("visitors at a time (default %d, or at most %d with --rate)", defaultVisitors, openVisitors))
-	fs.DurationVarP(&p.duration, "duration", "d", 0, "how long visitors come (default 10s, or until --count)")
-	fs.Lookup("duration").DefValue = "" // or the help would say 0s
-	fs.Int64VarP(&p.count, "count", "n", 0, "how many logins to make")
-	fs.Float64Var(&p.rate, "rate", 0, "logins a second, however long they take; latency counts from the intended start")
-}
-
-// complete sets what was not said, and refuses what cannot be.
-func (p *pace) complete() error {
-	const hint = "leave it out, or say more than 0"
-	switch {
-	case p.visitors < 0:
-		return cli.Misuse(hint, "concurrency %d", p.visitors)
-	case p.duration < 0:
-		return cli.Misuse(hint, "duration %s", p.duration)
-	case p.count < 0:
-		return cli.Misuse(hint, "count %d", p.count)
-	case !(p.rate >= 0 && p.rate <= 1e6): // NaN neither
-		return cli.Misuse("say how many logins a second, as in --rate 200", "rate %g", p.rate)
-	}
-	if p.visitors == 0 && p.rate > 0 {
-		p.visitors = min(openVisitors, affords())
-	} else if p.visitors == 0 {
-		p.visitors = defaultVisitors
-	}
-	if err := affordable("visitors at a time", int64(p.visitors)); err != nil {
-		return err
-	}
-	if p.duration == 0 && p.count == 0 {
-		p.duration = 10 * time.Second
-	}
-	return nil
-}
-
-// output is how a measurement is told.
-type output struct {
-	json bool
-	plot string
-}
-
-func (o *output) addJSON(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.json, "json", false, "print one JSON document instead of the table")
-}
-
-// loginCommand is the measurement of whole logins, which is what knock does unless it is told otherwise.
+// loginCommand measures whole logins. It is the root command.
 func loginCommand() *cobra.Command {
 	var (
 		s   = newSettings()
-		p   pace
+		l   load
 		out output
 	)
 	cmd := &cobra.Command{
-		Use:   "login USER@HOST:PORT",
-		Short: "Measure whole logins (the default)",
-		Long:  about,
+		Use:   "knock USER@HOST:PORT",
+		Short: "Measure the logins of an SSH server",
 		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLogin(cmd, s, p, out, args[0])
+			if err := l.complete(s); err != nil {
+				return err
+			}
+			if l.rate > 0 && !cmd.Flags().Changed("concurrency") {
+				l.concurrency = 1000 // so many are in progress only if the server is far behind
+			}
+			return runMeasurement(cmd, s, out, args[0],
+				func(ctx context.Context, srv *server, r *record) (*report.Measurement, error) {
+					return measureLogins(ctx, srv, l, r)
+				})
 		},
 	}
 	fs := cmd.Flags()
-	p.addFlags(fs)
-	s.addShared(fs)
-	s.addExpect(fs)
-	s.addMeter(fs)
-	out.addJSON(fs)
-	fs.StringVar(&out.plot, "plot", "", "file for a picture of the latencies, as SVG")
+	l.addFlags(fs)
+	s.addFlags(fs)
+	out.addFlags(fs)
 	return cmd
 }
 
-func runLogin(cmd *cobra.Command, s *settings, p pace, out output, where string) error {
-	if err := p.complete(); err != nil {
-		return err
-	}
-	d, err := s.door(cmd.Context(), where)
-	if err != nil {
-		return err
-	}
-	if err := probe(out.plot); err != nil {
-		return err
-	}
-	r := newRecord()
-	var m *measurement
-	err = attended(cmd, p.progress(r), func(ctx context.Context) (err error) {
-		m, err = measure(ctx, d, p, r)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	report := newLoginReport(d, p, m)
-	// The picture first: whoever reads but the head of the table ends knock there.
-	if err := errors.Join(out.draw(report, r), out.print(cmd.OutOrStdout(), report)); err != nil {
-		return err
-	}
-	return m.verdict()
+func (l *load) addFlags(fs *pflag.FlagSet) {
+	fs.DurationVarP(&l.duration, "duration", "d", 0, "how long to start logins (default 10s, or until --count)")
+	fs.Lookup("duration").DefValue = "" // the help would say 0s
+	fs.Int64VarP(&l.count, "count", "n", 0, "how many logins to make")
+	fs.Float64Var(&l.rate, "rate", 0, "start so many logins a second, whatever the server does (an open loop)")
 }
 
-// probe sees that a picture can be written before the measurement, which would be lost on a path that cannot. It
-// leaves things as they were: of a measurement that ends with an error there is no picture, and an older one stays. What
-// reads from a pipe takes the first end for the last.
-func probe(path string) error {
-	if path == "" {
-		return nil
+// complete checks the flags and sets the defaults.
+func (l *load) complete(s *settings) error {
+	if l.duration < 0 || l.count < 0 || l.rate != 0 && !(l.rate >= 0.01 && l.rate <= 1e6) { // also refuses NaN
+		return cli.Misuse("omit a flag, or give a positive value", "duration %s, count %d, rate %g",
+			l.duration, l.count, l.rate)
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		return nil
+	if l.duration == 0 && l.count == 0 {
+		l.duration = 10 * time.Second
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		return errors.Join(f.Close(), os.Remove(path))
-	}
-	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_WRONLY, 0)
-	}
-	if err != nil {
-		return cli.Usage(err)
-	}
-	return f.Close()
-}
-
-// draw writes the picture, if one was asked for.
-func (o output) draw(report *loginReport, r *record) error {
-	if o.plot == "" {
-		return nil
-	}
-	var svg bytes.Buffer
-	if err := picture(&svg, report, r); err != nil {
-		return fmt.Errorf("draw %s: %w", o.plot, err)
-	}
-	return os.WriteFile(o.plot, svg.Bytes(), 0o666)
-}
-
-// print writes the report as it was asked for.
-func (o output) print(w io.Writer, r interface{ table(io.Writer) }) error {
-	var text bytes.Buffer
-	if !o.json {
-		r.table(&text)
-	} else if err := writeJSON(&text, r); err != nil {
-		return err
-	}
-	if _, err := w.Write(text.Bytes()); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
+	l.concurrency = s.concurrency
 	return nil
 }

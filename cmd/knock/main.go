@@ -1,13 +1,11 @@
-// Knock knocks on SSH doors: it opens real logins, many of them, and measures what they cost. It works against any
-// SSH server, and refuses one that is not on loopback unless its owner says so.
+// Knock measures SSH servers: it makes many real logins and reports how long they take and what they cost the server.
+// It works with any SSH server. It refuses addresses other than loopback unless the owner of the server allows them.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,51 +13,38 @@ import (
 	"foyer/cmd/cli"
 )
 
-func main() {
-	// The server shares the machine: a few MiB more for the visitors cost less than collecting their garbage often.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	os.Exit(cli.Run(context.Background(), newRoot()))
-}
+func main() { os.Exit(cli.Run(context.Background(), newRoot())) }
 
-const about = "knock opens real SSH logins, one after the other and many at a time, and measures them: TCP, key exchange,\n" +
-	"authentication, session, shell, reading to the end, closing. It exits 0 only if all of them succeeded; a run that\n" +
-	"was interrupted is judged by what was done until then.\n\n" +
-	"With --pid or --cgroup it also says what a login costs the server. The password is asked for, or comes from\n" +
-	"--password-file or, where no --key is named, $KNOCK_PASSWORD. The port is 22 unless it is there; an IPv6 address\n" +
-	"stands in brackets.\n\n" +
-	"On loopback the host key is not checked. Elsewhere it has to be in the known hosts, and knock goes there only\n" +
-	"with --i-own-this-host: what it does to a server is what an attack does."
+const about = `knock makes real SSH logins, many at a time, and measures them: TCP, key exchange, authentication,
+session, shell, reading to the end, closing. It exits 0 only if every login succeeded. Ctrl-C ends a measurement early;
+the report and the exit status are then about the logins until then.
 
-// newRoot returns the command "knock", which is "knock login" and has the other commands below it.
+With --pid it also reports what a login costs the server. knock asks for the password, unless it comes from
+--password-file or $KNOCK_PASSWORD, or --key is given. The default port is 22. An IPv6 address stands in brackets.
+
+On loopback the host key is not checked. A server elsewhere needs --host-key, and knock connects to it only with
+--i-own-this-host, because its load looks like an attack.`
+
+// newRoot returns the command "knock", which measures logins, with the other commands below it.
 func newRoot() *cobra.Command {
 	root := loginCommand()
-	root.Use = "knock USER@HOST:PORT"
-	root.Short = "Measure the logins of an SSH server"
 	root.Long = about
-	root.Example = "knock guest@localhost:2022\n" +
-		"knock guest@localhost:2022 --key id_ed25519 -c 64 -d 30s --pid $(pgrep -nx foyer)\n" +
-		"knock guest@localhost:2022 --rate 200 --plot logins.svg\n" +
-		"knock hold 1000 guest@localhost:2022 --pid $(pgrep -nx foyer)\n" +
-		"knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456"
-	root.AddCommand(loginCommand(), holdCommand(), preauthCommand(), compareCommand())
+	root.Example = `knock guest@localhost:2022
+knock guest@localhost:2022 --key id_ed25519 -c 64 -d 30s --pid $(pgrep -nx foyer)
+knock guest@localhost:2022 --rate 200
+knock hold 1000 guest@localhost:2022 --pid $(pgrep -nx foyer)
+knock compare a=guest@localhost:2022,pid=123 b=guest@localhost:2222,pid=456`
+	root.AddCommand(holdCommand(), preauthCommand(), compareCommand())
 	return root
 }
 
-// errUnsuccessful is the end of a measurement that is told in full by its report.
-var errUnsuccessful = errors.New("not every login succeeded")
-
-// errNothing is the end of a measurement that was over before it had begun.
-var errNothing = errors.New("nothing was measured")
-
-// arguments checks that a command was given between least and most arguments; most of -1 sets no limit.
+// arguments checks the number of arguments; a most of -1 means no limit.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
 			return nil
 		}
 		_, takes, _ := strings.Cut(cmd.Use, " ")
-		return cli.Usage(fmt.Errorf("%s takes %s, and was given %d", cmd.CommandPath(), takes, len(args)))
+		return cli.Usage(fmt.Errorf("%s takes %s, but got %d arguments", cmd.CommandPath(), takes, len(args)))
 	}
 }

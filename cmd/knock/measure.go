@@ -2,102 +2,88 @@ package main
 
 import (
 	"context"
-	"os"
-	"os/signal"
-	"sync/atomic"
-	"syscall"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"foyer/cmd/knock/report"
 )
 
-// measurement is a series of logins at one door, and what they cost.
-type measurement struct {
-	record      *record
-	usage       *usage        // of the server, or nil where it was not measured
-	lost        error         // why it could not be told in the end, as of a server that has died
-	own         time.Duration // the CPU time of knock itself
-	elapsed     time.Duration
-	waited      int64 // how many found all visitors busy
-	gaveUp      bool
-	interrupted bool
-}
-
-// hopeless is how many logins have to fail, and none succeed, for a measurement to be given up: as many as there are
-// visitors, and no fewer than 10.
-func hopeless(visitors int) int64 { return int64(max(10, visitors)) }
-
-// knockInHope is [pace.knock] until so many have failed, by what visit adds to the record, and others are still to come.
-func (p pace) knockInHope(ctx context.Context, r *record, visit func(time.Time) bool) (waited int64, gaveUp bool) {
-	coming, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	var lost atomic.Bool
-	waited = p.knock(coming, func(intended time.Time) bool {
-		entered := visit(intended)
-		if succeeded, failures := r.counts(); succeeded == 0 && failures >= hopeless(p.visitors) && (p.count == 0 || failures < p.count) {
-			lost.Store(true)
-			giveUp()
-		}
-		return entered
-	})
-	return waited, lost.Load()
-}
-
-// measure lets visitors log in. With ctx the measurement ends early, and those who are not done are not counted.
-func measure(ctx context.Context, d *door, p pace, r *record) (*measurement, error) {
-	m := &measurement{record: r}
-	var err error
-	if m.usage, err = startUsage(ctx, d.meter); err != nil {
-		return nil, err
-	}
-	own := ownCPU()
-	r.began = time.Now()
-	m.waited, m.gaveUp = p.knockInHope(ctx, r, func(intended time.Time) bool {
-		login := d.login(ctx, intended)
+// measureLogins makes logins. When ctx is done it ends early and does not count the logins in progress.
+func measureLogins(ctx context.Context, srv *server, l load, r *record) (*report.Measurement, error) {
+	return measure(ctx, srv, l, r, func(intended time.Time) bool {
+		login := srv.login(ctx, intended)
 		if login.err != nil && ctx.Err() != nil {
 			return false
 		}
 		r.add(login)
 		return login.err == nil
-	})
-	m.elapsed, m.own = time.Since(r.began), ownCPU()-own
-	m.interrupted = ctx.Err() != nil
-	if m.lost = m.usage.stop(context.WithoutCancel(ctx), d.meter); m.lost != nil {
-		m.usage = nil
+	}, func() {})
+}
+
+// measure calls start as the load says, then wait, and reports what the record has then.
+func measure(
+	ctx context.Context, srv *server, l load, r *record, start func(intended time.Time) bool, wait func(),
+) (*report.Measurement, error) {
+	usage, err := startUsage(ctx, srv.meter)
+	if err != nil {
+		return nil, err
 	}
+	r.begin()
+	m := &report.Measurement{Mode: "login", Started: r.start, Concurrency: l.concurrency, Rate: l.rate}
+	m.Queued, m.GaveUp = l.runUntilHopeless(ctx, r, start)
+	elapsed := time.Since(r.start)
+	wait()
+	m.Interrupted = ctx.Err() != nil
+	m.Usage, m.UsageError = usage.stop(context.WithoutCancel(ctx), r.logins)
+	m.Server, m.Seconds, m.Logins, m.Failed = srv.report(r.server), elapsed.Seconds(), r.logins, r.failed
+	m.PerSecond = float64(m.Logins) / m.Seconds
+	m.Latency, m.Histogram = r.latency(), report.Histogram(r.histograms[wholeLogin])
+	m.Timeline, m.Failures = r.timeline(elapsed), report.Failures(r.reasons)
 	return m, nil
 }
 
-// verdict returns nil where logins were made, all of them succeeded, and their cost is known if it was asked for.
-func (m *measurement) verdict() error {
-	switch logins, failures := m.record.counts(); {
-	case failures > 0:
-		return errUnsuccessful
-	case logins == 0:
+type measureFunc func(context.Context, *server, *record) (*report.Measurement, error)
+
+// runMeasurement opens the server, measures it, and prints the report.
+func runMeasurement(cmd *cobra.Command, s *settings, out output, target string, measure measureFunc) error {
+	srv, err := s.open(cmd.Context(), target)
+	if err != nil {
+		return err
+	}
+	r := newRecord()
+	var m *report.Measurement
+	err = runInteractive(cmd, r.progress, func(ctx context.Context) (err error) {
+		m, err = measure(ctx, srv, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := out.print(cmd.OutOrStdout(), m); err != nil {
+		return err
+	}
+	return verdict(m)
+}
+
+var (
+	errFailed  = errors.New("not every login succeeded")
+	errDropped = errors.New("the server dropped connections")
+	errNothing = errors.New("nothing was measured")
+)
+
+// verdict returns nil if something was measured, nothing failed, and the usage that was asked for is known.
+func verdict(m *report.Measurement) error {
+	switch {
+	case m.Failed > 0:
+		return errFailed
+	case m.Dropped > 0:
+		return errDropped
+	case m.Logins == 0:
 		return errNothing
+	case m.UsageError != "":
+		return errors.New(m.UsageError)
 	}
-	return m.lost
-}
-
-// leftOut is the note where the server's figures were lost.
-func leftOut(lost error) string { return "the server's figures are left out: " + lost.Error() }
-
-// ownCPU returns the CPU time of this process.
-func ownCPU() time.Duration {
-	var used syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil {
-		return 0
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
-
-// attended makes a measurement, and shows what tell says of it meanwhile. The first Ctrl-C ends the measurement; a second
-// one ends knock as ever, and so does the first where the measurement is over: to write the report may take for ever. It
-// is for when all questions are answered: while a person is asked for a password, the first has to end knock too.
-func attended(cmd *cobra.Command, tell func() string, measure func(context.Context) error) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	defer startProgress(cmd.ErrOrStderr(), tell).stop()
-	return measure(ctx)
+	return nil
 }

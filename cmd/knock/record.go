@@ -1,150 +1,130 @@
 package main
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"foyer/cmd/knock/report"
 )
 
-// record is what is known of the logins so far. Its zero value is not ready: newRecord makes one.
+// record collects the results of logins. Use newRecord.
 type record struct {
 	mu         sync.Mutex
-	began      time.Time
+	start      time.Time
 	histograms [phases]*hdrhistogram.Histogram // in microseconds, of successful logins
-	late       *hdrhistogram.Histogram         // in microseconds, of all
-	logins     int64                           // that succeeded
-	failures   int64
-	reasons    tally
-	samples    samples
-	server     facts // of the first login
+	logins     int64                           // successful ones
+	failed     int64
+	reasons    map[string]int64 // of failures
+	intervals  []interval       // all of the same width
+	width      time.Duration
+	server     serverInfo // from the first login
 }
 
-// histogram holds values from a microsecond to an hour, to three digits.
-func histogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Hour.Microseconds(), 3) }
+// interval is one part of the timeline.
+type interval struct {
+	logins, failed int64
+	slowest        time.Duration
+}
 
 func newRecord() *record {
-	r := &record{began: time.Now(), late: histogram(), reasons: tally{}, samples: samples{every: 1}}
+	r := &record{start: time.Now(), reasons: map[string]int64{}, width: firstWidth}
 	for p := range r.histograms {
-		r.histograms[p] = histogram()
+		r.histograms[p] = hdrhistogram.New(1, time.Hour.Microseconds(), 3)
 	}
 	return r
 }
 
-// add takes down one login.
+// begin starts the time of the measurement.
+func (r *record) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.start = time.Now()
+}
+
+// add counts a login.
 func (r *record) add(login result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	put(r.late, login.late)
-	sample := sample{at: login.intended.Sub(r.began), took: login.took[wholeLogin], failed: login.err != nil}
-	if sample.failed {
-		sample.took = time.Since(login.intended)
-		r.failures++
-		r.reasons.add(login.err.Error(), 1)
-	} else {
-		r.succeed(login)
+	in := r.interval(time.Since(r.start))
+	if login.err != nil {
+		r.failed++
+		r.addReason(login.err.Error())
+		in.failed++
+		return
 	}
-	r.samples.add(sample)
-}
-
-func (r *record) succeed(login result) {
 	if r.logins++; r.logins == 1 {
 		r.server = login.server
 	}
-	for p, reached := range login.reached {
-		if reached {
-			put(r.histograms[p], login.took[p])
+	for p, took := range login.took {
+		if took > 0 {
+			_ = r.histograms[p].RecordValue(min(max(took.Microseconds(), 1), time.Hour.Microseconds()))
 		}
 	}
+	in.logins++
+	in.slowest = max(in.slowest, login.took[wholeLogin])
 }
 
-// merge adds what is known from another series of logins, but for when they were: what is told of several has no
-// timeline.
-func (r *record) merge(other *record) {
-	if r.logins == 0 {
-		r.server = other.server
+const (
+	firstWidth   = 100 * time.Millisecond
+	maxIntervals = 56 // with their labels they fit into 80 columns
+)
+
+// interval returns the interval of a time. When there are too many, it merges neighbors.
+func (r *record) interval(at time.Duration) *interval {
+	for at >= maxIntervals*r.width {
+		half := make([]interval, (len(r.intervals)+1)/2)
+		for i, one := range r.intervals {
+			half[i/2].merge(one)
+		}
+		r.intervals, r.width = half, 2*r.width
 	}
-	r.logins += other.logins
-	r.failures += other.failures
-	for p, h := range other.histograms {
-		r.histograms[p].Merge(h)
+	for time.Duration(len(r.intervals))*r.width <= at {
+		r.intervals = append(r.intervals, interval{})
 	}
-	for reason, n := range other.reasons {
-		r.reasons.add(reason, n)
-	}
+	return &r.intervals[at/r.width]
 }
 
-// put counts a duration, the longest that there can be if it is longer.
-func put(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(min(max(d.Microseconds(), 1), h.HighestTrackableValue()))
+func (i *interval) merge(other interval) {
+	i.logins, i.failed, i.slowest = i.logins+other.logins, i.failed+other.failed, max(i.slowest, other.slowest)
 }
 
-// counts returns how many logins succeeded and failed so far.
-func (r *record) counts() (logins, failures int64) {
+// timeline returns the intervals up to elapsed. The last one is shorter.
+func (r *record) timeline(elapsed time.Duration) (list []report.Interval) {
+	r.interval(max(0, elapsed-1))
+	for i, one := range r.intervals {
+		start := time.Duration(i) * r.width
+		list = append(list, report.Interval{
+			Start: start.Seconds(), Width: min(r.width, elapsed-start).Seconds(),
+			Logins: one.logins, Failed: one.failed, Slowest: float64(one.slowest.Microseconds()) / 1e3,
+		})
+	}
+	return list
+}
+
+// counts returns how many logins have succeeded and failed so far.
+func (r *record) counts() (logins, failed int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.logins, r.failures
+	return r.logins, r.failed
 }
 
-// sample is one login for the timeline.
-type sample struct {
-	at     time.Duration // its intended start
-	took   time.Duration // until it was over, one way or the other
-	failed bool
-}
-
-// samples are logins evenly chosen from all that there were: every one, until they are too many.
-type samples struct {
-	kept  []sample
-	every int64 // login is kept
-	seen  int64
-}
-
-// maxSamples bounds the memory of a long measurement, to 6 MiB.
-const maxSamples = 1 << 18
-
-func (s *samples) add(one sample) {
-	if s.seen++; s.seen%s.every != 0 {
-		return
+func (r *record) latency() (list []report.Latency) {
+	for p, h := range r.histograms {
+		if h.TotalCount() > 0 {
+			list = append(list, report.Latency{Phase: phase(p).String(), Percentiles: report.PercentilesOf(h)})
+		}
 	}
-	if s.kept = append(s.kept, one); len(s.kept) < maxSamples {
-		return
-	}
-	for i := range maxSamples / 2 {
-		s.kept[i] = s.kept[2*i+1]
-	}
-	s.kept, s.every = s.kept[:maxSamples/2], s.every*2
-}
-
-// percentiles are what a distribution is told by.
-type percentiles struct {
-	Count int64   `json:"count"`  // how many values there are
-	P50   float64 `json:"p50_ms"` // milliseconds
-	P90   float64 `json:"p90_ms"`
-	P99   float64 `json:"p99_ms"`
-	Max   float64 `json:"max_ms"`
-	Mean  float64 `json:"mean_ms"`
-}
-
-func percentilesOf(h *hdrhistogram.Histogram) percentiles {
-	at := func(percent float64) float64 { return float64(h.ValueAtPercentile(percent)) / 1e3 }
-	return percentiles{h.TotalCount(), at(50), at(90), at(99), float64(h.Max()) / 1e3, h.Mean() / 1e3}
-}
-
-// reasonCount is how often logins failed for one reason.
-type reasonCount struct {
-	Reason string `json:"reason"`
-	Count  int64  `json:"count"`
-}
-
-// sorted returns the reasons, the most frequent one first.
-func (t tally) sorted() []reasonCount {
-	list := []reasonCount{}
-	for _, reason := range slices.Sorted(maps.Keys(t)) {
-		list = append(list, reasonCount{reason, t[reason]})
-	}
-	slices.SortStableFunc(list, func(a, b reasonCount) int { return int(b.Count - a.Count) })
 	return list
+}
+
+// maxReasons limits how many reasons are told apart, because a server can give a new one for each login.
+const maxReasons, otherReasons = 50, "other reasons"
+
+func (r *record) addReason(reason string) {
+	if _, known := r.reasons[reason]; !known && len(r.reasons) >= maxReasons {
+		reason = otherReasons
+	}
+	r.reasons[reason]++
 }

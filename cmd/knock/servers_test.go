@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -17,19 +17,19 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// server is a real server in a process of its own.
-type server struct {
+// realServer is an SSH server in a process of its own.
+type realServer struct {
 	user, port, key, password string
 	pid                       int
 }
 
-func (s *server) target() string { return s.user + "@127.0.0.1:" + s.port }
+func (s *realServer) target() string { return s.user + "@127.0.0.1:" + s.port }
 
-// begin starts a program that ends with the test, and returns what it says.
-func begin(t *testing.T, cmd *exec.Cmd) (*sshtest.Log, *exec.Cmd) {
+// start starts a program that ends with the test, and returns its output.
+func start(t *testing.T, cmd *exec.Cmd) *sshtest.Log {
 	t.Helper()
-	said := sshtest.NewLog()
-	cmd.Stdout, cmd.Stderr = said, said
+	log := sshtest.NewLog()
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -37,16 +37,16 @@ func begin(t *testing.T, cmd *exec.Cmd) (*sshtest.Log, *exec.Cmd) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", cmd.Args[0], said)
+			t.Logf("the output of %s:\n%s", cmd.Args[0], log)
 		}
 	})
-	return said, cmd
+	return log
 }
 
-// listening waits until somebody takes connections on the port.
-func listening(t *testing.T, port string) {
+// awaitPort waits until a server accepts connections on the port.
+func awaitPort(t *testing.T, port string) {
 	t.Helper()
-	until(t, func() bool {
+	eventually(t, func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = conn.Close()
@@ -55,7 +55,7 @@ func listening(t *testing.T, port string) {
 	})
 }
 
-// freePort is for servers that have to be told one.
+// freePort returns a port for a server that cannot choose one.
 func freePort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,8 +66,8 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// installed finds a program, also where only root looks for it.
-func installed(t *testing.T, name, remedy string) string {
+// installed returns the path of a program, which may be in a directory that only root has in PATH.
+func installed(t *testing.T, name, install string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
@@ -75,19 +75,19 @@ func installed(t *testing.T, name, remedy string) string {
 			path, err = exec.LookPath(filepath.Join(dir, name))
 		}
 	}
-	sshtest.Need(t, name, remedy, err == nil)
+	sshtest.Need(t, name, install, err == nil)
 	return path
 }
 
-// authorized makes a key and a line for authorized_keys.
+// authorized makes a key and its line for authorized_keys.
 func authorized(t *testing.T) (path string, line []byte) {
 	t.Helper()
 	path, public := keyFile(t)
 	return path, gossh.MarshalAuthorizedKey(public)
 }
 
-// foyer is the door that this repository is about.
-func foyer(t *testing.T) *server {
+// foyer starts the server of this repository.
+func foyer(t *testing.T) *realServer {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "foyer")
@@ -103,14 +103,14 @@ func foyer(t *testing.T) *server {
 	}
 	cmd := exec.Command(program, "--listen", "127.0.0.1:0")
 	cmd.Dir = dir
-	said, _ := begin(t, cmd)
-	port := regexp.MustCompile(`-p (\d+)`).FindStringSubmatch(said.Line(t, "ssh -p"))[1]
-	password := regexp.MustCompile(`password +(\S+)`).FindStringSubmatch(said.Line(t, "password  "))[1]
-	return &server{"guest", port, key, password, cmd.Process.Pid}
+	log := start(t, cmd)
+	port := regexp.MustCompile(`-p (\d+)`).FindStringSubmatch(log.Line(t, "ssh -p"))[1]
+	password := regexp.MustCompile(`password +(\S+)`).FindStringSubmatch(log.Line(t, "password  "))[1]
+	return &realServer{"guest", port, key, password, cmd.Process.Pid}
 }
 
-// sshd is OpenSSH's, as it is for whoever runs the test.
-func sshd(t *testing.T) *server {
+// sshd starts OpenSSH's server as the user of the test.
+func sshd(t *testing.T) *realServer {
 	t.Helper()
 	program := installed(t, "sshd", "apt-get install openssh-server")
 	me, err := user.Current()
@@ -118,7 +118,7 @@ func sshd(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	if me.Uid == "0" {
-		// What a service manager makes for it: without this directory it does not start.
+		// Without this directory, which a service manager makes, it does not start.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -138,79 +138,66 @@ func sshd(t *testing.T) *server {
 			t.Fatal(err)
 		}
 	}
-	_, cmd := begin(t, exec.Command(program, "-D", "-e", "-f", filepath.Join(dir, "sshd_config")))
-	listening(t, port)
-	return &server{me.Username, port, key, "", cmd.Process.Pid}
+	cmd := exec.Command(program, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	start(t, cmd)
+	awaitPort(t, port)
+	return &realServer{me.Username, port, key, "", cmd.Process.Pid}
 }
 
-// TestServers knocks on what people have.
+// knock works with real servers.
 func TestServers(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		open func(*testing.T) *server
-		says string
+		name    string
+		start   func(*testing.T) *realServer
+		version string
 	}{
 		{"foyer", foyer, "SSH-2.0-"},
 		{"sshd", sshd, "SSH-2.0-OpenSSH"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := tt.open(t)
-			flags := []string{"--key", s.key, "--pid", strconv.Itoa(s.pid), "--json"}
-			got := knock(t, append(flags, s.target(), "-n", "24", "--expect", write(t, "expected", message))...)
-			var report loginReport
-			if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.status != 0 {
-				t.Fatalf("status %d, %v:\n%s%s", got.status, err, got.stdout, got.stderr)
+			s := tt.start(t)
+			flags := []string{"--key", s.key, "--pid", strconv.Itoa(s.pid)}
+			m := knockJSON(t, 0, append(flags, s.target(), "-n", "4", "--expect", write(t, "expected", message))...)
+			if m.Logins != 4 || len(m.Latency) != int(phases) || !strings.HasPrefix(m.Server.Version, tt.version) {
+				t.Errorf("%+v", m)
 			}
-			if report.Logins != 24 || report.Latency.FirstByte.Count != 24 || !contains(report.Door.Version, tt.says) {
-				t.Errorf("%s", got.stdout)
+			if m.Usage.CPU <= 0 || m.Usage.MemoryBefore < 1<<20 {
+				t.Errorf("%+v", m.Usage)
 			}
-			if server := report.Server; *server.PerLogin <= 0.1 || server.Memory.Before < 1<<20 {
-				t.Errorf("%+v", server)
-			}
-			for _, mode := range []string{"hold", "preauth"} {
-				got := knock(t, append(flags, mode, "12", s.target(), "--for", "0s")...)
-				var held holdReport
-				if err := json.Unmarshal([]byte(got.stdout), &held); err != nil || got.status != 0 || held.Opened != 12 {
-					t.Fatalf("status %d, %v:\n%s%s", got.status, err, got.stdout, got.stderr)
+			for mode := range modes {
+				m := knockJSON(t, 0, append(flags, mode, "12", s.target(), "--for", "0s")...)
+				if m.Logins != 12 || m.Dropped != 0 {
+					t.Errorf("%+v", m)
 				}
-				if tt.name == "sshd" && *held.Memory.Each < 100<<10 { // it has a process for each
-					t.Errorf("%s: %+v", mode, held.Memory)
+				if tt.name == "sshd" && *m.Usage.MemoryEach < 100<<10 { // it has a process for each connection
+					t.Errorf("%s: %+v", mode, m.Usage)
 				}
 			}
 		})
 	}
 }
 
-// TestFoyerPassword: the first login costs a hash, and is made like the others.
 func TestFoyerPassword(t *testing.T) {
 	s := foyer(t)
 	t.Setenv(passwordVariable, s.password)
-	expected := write(t, "expected", message)
-	if got := knock(t, s.target(), "-n", "10", "-c", "2", "--expect", expected); got.status != 0 {
-		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
-	}
+	knock(t, s.target(), "-n", "10", "-c", "2", "--expect", write(t, "expected", message)).check(t, 0, "10 logins in")
 	t.Setenv(passwordVariable, "wrong")
-	if got := knock(t, s.target(), "-n", "1"); got.status != 1 || !contains(got.stdout, "1  authentication: ") {
-		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
-	}
+	knock(t, s.target(), "-n", "1").check(t, 1, "1 failed: authentication: ")
 }
 
-// TestDropbear can go no further than the door, since dropbear reads the keys of real users only.
+// dropbear accepts keys of real users only, so knock cannot log in here.
 func TestDropbear(t *testing.T) {
 	program := installed(t, "dropbear", "apt-get install dropbear-bin")
-	maker := installed(t, "dropbearkey", "apt-get install dropbear-bin")
+	keygen := installed(t, "dropbearkey", "apt-get install dropbear-bin")
 	hostKey, port := filepath.Join(t.TempDir(), "key"), freePort(t)
-	if out, err := exec.Command(maker, "-t", "ed25519", "-f", hostKey).CombinedOutput(); err != nil {
+	if out, err := exec.Command(keygen, "-t", "ed25519", "-f", hostKey).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	begin(t, exec.Command(program, "-F", "-E", "-s", "-r", hostKey, "-p", "127.0.0.1:"+port, "-P", filepath.Join(t.TempDir(), "pid")))
-	listening(t, port)
+	start(t, exec.Command(program, "-F", "-E", "-s", "-r", hostKey, "-p", "127.0.0.1:"+port,
+		"-P", filepath.Join(t.TempDir(), "pid")))
+	awaitPort(t, port)
 	key, _ := keyFile(t)
 	target := "nobody@127.0.0.1:" + port
-	if got := knock(t, target, "--key", key, "-n", "2"); got.status != 1 || !contains(got.stdout, "2  authentication: ") {
-		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
-	}
-	if got := knock(t, "preauth", "4", target, "--for", "0s"); got.status != 0 || !contains(got.stdout, "4 of 4 connections opened") {
-		t.Errorf("status %d:\n%s%s", got.status, got.stdout, got.stderr)
-	}
+	knock(t, target, "--key", key, "-n", "2").check(t, 1, "2 failed: authentication: ")
+	knock(t, "preauth", "4", target, "--for", "0s").check(t, 0, "4 connections opened")
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/charmbracelet/x/term"
 )
 
-// Possible reports whether stdin is a terminal to ask on.
+// Possible reports whether stdin is a terminal.
 func Possible() bool { return term.IsTerminal(os.Stdin.Fd()) }
 
-// Password writes the question to w and reads a line from the terminal that stdin is, which does not show it.
+// Password writes the question to w and reads a line from the terminal on stdin, without echo.
 func Password(w io.Writer, question string) (string, error) {
-	defer echoAtTheEnd(os.Stdin.Fd())()
+	defer restoreOnSignal(os.Stdin.Fd())()
 	_, _ = fmt.Fprint(w, question)
 	password, err := term.ReadPassword(os.Stdin.Fd())
 	_, _ = fmt.Fprintln(w)
@@ -26,9 +26,9 @@ func Password(w io.Writer, question string) (string, error) {
 	return string(password), nil
 }
 
-// echoAtTheEnd has a signal end the process as ever, but with the terminal as it was: to read a password takes its echo
-// away, and whoever is ended there does not bring it back. That is so until done is called.
-func echoAtTheEnd(terminal uintptr) (done func()) {
+// restoreOnSignal restores the terminal before a signal ends the process. Without it the terminal would be left without
+// echo, which is off while a password is read. The caller calls done after that.
+func restoreOnSignal(terminal uintptr) (done func()) {
 	before, err := term.GetState(terminal)
 	if err != nil {
 		return func() {}

@@ -17,7 +17,7 @@ import (
 	"foyer/cmd/prompt"
 )
 
-// asker is set where this program is to ask.
+// asker is the variable that makes the test binary ask for a password.
 const asker = "FOYER_TEST_PROMPT"
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	fmt.Printf("%q %v %t\n", password, err, prompt.Possible())
 }
 
-// ask starts a program that asks at a terminal, and returns when it does.
+// ask starts a process that asks at a terminal, and returns once it reads the answer.
 func ask(t *testing.T) (cmd *exec.Cmd, keyboard, terminal *os.File, lines *bufio.Reader) {
 	t.Helper()
 	keyboard, terminal, err := pty.Open()
@@ -48,9 +48,9 @@ func ask(t *testing.T) (cmd *exec.Cmd, keyboard, terminal *os.File, lines *bufio
 	}
 	lines = bufio.NewReader(stdout)
 	if question, err := lines.ReadString(' '); question != "Password: " {
-		t.Fatalf("it asks %q, %v", question, err)
+		t.Fatalf("the question is %q, %v", question, err)
 	}
-	for echoes(t, terminal) { // the question comes a moment before
+	for echoes(t, terminal) { // the echo is turned off after the question
 	}
 	return cmd, keyboard, terminal, lines
 }
@@ -68,15 +68,15 @@ func TestPassword(t *testing.T) {
 	cmd, keyboard, terminal, lines := ask(t)
 	_, _ = keyboard.WriteString("two  words \n")
 	_, _ = lines.ReadString('\n')
-	if said, err := lines.ReadString('\n'); strings.TrimSpace(said) != `"two  words " <nil> true` {
-		t.Errorf("it read %s, %v", said, err)
+	if got, err := lines.ReadString('\n'); strings.TrimSpace(got) != `"two  words " <nil> true` {
+		t.Errorf("it read %s, %v", got, err)
 	}
 	if err := cmd.Wait(); err != nil || !echoes(t, terminal) {
-		t.Errorf("it ended with %v, and the terminal shows what is typed: %t", err, echoes(t, terminal))
+		t.Errorf("it ended with %v; echo is on: %t", err, echoes(t, terminal))
 	}
 }
 
-// A signal ends the process, and leaves a terminal that shows what is typed.
+// A signal ends the process, and leaves the terminal with its echo.
 func TestSignalAtThePrompt(t *testing.T) {
 	for _, sent := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		cmd, keyboard, terminal, _ := ask(t)
@@ -87,10 +87,10 @@ func TestSignalAtThePrompt(t *testing.T) {
 		}
 		var end *exec.ExitError
 		if err := cmd.Wait(); !errors.As(err, &end) || end.Sys().(syscall.WaitStatus).Signal() != sent {
-			t.Errorf("%s: it ended with %v", sent, err)
+			t.Errorf("%s: the process ended with %v", sent, err)
 		}
 		if !echoes(t, terminal) {
-			t.Errorf("%s: the terminal does not show what is typed", sent)
+			t.Errorf("%s: echo is off", sent)
 		}
 	}
 }

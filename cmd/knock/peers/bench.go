@@ -1,223 +1,224 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
-	"foyer/cmd/knock/peers/turns"
+	"github.com/charmbracelet/keygen"
+
+	"foyer/cmd/knock/report"
+	"foyer/middleware"
 )
 
-// bench is a measurement of all doors.
+//go:embed scripts
+var scripts embed.FS
+
+// bench measures servers. They share a directory with keys, a password, the message, and the programs.
 type bench struct {
-	plan   *plan
-	house  *house
+	*options
+	dir    string
 	stderr io.Writer
-	logins turns.Scripts // recorded at foyer, for the floor
-	doors  []*running    // are running now
-	report *report
+	table  table
 }
 
-func newBench(p *plan, h *house, stderr io.Writer) *bench {
-	return &bench{plan: p, house: h, stderr: stderr, report: newReport(p)}
-}
-
-func (h *house) visitor(method string, logins turns.Scripts) *visitor {
-	return &visitor{house: h, method: method, logins: logins}
-}
-
-// close ends all doors.
-func (b *bench) close() {
-	for _, r := range b.doors {
-		r.stop()
-	}
-	b.doors = nil
-}
-
-func (b *bench) tell(format string, args ...any) { _, _ = fmt.Fprintf(b.stderr, format+"\n", args...) }
-
-// run measures first what each door is like by itself, and then all of them side by side.
-func (b *bench) run(ctx context.Context, chosen []door) error {
-	b.tell("building")
-	if err := b.house.build(ctx); err != nil {
-		return err
-	}
-	if b.plan.targets {
-		return b.targets(ctx)
-	}
-	b.report.Primitives = measurePrimitives()
-	b.survey(ctx, chosen)
-	if err := b.inspect(ctx); err != nil {
-		return err
-	}
-	if err := b.open(ctx, b.report.inspected()...); err != nil {
-		return err
-	}
-	return b.rounds(ctx)
-}
-
-// survey takes the doors that can run here into the report. One that is missing is skipped by name.
-func (b *bench) survey(ctx context.Context, chosen []door) {
-	for _, d := range chosen {
-		if d.prepare != nil {
-			if err := d.prepare(ctx, b.house); err != nil {
-				b.tell("%s is skipped: %s (%v)", d.name, d.remedy, err)
-				b.report.Skipped = append(b.report.Skipped, skipped{d.name, d.remedy})
-				continue
-			}
-		}
-		b.report.Doors = append(b.report.Doors, &doorReport{
-			Name: d.name, About: d.about, Rival: d.rival(), Compat: d.compat,
-			Visitors: d.limit(b.plan.visitors, d.visitors), Version: d.version(ctx, b.house), door: d,
-			Logins: map[string]*figures{}, Trips: map[string]trips{},
-		})
-	}
-}
-
-// inspect finds out what each door is like by itself: it starts all of them, one after the other, and again, for how
-// long they take. A peer that does not work here is left out.
-func (b *bench) inspect(ctx context.Context) error {
-	took := map[string][]float64{}
-	for round := range b.plan.starts {
-		var working []*doorReport
-		for _, entry := range b.report.Doors {
-			first, err := b.visitOnce(ctx, entry, round)
-			if err != nil && (!entry.door.peer() || ctx.Err() != nil) {
-				return err
-			}
-			if err != nil {
-				b.tell("%s is left out: %v", entry.Name, err)
-				b.report.Skipped = append(b.report.Skipped, skipped{entry.Name, "it does not work here: " + err.Error()})
-				continue
-			}
-			took[entry.Name] = append(took[entry.Name], first.Seconds()*1e3)
-			entry.Start = quartilesOf(took[entry.Name])
-			working = append(working, entry)
-		}
-		b.report.Doors = working
-		b.tell("start %d of %d", round+1, b.plan.starts)
-	}
-	return nil
-}
-
-// visitOnce starts a door and returns how long it took until somebody was in. In two of the rounds the memory is
-// measured, too, since a process that has served many has room for more.
-func (b *bench) visitOnce(ctx context.Context, entry *doorReport, round int) (first time.Duration, err error) {
-	r, err := b.house.start(ctx, entry.door)
+// newBench makes the directory. Others may enter it, because sshd and dropbear read files as the user guest, but only
+// its owner can read the secrets.
+func newBench(ctx context.Context, o *options, stderr io.Writer) (*bench, error) {
+	dir, err := os.MkdirTemp("", "foyer-bench-")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer r.stop()
-	if first, err = r.answers(ctx, b.house.visitor(publickey, b.logins)); err != nil || r.name == floor {
-		return first, err
+	b := &bench{options: o, dir: dir, stderr: stderr}
+	if err := b.prepare(ctx); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	switch round {
-	case 0:
-		entry.Held, entry.Idle, err = b.hold(ctx, r, "hold", b.plan.held, b.house.access(publickey)...)
-		err = errors.Join(err, b.count(ctx, r, entry))
-	case 1: // the last that this process sees of us: foyer refuses for a while who wastes its time like this
-		entry.Silent, _, err = b.hold(ctx, r, "preauth", r.limit(b.plan.held, r.strangers))
-	}
-	return first, err
+	return b, nil
 }
 
-// hold holds connections, and returns how many bytes each takes, and how many the door took without. Before either is
-// looked at, the door has a rest: some servers clear away by then what their start, or the logins, left.
-func (b *bench) hold(
-	ctx context.Context, r *running, mode string, number int, access ...string,
-) (each, idle float64, err error) {
-	select {
-	case <-time.After(b.plan.rest):
-	case <-ctx.Done():
-		return 0, 0, ctx.Err()
-	}
-	report := &holdReport{}
-	args := append([]string{mode, strconv.Itoa(number), "--for", b.plan.rest.String(),
-		"--concurrency", strconv.Itoa(r.limit(b.plan.visitors, r.visitors))}, access...)
-	if err := b.house.knock(ctx, r, report, args...); err != nil {
-		return 0, 0, err
-	}
-	if each, err = report.each(number); err != nil {
-		return 0, 0, r.unwell(fmt.Errorf("%s: %w", mode, err))
-	}
-	return each, float64(report.Memory.Before), nil
-}
-
-// count counts round trips. What foyer and its visitors send is recorded for the floor.
-func (b *bench) count(ctx context.Context, r *running, entry *doorReport) error {
-	scripts := turns.Scripts{}
-	for _, method := range methods() {
-		trips, script, err := b.house.visitor(method, b.logins).count(ctx, r)
-		if err != nil {
-			return r.unwell(fmt.Errorf("count the round trips of a login by %s: %w", method, err))
+func (b *bench) prepare(ctx context.Context) error {
+	for _, name := range []string{"ssh_host_ed25519_key", "id_ed25519"} {
+		if _, err := keygen.New(b.path(name), keygen.WithKeyType(keygen.Ed25519), keygen.WithWrite()); err != nil {
+			return err
 		}
-		entry.Trips[method], scripts[method] = trips, script
 	}
-	if r.name != itself {
+	public, err := os.ReadFile(b.path("id_ed25519.pub"))
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"authorized_keys": string(public), "password": rand.Text() + "\n", "message": middleware.SimpleMessage,
+	} {
+		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(os.CopyFS(b.dir, scripts), os.Chmod(b.dir, 0o711)); err != nil { // keygen makes it 0700
+		return err
+	}
+	const programs = "foyer/cmd/knock/peers/"
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.path("bin")+string(filepath.Separator),
+		"foyer/cmd/foyer", "foyer/cmd/knock", programs+"wish", programs+"bare")
+	build.Stderr = b.stderr
+	return build.Run()
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+// methods are the authentication methods that are measured.
+var methods = []string{"publickey", "password"}
+
+// credentials returns the flags by which knock logs in.
+func (b *bench) credentials(method string) []string {
+	if method == "password" {
+		return []string{"--password-file", b.path("password")}
+	}
+	return []string{"--key", b.path("id_ed25519")}
+}
+
+// knock runs knock with the algorithms that all peers have, and reads its report. Conch has no chacha20-poly1305.
+func (b *bench) knock(ctx context.Context, result any, args ...string) error {
+	cmd := exec.CommandContext(ctx, b.path("bin/knock"), append(args, "--json", "--kex", "curve25519-sha256",
+		"--cipher", "chacha20-poly1305@openssh.com,aes128-ctr")...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if args[0] == "compare" {
+		cmd.Stderr = b.stderr // shows the progress
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it still prints its report
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	if stdout.Len() == 0 {
+		return fmt.Errorf("knock: %v: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	return errors.Join(json.Unmarshal(stdout.Bytes(), result), err)
+}
+
+// run measures each peer by itself and then all of them in turn.
+func (b *bench) run(ctx context.Context, chosen []peer, stdout io.Writer) error {
+	var started []*running
+	defer func() {
+		for _, r := range started {
+			r.stop()
+		}
+	}()
+	for _, p := range chosen {
+		r, err := b.inspect(ctx, p)
+		if err != nil && (ctx.Err() != nil || p.install == "") {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if err != nil {
+			_, _ = fmt.Fprintf(b.stderr, "%s skipped: %v; to install: %s\n", p.name, err, p.install)
+			continue
+		}
+		_, _ = fmt.Fprintf(b.stderr, "%s started\n", p.name)
+		started = append(started, r)
+	}
+	for _, method := range methods {
+		result, err := b.compare(ctx, started, method)
+		if err != nil {
+			return err
+		}
+		if b.table.add(method, result); b.bench {
+			result.BenchAs(stdout, "Login/by="+method)
+		}
+	}
+	if b.bench {
 		return nil
 	}
-	b.logins = scripts
-	return scripts.Write(b.house.dir)
+	_, err := io.WriteString(stdout, b.table.markdown())
+	return err
 }
 
-// open starts doors and waits for one login at each, by each method.
-func (b *bench) open(ctx context.Context, chosen ...door) error {
-	for _, d := range chosen {
-		r, err := b.house.start(ctx, d)
+// modes are the modes of knock that hold connections.
+var modes = []string{"hold", "preauth"}
+
+// inspect measures the memory of a peer's connections, and starts it for the comparison. Each kind of connection gets a
+// new process: one that has served many connections has memory left for more, and foyer blocks an address for a while
+// that connects without logging in.
+func (b *bench) inspect(ctx context.Context, p peer) (*running, error) {
+	memory := map[string]*float64{}
+	for _, mode := range modes {
+		if b.held == 0 {
+			continue
+		}
+		r, err := b.startAndLogin(ctx, p, methods[0]) // no password: its hash takes memory
 		if err != nil {
-			return err
+			return nil, err
 		}
-		b.doors = append(b.doors, r)
-		for _, method := range methods() {
-			if _, err := r.answers(ctx, b.house.visitor(method, b.logins)); err != nil {
-				return fmt.Errorf("by %s: %w", method, err)
-			}
+		memory[mode], err = b.hold(ctx, r, mode)
+		if r.stop(); err != nil {
+			return nil, err
 		}
 	}
-	return nil
-}
-
-// rounds measures all doors in every round. The first round fills caches and does not count, nor does one that an
-// error ends.
-func (b *bench) rounds(ctx context.Context) error {
-	defer b.report.conclude()
-	for round := range b.plan.rounds + 1 {
-		begun := time.Now()
-		windows, err := b.round(ctx, round)
-		if err != nil {
-			return err
-		}
-		if round > 0 {
-			b.report.complete(round, windows)
-		}
-		b.tell("round %d of %d: %s", round, b.plan.rounds, time.Since(begun).Round(time.Second/10))
+	r, err := b.startAndLogin(ctx, p, methods...)
+	if err == nil {
+		b.table.rows = append(b.table.rows, row{p, memory, map[string]report.Compared{}})
 	}
-	return nil
+	return r, err
 }
 
-// round measures all doors, in an order of its own, and returns each door's windows by method.
-func (b *bench) round(ctx context.Context, round int) ([]map[string]window, error) {
-	windows := make([]map[string]window, len(b.doors))
-	for _, i := range rand.Perm(len(b.doors)) {
-		windows[i] = map[string]window{}
-		for _, method := range methods() {
-			w, err := b.turn(ctx, round, b.doors[i], method, pace{visitors: b.plan.visitors, window: b.plan.window})
-			if err != nil {
-				return nil, err
-			}
-			windows[i][method] = w
+// startAndLogin starts a peer, and waits until a login by each method succeeds.
+func (b *bench) startAndLogin(ctx context.Context, p peer, methods ...string) (*running, error) {
+	r, err := b.start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, method := range methods {
+		args := append(b.credentials(method), "guest@127.0.0.1:"+r.port, "-n1", "--expect", b.path("message"))
+		if err := r.await(ctx, func() error { return b.knock(ctx, &report.Measurement{}, args...) }); err != nil {
+			r.stop()
+			return nil, err
 		}
 	}
-	return windows, nil
+	return r, nil
 }
 
-// turn is one door's in a round.
-func (b *bench) turn(ctx context.Context, round int, r *running, method string, p pace) (window, error) {
-	w, err := b.house.measure(ctx, r, b.house.visitor(method, b.logins), p)
-	w.Round = round
-	return w, err
+// rest is how long a server is left alone before its memory is read. Some servers free memory in that time.
+const rest = 3 * time.Second
+
+// hold returns the memory of a connection.
+func (b *bench) hold(ctx context.Context, r *running, mode string) (*float64, error) {
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	number := b.held
+	if mode == "preauth" {
+		number = limit(number, r.unauthenticated)
+	}
+	var m report.Measurement
+	err := b.knock(ctx, &m, append([]string{mode, strconv.Itoa(number), "guest@127.0.0.1:" + r.port,
+		"--for", rest.String(), "-c", strconv.Itoa(limit(b.concurrency, r.concurrency)),
+		"--pid", strconv.Itoa(r.cmd.Process.Pid)}, b.credentials(methods[0])...)...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", err, m.Failures)
+	}
+	return m.Usage.MemoryEach, nil
+}
+
+func (b *bench) compare(ctx context.Context, servers []*running, method string) (*report.Compare, error) {
+	args := append([]string{"compare", "--expect", b.path("message"), "--rounds", strconv.Itoa(b.rounds),
+		"--window", b.window.String(), "-c", strconv.Itoa(b.concurrency)}, b.credentials(method)...)
+	for _, r := range servers {
+		args = append(args, fmt.Sprintf("%s=guest@127.0.0.1:%s,pid=%d,concurrency=%d", r.name, r.port, r.cmd.Process.Pid,
+			limit(b.concurrency, r.concurrency)))
+	}
+	result := &report.Compare{}
+	if err := b.knock(ctx, result, args...); result.Rounds == 0 {
+		return nil, err
+	}
+	return result, nil
 }

@@ -1,16 +1,15 @@
-// Peers is the bench: it starts foyer and other SSH servers side by side, has knock log in at all of them in turn, and
-// writes down what a login costs each. Run it from the top of the tree:
+// Peers is the bench: it starts foyer and other SSH servers, has knock compare them, and prints what a login costs
+// each. Run it from the top of the source tree:
 //
-//	go run ./cmd/knock/peers            # all that is installed; some minutes
-//	go run ./cmd/knock/peers quick      # a first impression
-//	go run ./cmd/knock/peers --only wish,bare --rounds 31
+//	go run ./cmd/knock/peers                # all servers that are installed; takes some minutes
+//	go run ./cmd/knock/peers --quick        # a first look
+//	go run ./cmd/knock/peers --bench        # Go benchmark lines, for benchstat
 //
-// Everything is on loopback, runs from a temporary directory, and ends with it.
+// Everything is on loopback and in a temporary directory. Nothing is left behind.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,7 @@ import (
 )
 
 func main() {
-	// SIGPIPE among them: whoever stops reading must not leave servers and secrets behind.
+	// SIGPIPE too: if the reader of the output is gone, the servers and the secrets must still be removed.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
@@ -33,135 +32,57 @@ func main() {
 	}
 }
 
-// plan is what is asked for.
-type plan struct {
-	only     []string
-	rounds   int
-	window   time.Duration
-	visitors int
-	held     int // connections, to see what memory they take
-	starts   int // to see how long they take
-	rest     time.Duration
-	targets  bool
-	markdown string
-	json     string
+// options are the flags.
+type options struct {
+	only         []string
+	quick, bench bool
+	rounds       int
+	window       time.Duration
+	concurrency  int
+	held         int
 }
 
-// parse reads the command line. The word quick makes defaults small, and a flag wins over it; the word targets
-// asks for what the peers' table does not show.
-func parse(args []string, stderr io.Writer) (*plan, error) {
-	p := &plan{}
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{}
 	fs := pflag.NewFlagSet("peers", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		_, _ = fmt.Fprintf(stderr, "peers [quick] [targets] [FLAGS], from the top of the tree. The peers are %s.\n\n%s",
-			strings.Join(peerNames(), ", "), fs.FlagUsages())
+		_, _ = fmt.Fprintf(stderr, "peers [FLAGS], from the top of the source tree. The peers are %s.\n\n%s",
+			strings.Join(names(peers), ", "), fs.FlagUsages())
 	}
-	fs.StringSliceVar(&p.only, "only", nil, "the peers to measure foyer against (default: all that are installed)")
-	fs.IntVar(&p.rounds, "rounds", 15, "how often every door has its turn (quick: 3)")
-	fs.DurationVar(&p.window, "window", time.Second, "how long a turn is (quick: 500ms)")
-	fs.IntVarP(&p.visitors, "concurrency", "c", 8, "visitors at a time")
-	fs.IntVar(&p.held, "held", 200, "connections to hold, for the memory (quick: 50)")
-	fs.IntVar(&p.starts, "starts", 7, "how often every door is started, for how long it takes (quick: 2)")
-	fs.DurationVar(&p.rest, "rest", 3*time.Second, "how long a door is left alone before its memory is looked at (quick: 500ms)")
-	fs.StringVar(&p.markdown, "markdown", "", "file for the tables, besides stdout")
-	fs.StringVar(&p.json, "json", "", "file for all figures, of every round")
+	fs.StringSliceVar(&o.only, "only", nil, "peers to compare with foyer (default: all that are installed)")
+	fs.BoolVar(&o.quick, "quick", false, "3 rounds of 500ms, and no memory")
+	fs.BoolVar(&o.bench, "bench", false, "print Go benchmark lines instead of the table, for benchstat")
+	fs.IntVar(&o.rounds, "rounds", 15, "rounds to measure")
+	fs.DurationVar(&o.window, "window", time.Second, "how long to measure each server in a round")
+	fs.IntVarP(&o.concurrency, "concurrency", "c", 8, "logins at a time")
+	fs.IntVar(&o.held, "held", 200, "connections to hold, to measure their memory; 0 for none")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	for _, word := range fs.Args() {
-		switch word {
-		case "quick":
-			p.shrink(fs)
-		case "targets":
-			p.targets = true
-		default:
-			return nil, fmt.Errorf("there is nothing called %q: quick and targets are words, all else are flags", word)
-		}
+	if fs.NArg() > 0 || min(o.rounds, o.concurrency) < 1 || o.window <= 0 || o.held < 0 {
+		return nil, errors.New("rounds, window and concurrency must be positive, and there are no arguments")
 	}
-	if min(p.rounds, p.visitors, p.held) < 1 || p.starts < 2 || min(p.window, p.rest) <= 0 {
-		return nil, errors.New("rounds, visitors, windows and rests are more than 0, and starts more than 1")
+	if o.quick {
+		o.rounds, o.window, o.held = 3, 500*time.Millisecond, 0
 	}
-	return p, nil
-}
-
-func (p *plan) shrink(fs *pflag.FlagSet) {
-	for _, quick := range []struct{ flag, value string }{
-		{"rounds", "3"}, {"window", "500ms"}, {"held", "50"}, {"starts", "2"}, {"rest", "500ms"},
-	} {
-		if !fs.Changed(quick.flag) {
-			_ = fs.Set(quick.flag, quick.value)
-		}
-	}
+	return o, nil
 }
 
 // run makes the measurement that args ask for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	p, err := parse(args, stderr)
+	o, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	chosen, err := selected(p.only)
+	chosen, err := choose(o.only)
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{p.markdown, p.json} {
-		if err := probe(path); err != nil {
-			return err
-		}
-	}
-	h, err := newHouse()
+	b, err := newBench(ctx, o, stderr)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = h.remove() }()
-	b := newBench(p, h, stderr)
-	defer b.close()
-	err = b.run(ctx, chosen)
-	if err != nil && ctx.Err() != nil {
-		err = errInterrupted
-	}
-	return b.finish(stdout, err)
-}
-
-// errInterrupted is why a measurement ended that was told to; what broke by that is of no interest.
-var errInterrupted = errors.New("interrupted")
-
-// probe sees before the measurement that what it finds can be written.
-func probe(path string) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// finish writes what was measured, even where an error or Ctrl-C ended the measurement early.
-func (b *bench) finish(stdout io.Writer, err error) error {
-	if err != nil && !b.report.tells() {
-		return err
-	}
-	return errors.Join(b.write(stdout), err)
-}
-
-// write writes the report to where it was asked for.
-func (b *bench) write(stdout io.Writer) error {
-	tables := []byte(b.report.markdown())
-	figures, err := json.MarshalIndent(b.report, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = stdout.Write(tables)
-	return errors.Join(err, save(b.plan.markdown, tables), save(b.plan.json, append(figures, '\n')))
-}
-
-// save writes a file, if it has a name.
-func save(path string, text []byte) error {
-	if path == "" {
-		return nil
-	}
-	return os.WriteFile(path, text, 0o644)
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	return b.run(ctx, chosen, stdout)
 }

@@ -8,50 +8,49 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// patience is beyond what the slowest door takes to answer on a busy machine.
-const patience = 30 * time.Second
-
-// running is a door that was started.
+// running is a peer that was started.
 type running struct {
-	door
-	cmd     *exec.Cmd
-	port    string
-	log     *os.File
-	started time.Time
-	end     context.CancelFunc
-	ended   chan struct{}
+	peer
+	cmd   *exec.Cmd
+	port  string
+	log   string // path
+	ended chan struct{}
+	end   context.CancelFunc
 }
 
-func (r *running) address() string { return net.JoinHostPort("127.0.0.1", r.port) }
-
-// start starts a door on a free port, with its log in a file. It is in a process group of its own, and ends with ctx
-// at the latest.
-func (h *house) start(ctx context.Context, d door) (*running, error) {
+// start starts a peer on a free port. It has a process group of its own, which ends with ctx.
+func (b *bench) start(ctx context.Context, p peer) (*running, error) {
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{door: d, port: port, ended: make(chan struct{})}
-	if r.log, err = os.Create(h.path("log." + port)); err != nil {
+	r := &running{peer: p, port: port, log: filepath.Join(b.dir, "log."+port), ended: make(chan struct{})}
+	log, err := os.Create(r.log)
+	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = log.Close() }()
 	ctx, r.end = context.WithCancel(ctx)
-	args := d.command(h, port)
+	args := append(slices.Clone(p.command), port, b.dir)
+	if strings.HasPrefix(args[0], "bin/") {
+		args[0] = filepath.Join(b.dir, args[0])
+	}
 	r.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
-	r.cmd.Dir, r.cmd.Env = h.dir, environment()
-	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
+	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = b.dir, log, log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.cmd.Cancel = func() error { return r.signal(syscall.SIGTERM) }
 	r.cmd.WaitDelay = 2 * time.Second
-	r.started = time.Now()
 	if err := r.cmd.Start(); err != nil {
 		r.end()
-		return nil, errors.Join(err, r.log.Close())
+		return nil, err
 	}
 	go func() {
 		_ = r.cmd.Wait()
@@ -63,45 +62,46 @@ func (h *house) start(ctx context.Context, d door) (*running, error) {
 
 func (r *running) signal(sig syscall.Signal) error { return syscall.Kill(-r.cmd.Process.Pid, sig) }
 
-// stop ends a door and waits until it is gone.
+// stop ends a peer and waits until it has ended.
 func (r *running) stop() {
 	r.end()
 	<-r.ended
-	_ = r.log.Close()
 }
 
-// answers waits until a login succeeds and returns how long that took from the start of the program.
-func (r *running) answers(ctx context.Context, v *visitor) (time.Duration, error) {
-	deadline := time.Now().Add(patience)
+// startupTime is more than the slowest peer needs to start on a busy machine.
+const startupTime = 30 * time.Second
+
+// await calls login until it succeeds. It is an error if the peer ends, with the last line of its log.
+func (r *running) await(ctx context.Context, login func() error) error {
+	deadline := time.Now().Add(startupTime)
 	for {
-		err := v.login(ctx, r.door, r.address())
-		switch {
-		case err == nil:
-			return time.Since(r.started), nil
-		case time.Now().After(deadline), ctx.Err() != nil:
-			return 0, r.unwell(err)
+		err := login()
+		if err == nil {
+			return nil
 		}
 		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-r.ended:
-			return 0, r.unwell(errors.New("it ended"))
-		case <-time.After(2 * time.Millisecond):
+			return errors.New(r.lastLine())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no login succeeded: %w; its log ends: %s", err, r.lastLine())
 		}
 	}
 }
 
-// unwell is an error with the end of the door's log.
-func (r *running) unwell(err error) error {
-	text, _ := os.ReadFile(r.log.Name())
-	const tail = 600
-	return fmt.Errorf("%s: %w; the end of its log: %q", r.name, err, text[max(0, len(text)-tail):])
+func (r *running) lastLine() string {
+	text, _ := os.ReadFile(r.log)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
-// freePort returns a port that nobody listens on, from below those that the system gives to clients, of whom many
-// thousands will come.
-func freePort(ctx context.Context) (string, error) {
-	var err error
+// freePort returns a free port below those that the system gives to clients, of which there will be thousands.
+func freePort(ctx context.Context) (port string, err error) {
 	for range 100 {
-		port := strconv.Itoa(15000 + rand.IntN(15000))
+		port = strconv.Itoa(15000 + rand.IntN(15000))
 		var listener net.Listener
 		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port); err == nil {
 			return port, listener.Close()

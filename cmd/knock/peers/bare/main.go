@@ -1,5 +1,5 @@
-// Bare is the least that x/crypto needs to be a server: no framework, no layers, no log. It is what everything that is
-// built on the library is measured against. Arguments: PORT DIRECTORY.
+// Bare is an SSH server of x/crypto, with no framework and no log: the least that a server based on x/crypto costs.
+// Arguments: PORT DIRECTORY.
 package main
 
 import (
@@ -15,9 +15,8 @@ import (
 )
 
 func main() {
-	port, house := os.Args[1], os.Args[2]
-	config := configure(house)
-	message := read(house, "message")
+	port, dir := os.Args[1], os.Args[2]
+	config, message := configure(dir), read(dir, "message")
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		log.Fatal(err)
@@ -31,38 +30,36 @@ func main() {
 	}
 }
 
-var errDenied = errors.New("denied")
-
-func configure(house string) *gossh.ServerConfig {
-	password := bytes.TrimSpace(read(house, "password"))
-	visitor, _, _, _, err := gossh.ParseAuthorizedKey(read(house, "authorized_keys"))
+func configure(dir string) *gossh.ServerConfig {
+	password := bytes.TrimSpace(read(dir, "password"))
+	userKey, _, _, _, err := gossh.ParseAuthorizedKey(read(dir, "authorized_keys"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	hostKey, err := gossh.ParsePrivateKey(read(house, "ssh_host_ed25519_key"))
+	hostKey, err := gossh.ParsePrivateKey(read(dir, "ssh_host_ed25519_key"))
 	if err != nil {
 		log.Fatal(err)
+	}
+	allow := func(conn gossh.ConnMetadata, a, b []byte) (*gossh.Permissions, error) {
+		if conn.User() != "guest" || subtle.ConstantTimeCompare(a, b) != 1 {
+			return nil, errors.New("permission denied")
+		}
+		return nil, nil
 	}
 	config := &gossh.ServerConfig{
 		PasswordCallback: func(conn gossh.ConnMetadata, given []byte) (*gossh.Permissions, error) {
-			if conn.User() != "guest" || subtle.ConstantTimeCompare(given, password) != 1 {
-				return nil, errDenied
-			}
-			return nil, nil
+			return allow(conn, given, password)
 		},
 		PublicKeyCallback: func(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
-			if conn.User() != "guest" || !bytes.Equal(key.Marshal(), visitor.Marshal()) {
-				return nil, errDenied
-			}
-			return nil, nil
+			return allow(conn, key.Marshal(), userKey.Marshal())
 		},
 	}
 	config.AddHostKey(hostKey)
 	return config
 }
 
-func read(house, name string) []byte {
-	text, err := os.ReadFile(filepath.Join(house, name))
+func read(dir, name string) []byte {
+	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -78,7 +75,7 @@ func serve(conn net.Conn, config *gossh.ServerConfig, message []byte) {
 	go gossh.DiscardRequests(requests)
 	for offered := range channels {
 		if offered.ChannelType() != "session" {
-			_ = offered.Reject(gossh.UnknownChannelType, "sessions only")
+			_ = offered.Reject(gossh.UnknownChannelType, "only sessions")
 			continue
 		}
 		channel, requests, err := offered.Accept()
@@ -92,12 +89,10 @@ func serve(conn net.Conn, config *gossh.ServerConfig, message []byte) {
 func session(channel gossh.Channel, requests <-chan *gossh.Request, message []byte) {
 	for request := range requests {
 		shell := request.Type == "shell"
-		if request.WantReply {
-			_ = request.Reply(shell, nil)
-		}
+		_ = request.Reply(shell, nil)
 		if shell {
 			_, _ = channel.Write(message)
-			_, _ = channel.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{0}))
+			_, _ = channel.SendRequest("exit-status", false, make([]byte, 4))
 			_ = channel.Close()
 		}
 	}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import asyncssh
 
-PORT, HOUSE = int(sys.argv[1]), Path(sys.argv[2])
-MESSAGE = (HOUSE / "message").read_bytes()
-PASSWORD = (HOUSE / "password").read_text().strip()
+PORT, BENCH = int(sys.argv[1]), Path(sys.argv[2])
+MESSAGE = (BENCH / "message").read_bytes()
+PASSWORD = (BENCH / "password").read_text().strip()
 
 
 class Server(asyncssh.SSHServer):
@@ -22,7 +22,7 @@ class Server(asyncssh.SSHServer):
         return username == "guest" and password == PASSWORD
 
 
-def goodbye(process):
+def send_message(process):
     process.stdout.write(MESSAGE)
     process.exit(0)
 
@@ -32,9 +32,9 @@ async def main():
         Server,
         "127.0.0.1",
         PORT,
-        server_host_keys=[HOUSE / "ssh_host_ed25519_key"],
-        authorized_client_keys=str(HOUSE / "authorized_keys"),
-        process_factory=goodbye,
+        server_host_keys=[BENCH / "ssh_host_ed25519_key"],
+        authorized_client_keys=str(BENCH / "authorized_keys"),
+        process_factory=send_message,
         encoding=None,
     )
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""The server that foyer began as: Twisted Conch in sixty seconds. Arguments: PORT DIRECTORY."""
+"""Twisted Conch: the example from which foyer began. Arguments: PORT DIRECTORY."""
 
 import sys
 from pathlib import Path
@@ -13,8 +13,8 @@ from twisted.cred.portal import Portal
 from twisted.internet import reactor
 from twisted.python import log
 
-PORT, HOUSE = int(sys.argv[1]), Path(sys.argv[2])
-MESSAGE = (HOUSE / "message").read_bytes()
+PORT, BENCH = int(sys.argv[1]), Path(sys.argv[2])
+MESSAGE = (BENCH / "message").read_bytes()
 
 
 class SimpleSession(SSHChannel):
@@ -24,10 +24,10 @@ class SimpleSession(SSHChannel):
         return False
 
     def request_shell(self, data):
-        reactor.callLater(0, self.goodbye)  # once the request is answered
+        reactor.callLater(0, self.send_message)  # after the reply to the request
         return True
 
-    def goodbye(self):
+    def send_message(self):
         self.write(MESSAGE)
         self.loseConnection()
 
@@ -39,16 +39,16 @@ class SimpleRealm:
         return interfaces[0], user, lambda: None
 
 
-host_key = Key.fromFile(HOUSE / "ssh_host_ed25519_key")
-visitor = Key.fromFile(HOUSE / "id_ed25519.pub")
-password = (HOUSE / "password").read_bytes().strip()
+host_key = Key.fromFile(BENCH / "ssh_host_ed25519_key")
+user_key = Key.fromFile(BENCH / "id_ed25519.pub")
+password = (BENCH / "password").read_bytes().strip()
 
 factory = SSHFactory()
 factory.publicKeys = {b"ssh-ed25519": host_key.public()}
 factory.privateKeys = {b"ssh-ed25519": host_key}
 factory.portal = Portal(SimpleRealm())
 factory.portal.registerChecker(InMemoryUsernamePasswordDatabaseDontUse(guest=password))
-factory.portal.registerChecker(SSHPublicKeyChecker(InMemorySSHKeyDB({b"guest": [visitor]})))
+factory.portal.registerChecker(SSHPublicKeyChecker(InMemorySSHKeyDB({b"guest": [user_key]})))
 
 log.startLogging(sys.stderr)
 reactor.listenTCP(PORT, factory, interface="127.0.0.1")

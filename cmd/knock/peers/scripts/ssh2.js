@@ -2,11 +2,11 @@
 const { readFileSync } = require('fs');
 const { Server, utils: { parseKey } } = require('ssh2');
 
-const [port, house] = process.argv.slice(2);
-const read = (name) => readFileSync(`${house}/${name}`);
+const [port, bench] = process.argv.slice(2);
+const read = (name) => readFileSync(`${bench}/${name}`);
 const message = read('message');
 const password = read('password').toString().trim();
-const visitor = parseKey(read('id_ed25519.pub'));
+const userKey = parseKey(read('id_ed25519.pub'));
 
 const allowed = (ctx) => {
   if (ctx.username !== 'guest') return false;
@@ -14,14 +14,14 @@ const allowed = (ctx) => {
     case 'password':
       return ctx.password === password;
     case 'publickey':
-      return ctx.key.algo === visitor.type && visitor.getPublicSSH().equals(ctx.key.data) &&
-        (!ctx.signature || visitor.verify(ctx.blob, ctx.signature, ctx.hashAlgo) === true);
+      return ctx.key.algo === userKey.type && userKey.getPublicSSH().equals(ctx.key.data) &&
+        (!ctx.signature || userKey.verify(ctx.blob, ctx.signature, ctx.hashAlgo) === true);
   }
   return false;
 };
 
 new Server({ hostKeys: [read('ssh_host_ed25519_key')] }, (client) => {
-  client.setNoDelay(true); // without it every login waits a quarter of a second for Nagle
+  client.setNoDelay(true); // or Nagle's algorithm delays every login
   client.on('authentication', (ctx) => (allowed(ctx) ? ctx.accept() : ctx.reject(['publickey', 'password'])));
   client.on('ready', () => client.on('session', (accept) => {
     accept().on('shell', (accept) => {

@@ -1,5 +1,5 @@
-// Wish is what a Wish server looks like when it is written in the obvious way: a host key, a password, a key, the
-// logging middleware and a handler. It is what foyer is measured against first. Arguments: PORT DIRECTORY.
+// Wish is a plain Wish server, written as its documentation suggests: a host key, a password, a key, the logging
+// middleware and a handler. Arguments: PORT DIRECTORY.
 package main
 
 import (
@@ -14,22 +14,16 @@ import (
 )
 
 func main() {
-	port, house := os.Args[1], os.Args[2]
-	message := read(house, "message")
-	password := string(bytes.TrimSpace(read(house, "password")))
-	visitor, _, _, _, err := ssh.ParseAuthorizedKey(read(house, "authorized_keys"))
-	if err != nil {
-		log.Fatal(err)
-	}
+	port, dir := os.Args[1], os.Args[2]
+	message := read(dir, "message")
+	password := string(bytes.TrimSpace(read(dir, "password")))
 	srv, err := wish.NewServer(
 		wish.WithAddress("127.0.0.1:"+port),
-		wish.WithHostKeyPath(filepath.Join(house, "ssh_host_ed25519_key")),
+		wish.WithHostKeyPath(filepath.Join(dir, "ssh_host_ed25519_key")),
 		wish.WithPasswordAuth(func(ctx ssh.Context, given string) bool {
 			return ctx.User() == "guest" && given == password
 		}),
-		wish.WithPublicKeyAuth(func(ctx ssh.Context, key ssh.PublicKey) bool {
-			return ctx.User() == "guest" && ssh.KeysEqual(key, visitor)
-		}),
+		wish.WithAuthorizedKeys(filepath.Join(dir, "authorized_keys")),
 		wish.WithMiddleware(
 			func(ssh.Handler) ssh.Handler {
 				return func(sess ssh.Session) { wish.WriteString(sess, string(message)) }
@@ -43,8 +37,8 @@ func main() {
 	log.Fatal(srv.ListenAndServe())
 }
 
-func read(house, name string) []byte {
-	text, err := os.ReadFile(filepath.Join(house, name))
+func read(dir, name string) []byte {
+	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		log.Fatal(err)
 	}
