@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"foyer/cmd/descriptors"
+	"foyer/middleware/limits"
 	"foyer/middleware/session"
 	"foyer/middleware/source"
 )
@@ -101,7 +101,7 @@ func (d Deadlines) WithDefaults() Deadlines {
 
 // withDefaults returns cfg with its defaults filled in.
 func (cfg Config) withDefaults() (Config, int, error) {
-	available := descriptors.Limit()
+	available := limits.Descriptors()
 	if cfg.Limits.Connections > available {
 		return cfg, 0, tooManyError{cfg.Limits.Connections, available}
 	}
