@@ -38,7 +38,7 @@ type offer struct {
 // readOffer returns what the server offers to whoever connects.
 func readOffer(t *testing.T, srv *sshtest.Server) offer {
 	t.Helper()
-	client := sshtest.NewRaw(dialTCP(t, srv))
+	client := sshtest.NewRaw(srv.DialTCP(t))
 	if err := client.Greet("SSH-2.0-raw"); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestAlgorithmsServed(t *testing.T) {
 
 // come logs in with a client of one's choice.
 func come(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
-	cfg := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Timeout: patience}
+	cfg := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Timeout: sshtest.Patience}
 	choose(cfg)
 	client, err := gossh.Dial("tcp", srv.Address, cfg)
 	if err != nil {
@@ -425,7 +425,7 @@ func TestAlgorithmsStrictKeyExchange(t *testing.T) {
 		{"IGNORE before NEWKEYS", sshtest.MsgNewKeys, ignore, false, true},
 		{"DEBUG before the share", sshtest.MsgKexECDHInit, debug, false, true},
 	} {
-		conn := &injector{Conn: dialTCP(t, srv), before: tt.before, packet: tt.packet}
+		conn := &injector{Conn: srv.DialTCP(t), before: tt.before, packet: tt.packet}
 		client := sshtest.NewRaw(conn)
 		client.Strict = tt.strict
 		err := client.Greet("SSH-2.0-raw")

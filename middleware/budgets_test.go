@@ -27,16 +27,16 @@ func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
 // thrifty returns a server with Budgets that lets everybody in, and what it counts.
 func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	return door(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", handler)), counts
+	return newServer(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", handler)), counts
 }
 
 // spends checks that do can be done n times in a minute, and n times more in the next one, and that the connection is
 // over with the time after that, for that one reason.
-func spends(t *testing.T, w *wire, n int, do func() error, counts *counters.Counters, reason counters.Reason) {
+func spends(t *testing.T, w *sshtest.MemoryConn, n int, do func() error, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	for minute := range 2 {
 		for i := range n {
-			if err := do(); err != nil || w.over() {
+			if err := do(); err != nil || w.Closed() {
 				t.Fatalf("minute %d: hung up on after %d, error %v", minute, i, err)
 			}
 		}
@@ -45,7 +45,7 @@ func spends(t *testing.T, w *wire, n int, do func() error, counts *counters.Coun
 		}
 	}
 	_ = do()
-	if !w.over() {
+	if !w.Closed() {
 		t.Error("not hung up on")
 	}
 	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
@@ -54,10 +54,7 @@ func spends(t *testing.T, w *wire, n int, do func() error, counts *counters.Coun
 }
 
 func TestBudgetsPerMinute(t *testing.T) {
-	ask := gossh.Marshal(struct {
-		Name      string `sshtype:"80"`
-		WantReply bool
-	}{"tcpip-forward", false})
+	ask := sshtest.Message(sshtest.MsgGlobalRequest, "tcpip-forward", false)
 	for name, tt := range map[string]struct {
 		n      int
 		reason counters.Reason
@@ -70,8 +67,8 @@ func TestBudgetsPerMinute(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv, counts := thrifty(t, whoami)
-				w := newWire(t, srv)
-				c := w.enter(t)
+				w := sshtest.Connect(t, srv)
+				c := w.RawLogin(t)
 				time.Sleep(time.Minute) // in which there was one key exchange
 				spends(t, w, tt.n, func() error { return tt.do(c) }, counts, tt.reason)
 			})
@@ -81,7 +78,7 @@ func TestBudgetsPerMinute(t *testing.T) {
 
 // openStrange asks for a channel that is no session, and hears that there is none.
 func openStrange(c *sshtest.Raw) error {
-	if err := c.Write(opening("direct-tcpip", 1)); err != nil {
+	if err := c.Write(sshtest.OpenChannel("direct-tcpip", 1)); err != nil {
 		return err
 	}
 	answer, err := c.Await(sshtest.MsgChannelRefused)
@@ -95,15 +92,15 @@ func openStrange(c *sshtest.Raw) error {
 func TestBudgetsFirstKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, whoami)
-		w := newWire(t, srv)
-		c := w.greet(t)
+		w := sshtest.Connect(t, srv)
+		c := w.Raw(t)
 		for i := range 9 {
 			if err := c.Keys(sshtest.Curve25519); err != nil {
 				t.Fatalf("after %d: %v", i+1, err)
 			}
 		}
-		if err := c.Keys(sshtest.Curve25519); err == nil || !w.over() || counts.Counts()[counters.KeyExchanges] != 1 {
-			t.Errorf("error %v, hung up on: %t, counted %v", err, w.over(), counts.Counts())
+		if err := c.Keys(sshtest.Curve25519); err == nil || !w.Closed() || counts.Counts()[counters.KeyExchanges] != 1 {
+			t.Errorf("error %v, hung up on: %t, counted %v", err, w.Closed(), counts.Counts())
 		}
 	})
 }
@@ -111,24 +108,21 @@ func TestBudgetsFirstKeys(t *testing.T) {
 // A burst that is over a budget many times is one connection.
 func TestBudgetsCountOnce(t *testing.T) {
 	for reason, packet := range map[counters.Reason][]byte{
-		counters.GlobalRequests: gossh.Marshal(struct {
-			Name      string `sshtype:"80"`
-			WantReply bool
-		}{"x", false}),
-		counters.ChannelOpens: opening("x11", 1),
-		counters.Received:     append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
+		counters.GlobalRequests: sshtest.Message(sshtest.MsgGlobalRequest, "x", false),
+		counters.ChannelOpens:   sshtest.OpenChannel("x11", 1),
+		counters.Received:       append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
 	} {
 		t.Run(string(reason), func(t *testing.T) {
 			srv, counts := thrifty(t, whoami)
-			w := newWire(t, srv)
-			c := w.enter(t)
+			w := sshtest.Connect(t, srv)
+			c := w.RawLogin(t)
 			var burst bytes.Buffer
 			c.Conn = writesTo{c.Conn, &burst}
 			for range 500 {
 				mustWrite(t, c, packet)
 			}
 			_, _ = w.Write(burst.Bytes())
-			receive(t, w.hungUp)
+			sshtest.Receive(t, w.Done)
 			if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
 				t.Errorf("counted %v, want one %s", got, reason)
 			}
@@ -157,8 +151,8 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-			w := newWire(t, door(t, middleware.Budgets(counts), middleware.Open(), any, middleware.Handler("test", echo)))
-			sess, err := w.clientOf(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
+			w := sshtest.Connect(t, newServer(t, middleware.Budgets(counts), middleware.Open(), any, middleware.Handler("test", echo)))
+			sess, err := w.Login(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +160,7 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 			if err := sess.Run("cat"); err == nil {
 				t.Fatal("not hung up on")
 			}
-			receive(t, w.hungUp)
+			sshtest.Receive(t, w.Done)
 			if got := counts.Counts(); got[counters.KeyExchanges] != 1 || len(got) != 1 {
 				t.Errorf("counted %v, want one key-exchanges", got)
 			}
@@ -176,52 +170,34 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 
 // unwanted are packets that no session reads.
 var unwanted = map[string]func(size int) []byte{
-	"SSH_MSG_IGNORE": func(size int) []byte {
-		return gossh.Marshal(struct {
-			Data []byte `sshtype:"2"`
-		}{make([]byte, size)})
-	},
-	"SSH_MSG_DEBUG": func(size int) []byte {
-		return gossh.Marshal(struct {
-			Display bool `sshtype:"4"`
-			Text    []byte
-		}{false, make([]byte, size)})
-	},
-	"ping": func(size int) []byte {
-		return gossh.Marshal(struct {
-			Data []byte `sshtype:"192"`
-		}{make([]byte, size)})
-	},
-	"requests of no channel": func(int) []byte {
-		return gossh.Marshal(struct {
-			Channel   uint32 `sshtype:"98"`
-			Name      string
-			WantReply bool
-			Rest      [200]byte
-		}{77, "shell", false, [200]byte{}})
+	"SSH_MSG_IGNORE": func(size int) []byte { return sshtest.Message(sshtest.MsgIgnore, string(make([]byte, size))) },
+	"SSH_MSG_DEBUG":  func(size int) []byte { return sshtest.Message(sshtest.MsgDebug, false, string(make([]byte, size))) },
+	"ping":           func(size int) []byte { return sshtest.Message(sshtest.MsgPing, string(make([]byte, size))) },
+	"requests on a channel that does not exist": func(int) []byte {
+		return sshtest.Message(sshtest.MsgChannelRequest, uint32(77), "shell", false, make([]byte, 200))
 	},
 }
 
 // What nobody wants is not free of charge: after four megabytes, or a quarter of one before authentication, it is enough.
 func TestBudgetsReceived(t *testing.T) {
 	for name, packet := range unwanted {
-		t.Run(name, func(t *testing.T) { unwantedBytes(t, 4<<20, packet, (*wire).enter) })
+		t.Run(name, func(t *testing.T) { unwantedBytes(t, 4<<20, packet, (*sshtest.MemoryConn).RawLogin) })
 	}
 	for _, name := range []string{"SSH_MSG_IGNORE", "SSH_MSG_DEBUG"} {
-		t.Run(name+" before authentication", func(t *testing.T) { unwantedBytes(t, 256<<10, unwanted[name], (*wire).greet) })
+		t.Run(name+" before authentication", func(t *testing.T) { unwantedBytes(t, 256<<10, unwanted[name], (*sshtest.MemoryConn).Raw) })
 	}
 }
 
 // unwantedBytes sends a client's packets until it is hung up on, which has to be when it has sent about most bytes.
-func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter func(*wire, testing.TB) *sshtest.Raw) {
+func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter func(*sshtest.MemoryConn, testing.TB) *sshtest.Raw) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
-		w := newWire(t, srv)
+		w := sshtest.Connect(t, srv)
 		c := enter(w, t)
 		go func() { _, _ = io.Copy(io.Discard, w) }()
 		sent, small := 0, counter{c.Conn, new(int)}
 		c.Conn = small
-		for !w.over() && sent <= most+(64<<10) {
+		for !w.Closed() && sent <= most+(64<<10) {
 			_ = c.Write(packet(30_000))
 			sent = *small.n
 		}
@@ -251,10 +227,10 @@ func (c counter) Write(p []byte) (int, error) {
 func TestBudgetsOfWhatIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, whoami)
-		w := newWire(t, srv)
-		c := w.greet(t)
+		w := sshtest.Connect(t, srv)
+		c := w.Raw(t)
 		const enough = 2 // attempts, of 30 kB and 120 kB of error each
-		for n := 1; !w.over(); n++ {
+		for n := 1; !w.Closed(); n++ {
 			if _, err := c.Attempt("guest", "ssh-connection", strings.Repeat("\x80", 30_000), nil); err == nil && n == enough {
 				t.Fatalf("goes on after %d attempts", n)
 			}
@@ -270,8 +246,8 @@ func TestBudgetsOfWhatIsRemembered(t *testing.T) {
 func TestBudgetsForgiveTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, whoami)
-		w := newWire(t, srv)
-		c := w.greet(t)
+		w := sshtest.Connect(t, srv)
+		c := w.Raw(t)
 		send := func(n int) {
 			for range n / 30_000 {
 				mustWrite(t, c, unwanted["SSH_MSG_IGNORE"](30_000))
@@ -282,8 +258,8 @@ func TestBudgetsForgiveTheHandshake(t *testing.T) {
 			t.Fatalf("let in: %t, error %v", in, err)
 		}
 		send(4<<20 - 64<<10)
-		if w.over() || len(counts.Counts()) != 0 {
-			t.Errorf("hung up on: %t, counted %v", w.over(), counts.Counts())
+		if w.Closed() || len(counts.Counts()) != 0 {
+			t.Errorf("hung up on: %t, counted %v", w.Closed(), counts.Counts())
 		}
 	})
 }
@@ -313,26 +289,23 @@ func (w *written) Write(p []byte) (int, error) { *w += written(len(p)); return l
 func TestBudgetsOfNoReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
-		w := newWire(t, srv)
-		c := &rawClient{w.enter(t), w}
-		if err := c.openShell(); err != nil {
+		w := sshtest.Connect(t, srv)
+		c := w.RawLogin(t)
+		if err := c.Shell(); err != nil {
 			t.Fatal(err)
 		}
 		data := func(size int) []byte {
-			return gossh.Marshal(struct {
-				Channel uint32 `sshtype:"94"`
-				Data    []byte
-			}{0, make([]byte, size)})
+			return sshtest.Message(sshtest.MsgChannelData, uint32(0), string(make([]byte, size)))
 		}
 		for range 2 << 20 / (32 << 10) {
-			mustWrite(t, c.Raw, data(32<<10))
+			mustWrite(t, c, data(32<<10))
 		}
-		if w.over() {
+		if w.Closed() {
 			t.Fatal("hung up on within the window")
 		}
 		_ = c.Write(data(1))
-		if !w.over() || len(counts.Counts()) != 0 {
-			t.Errorf("beyond the window hung up on: %t, counted %v", w.over(), counts.Counts())
+		if !w.Closed() || len(counts.Counts()) != 0 {
+			t.Errorf("beyond the window hung up on: %t, counted %v", w.Closed(), counts.Counts())
 		}
 	})
 }
@@ -380,12 +353,12 @@ func TestBudgetsPlainHostKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := newWire(t, srv)
-	c := w.enter(t)
+	w := sshtest.Connect(t, srv)
+	c := w.RawLogin(t)
 	for range 10 {
 		_ = c.Keys(sshtest.Curve25519)
 	}
-	receive(t, w.hungUp)
+	sshtest.Receive(t, w.Done)
 	if got := counts.Counts(); got[counters.KeyExchanges] != 1 || len(got) != 1 {
 		t.Errorf("counted %v, want one key-exchanges", got)
 	}
@@ -406,11 +379,7 @@ func BenchmarkDoor(b *testing.B) {
 		{"budgets", []middleware.Layer{middleware.Budgets(counts)}},
 		{"all", []middleware.Layer{limits, deadlines, middleware.Budgets(counts)}},
 	} {
-		srv := door(b, append(append(bench.layers, middleware.Open()), middleware.Handler("test", whoami))...)
-		if srv.ConnCallback == nil {
-			srv.ConnCallback = func(_ ssh.Context, conn net.Conn) net.Conn { return conn }
-			srv.ConnectionCloseCallback = func(net.Conn) {}
-		}
+		srv := newServer(b, append(append(bench.layers, middleware.Open()), middleware.Handler("test", whoami))...)
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -420,9 +389,9 @@ func BenchmarkDoor(b *testing.B) {
 		b.Run(bench.name+"/handshake", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				w := newWire(silentTB{b}, srv)
-				_ = w.client(b).Close()
-				<-w.hungUp
+				w := sshtest.Connect(silentTB{b}, srv)
+				_ = w.Login(b, gossh.Config{}).Close()
+				<-w.Done
 			}
 		})
 	}
@@ -436,12 +405,12 @@ func (silentTB) Cleanup(func()) {}
 // passBy is a connection that is let in, is authenticated, and leaves.
 func passBy(srv *ssh.Server) {
 	ctx := &passerBy{values: map[any]any{}}
-	conn := srv.ConnCallback(ctx, &end{peer: &net.TCPAddr{}})
+	conn := srv.ConnCallback(ctx, silentConn{from: &net.TCPAddr{}})
 	cfg := srv.ServerConfigCallback(ctx)
 	if cfg.AuthLogCallback != nil {
 		cfg.AuthLogCallback(nil, "none", nil)
 	}
-	srv.ConnectionCloseCallback(conn)
+	srv.ConnectionCloseCallback(&struct{ net.Conn }{conn}) // as the library wraps it
 }
 
 // passerBy is the context of a connection of which nobody knows anything.

@@ -41,7 +41,7 @@ func (d *diary) write(entry string) {
 func (d *diary) read(t *testing.T, closed int) string {
 	t.Helper()
 	for range closed {
-		receive(t, d.closed)
+		sshtest.Receive(t, d.closed)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -151,7 +151,7 @@ func TestClosed(t *testing.T) {
 			srv := sshtest.Serve(t, d.layer("a", nil), middleware.Open(), d.layer("b", nil), tt.inner(d), middleware.Handler("test", whoami))
 			d.read(t, 0)
 			for range 2 { // the server lives on
-				conn := dialTCP(t, srv)
+				conn := srv.DialTCP(t)
 				_, _ = io.WriteString(conn, tt.knock)
 				_, _ = io.Copy(io.Discard, conn) // until it hangs up
 				if got := d.read(t, 2); got != tt.want {
@@ -187,7 +187,7 @@ func TestClosedUnderLoad(t *testing.T) {
 		want[addr] = err
 	})
 	for range visitors {
-		e := receive(t, ends)
+		e := sshtest.Receive(t, ends)
 		got := ""
 		if e.err != nil {
 			got = e.err.Error()
@@ -207,25 +207,25 @@ func TestClosedUnderLoad(t *testing.T) {
 func knock(t *testing.T, srv *sshtest.Server, i int) (addr, err string) {
 	switch i % 4 {
 	case 0:
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		defer func() { _ = client.conn.Close() }()
-		if in, err := client.password("guest", "right"); !in {
+		client := srv.DialRaw(t)
+		defer func() { _ = client.Conn.Close() }()
+		if in, err := client.Password("guest", "right"); !in {
 			t.Errorf("not let in: %v", err)
 		}
-		return client.conn.LocalAddr().String(), ""
+		return client.Conn.LocalAddr().String(), ""
 	case 1:
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		defer func() { _ = client.conn.Close() }()
-		_, _ = client.password("guest", "wrong")
-		return client.conn.LocalAddr().String(), "wrong password"
+		client := srv.DialRaw(t)
+		defer func() { _ = client.Conn.Close() }()
+		_, _ = client.Password("guest", "wrong")
+		return client.Conn.LocalAddr().String(), "wrong password"
 	case 2:
-		conn := dialTCP(t, srv)
+		conn := srv.DialTCP(t)
 		_, _ = io.WriteString(conn, strings.Repeat("x", 300))
 		_, _ = io.Copy(io.Discard, conn)
 		return conn.LocalAddr().String(), "overflow reading version string"
 	default:
-		conn := dialTCP(t, srv)
-		hangUp(conn)
+		conn := srv.DialTCP(t)
+		sshtest.HalfClose(conn)
 		return conn.LocalAddr().String(), "EOF"
 	}
 }
@@ -259,18 +259,11 @@ func TestStackBesideOthers(t *testing.T) {
 	if err := middleware.NewStack(middleware.Open(), layer, middleware.Message("")).Install(srv); err != nil {
 		t.Fatal(err)
 	}
-	srv.HandleConn(&end{in: ended(), out: newHalf(), peer: &net.TCPAddr{}})
+	srv.HandleConn(silentConn{from: &net.TCPAddr{}})
 	want := []string{"conn", "Connect", "config", "Configure 3", "failed", "Closed", "close"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("called %q, want %q", calls, want)
 	}
-}
-
-// ended is a direction in which nothing more comes.
-func ended() *half {
-	h := newHalf()
-	h.close(writer)
-	return h
 }
 
 // The configuration of each connection is made anew, and layers see what those before them have set.
@@ -287,7 +280,7 @@ func TestConfigureEachConnection(t *testing.T) {
 	for range 2 {
 		enter(t, srv, "")
 	}
-	if first, second := receive(t, configs), receive(t, configs); first == second {
+	if first, second := sshtest.Receive(t, configs), sshtest.Receive(t, configs); first == second {
 		t.Error("two connections share a configuration")
 	}
 }
@@ -295,15 +288,15 @@ func TestConfigureEachConnection(t *testing.T) {
 // A silent client has the server's version line, and nothing is configured for it until it answers. Then it gets in, however
 // its line comes.
 func TestSilentClient(t *testing.T) {
-	for name, greet := range map[string]func(w *wire, line string){
-		"at once": func(w *wire, line string) { _, _ = io.WriteString(w, line) },
-		"byte by byte": func(w *wire, line string) {
+	for name, greet := range map[string]func(w *sshtest.MemoryConn, line string){
+		"at once": func(w *sshtest.MemoryConn, line string) { _, _ = io.WriteString(w, line) },
+		"byte by byte": func(w *sshtest.MemoryConn, line string) {
 			for _, c := range line {
 				_, _ = io.WriteString(w, string(c))
 				time.Sleep(time.Second)
 			}
 		},
-		"one byte first": func(w *wire, line string) {
+		"one byte first": func(w *sshtest.MemoryConn, line string) {
 			_, _ = io.WriteString(w, line[:1])
 			time.Sleep(time.Second)
 			_, _ = io.WriteString(w, line[1:])
@@ -313,7 +306,7 @@ func TestSilentClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var configured atomic.Int64
 				counted := configures(func(*gossh.ServerConfig) { configured.Add(1) })
-				w := newWire(t, door(t, counted, middleware.Open(), middleware.Handler("test", whoami)))
+				w := sshtest.Connect(t, newServer(t, counted, middleware.Open(), middleware.Handler("test", whoami)))
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				if configured.Load() != 0 {
@@ -325,7 +318,7 @@ func TestSilentClient(t *testing.T) {
 				}
 				greet(w, "SSH-2.0-slow\r\n")
 				// What x/crypto's client says of itself has gone already, and the server's line comes no second time.
-				client := &spoken{wire: w, said: "SSH-2.0-slow\r\n", heard: strings.NewReader(line)}
+				client := &spoken{MemoryConn: w, said: "SSH-2.0-slow\r\n", heard: strings.NewReader(line)}
 				conn, channels, requests, err := gossh.NewClientConn(client, "", &gossh.ClientConfig{
 					User: "guest", ClientVersion: "SSH-2.0-slow", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
 				})
@@ -347,7 +340,7 @@ func TestSilentClient(t *testing.T) {
 
 // spoken is a wire on which the client has said something already, and heard something.
 type spoken struct {
-	*wire
+	*sshtest.MemoryConn
 	said  string
 	heard io.Reader
 }
@@ -357,14 +350,14 @@ func (s *spoken) Write(p []byte) (int, error) {
 		s.said = ""
 		return len(p), nil
 	}
-	return s.wire.Write(p)
+	return s.MemoryConn.Write(p)
 }
 
 func (s *spoken) Read(p []byte) (int, error) {
 	if n, _ := s.heard.Read(p); n > 0 {
 		return n, nil
 	}
-	return s.wire.Read(p)
+	return s.MemoryConn.Read(p)
 }
 
 // A client that leaves without a version line, or with half of one, ends with EOF.
@@ -373,12 +366,12 @@ func TestHalfAVersionLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDiary()
-				srv := door(t, d.layer("a", nil), middleware.Open(), middleware.Handler("test", whoami))
-				w := newWire(t, srv)
+				srv := newServer(t, d.layer("a", nil), middleware.Open(), middleware.Handler("test", whoami))
+				w := sshtest.Connect(t, srv)
 				_, _ = io.WriteString(w, said)
 				synctest.Wait()
 				_ = w.Close()
-				<-w.hungUp
+				<-w.Done
 				if got := d.read(t, 1); !strings.HasSuffix(got, "a closed: EOF") {
 					t.Errorf("the layer tells %s", got)
 				}
@@ -394,16 +387,16 @@ func TestHandshakeTimeoutOfTheServer(t *testing.T) {
 		noted := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 			return middleware.Moments{Closed: func(err error) { end = err }}, nil
 		}}
-		srv := door(t, noted, middleware.Open(), middleware.Handler("test", whoami))
+		srv := newServer(t, noted, middleware.Open(), middleware.Handler("test", whoami))
 		srv.HandshakeTimeout = 20 * time.Second
-		w := newWire(t, srv)
+		w := sshtest.Connect(t, srv)
 		time.Sleep(20*time.Second - time.Nanosecond)
-		if w.over() {
+		if w.Closed() {
 			t.Error("hung up on too early")
 		}
 		time.Sleep(time.Nanosecond)
-		if !w.over() || !errors.Is(end, os.ErrDeadlineExceeded) {
-			t.Errorf("over: %t, error %v", w.over(), end)
+		if !w.Closed() || !errors.Is(end, os.ErrDeadlineExceeded) {
+			t.Errorf("over: %t, error %v", w.Closed(), end)
 		}
 	})
 }

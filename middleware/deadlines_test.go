@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,18 +31,18 @@ func watched(
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	t.Cleanup(cfg.Counters.Flush)
 	layers = append([]middleware.Layer{middleware.Deadlines(cfg), middleware.Open()}, layers...)
-	return door(t, append(layers, middleware.Handler("test", handler))...), cfg.Counters
+	return newServer(t, append(layers, middleware.Handler("test", handler))...), cfg.Counters
 }
 
 // endsAfter checks that the wire lasts for d from now on, and not a moment longer, for that one reason.
-func endsAfter(t *testing.T, w *wire, d time.Duration, counts *counters.Counters, reason counters.Reason) {
+func endsAfter(t *testing.T, w *sshtest.MemoryConn, d time.Duration, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	time.Sleep(d - time.Nanosecond)
-	if w.over() {
+	if w.Closed() {
 		t.Error("hung up on too early")
 	}
 	time.Sleep(time.Nanosecond)
-	if !w.over() {
+	if !w.Closed() {
 		t.Fatal("not hung up on")
 	}
 	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
@@ -53,26 +52,26 @@ func endsAfter(t *testing.T, w *wire, d time.Duration, counts *counters.Counters
 
 // Whatever a client says until it is authenticated, once a second, it has said enough when its time is up.
 func TestDeadlinesHandshake(t *testing.T) {
-	for name, begin := range map[string]func(*testing.T, *wire) (again func() error){
-		"silent": func(*testing.T, *wire) func() error { return func() error { return nil } },
-		"a byte a second before the version line": func(_ *testing.T, w *wire) func() error {
+	for name, begin := range map[string]func(*testing.T, *sshtest.MemoryConn) (again func() error){
+		"silent": func(*testing.T, *sshtest.MemoryConn) func() error { return func() error { return nil } },
+		"a byte a second before the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
 			return drip(w, strings.Repeat("no version\r\n", 4))
 		},
-		"a byte a second in the version line": func(_ *testing.T, w *wire) func() error {
+		"a byte a second in the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
 			return drip(w, "SSH-2.0-"+strings.Repeat("x", 100))
 		},
-		"a byte a second after the version line": func(_ *testing.T, w *wire) func() error {
-			return drip(w, "SSH-2.0-x\r\n"+unencrypted(sshtest.Init(sshtest.Curve25519)))
+		"a byte a second after the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
+			return drip(w, "SSH-2.0-x\r\n"+string(sshtest.Unencrypted(sshtest.Init(sshtest.Curve25519))))
 		},
-		"a byte a second in KEXINIT": func(_ *testing.T, w *wire) func() error {
+		"a byte a second in KEXINIT": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
 			_, _ = io.WriteString(w, "SSH-2.0-x\r\n")
-			return drip(w, unencrypted(sshtest.Init(sshtest.Curve25519)))
+			return drip(w, string(sshtest.Unencrypted(sshtest.Init(sshtest.Curve25519))))
 		},
-		"the version line only": func(t *testing.T, w *wire) func() error {
+		"the version line only": func(t *testing.T, w *sshtest.MemoryConn) func() error {
 			_, _ = io.WriteString(w, "SSH-2.0-x\r\n")
 			return func() error { return nil }
 		},
-		"SSH_MSG_IGNORE with the keys": func(t *testing.T, w *wire) func() error {
+		"SSH_MSG_IGNORE with the keys": func(t *testing.T, w *sshtest.MemoryConn) func() error {
 			c := sshtest.NewRaw(w)
 			if err := errors.Join(c.Greet("SSH-2.0-raw"), c.Keys(sshtest.MLKEM)); err != nil {
 				t.Error(err)
@@ -85,32 +84,32 @@ func TestDeadlinesHandshake(t *testing.T) {
 				return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0})
 			}
 		},
-		"SSH_MSG_IGNORE at the prompt": func(t *testing.T, w *wire) func() error {
-			c := w.greet(t)
+		"SSH_MSG_IGNORE at the prompt": func(t *testing.T, w *sshtest.MemoryConn) func() error {
+			c := w.Raw(t)
 			return func() error { return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0}) }
 		},
-		"keys that are only asked about": func(t *testing.T, w *wire) func() error {
-			c := w.greet(t)
-			return func() error { return ask(c, sshtest.HostKey(t).PublicKey()) }
+		"keys that are only asked about": func(t *testing.T, w *sshtest.MemoryConn) func() error {
+			c := w.Raw(t)
+			return func() error { _, err := c.Query("guest", sshtest.HostKey(t).PublicKey()); return err }
 		},
-		"keys again": func(t *testing.T, w *wire) func() error {
-			c := w.greet(t)
+		"keys again": func(t *testing.T, w *sshtest.MemoryConn) func() error {
+			c := w.Raw(t)
 			return func() error { return c.Keys(sshtest.Curve25519) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv, counts := watched(t, hasty, whoami, takesKeys())
-				w := newWire(t, srv)
-				w.busy(t, func() func() error { return begin(t, w) })
+				w := sshtest.Connect(t, srv)
+				busy(t, w, func() func() error { return begin(t, w) })
 				endsAfter(t, w, hasty.Handshake, counts, counters.HandshakeTime)
 			})
 		})
 	}
 }
 
-// busy begins something beside the test, and goes on with it once a second until it fails or the wire is cut.
-func (w *wire) busy(t *testing.T, begin func() (again func() error)) {
+// busy begins something in another goroutine, and repeats it once a second until it fails or the connection is closed.
+func busy(t *testing.T, w *sshtest.MemoryConn, begin func() (again func() error)) {
 	done := make(chan struct{})
 	t.Cleanup(func() { _ = w.Close(); <-done })
 	go func() {
@@ -118,7 +117,7 @@ func (w *wire) busy(t *testing.T, begin func() (again func() error)) {
 		for again := begin(); again() == nil; {
 			select {
 			case <-time.After(time.Second):
-			case <-w.hungUp:
+			case <-w.Done:
 				return
 			}
 		}
@@ -135,21 +134,6 @@ func drip(w io.Writer, text string) func() error {
 	}
 }
 
-// unencrypted returns a payload in a packet without encryption.
-func unencrypted(payload []byte) string {
-	var packet recorder
-	_ = sshtest.NewRaw(&packet).Write(payload)
-	return packet.said.String()
-}
-
-// recorder is a connection that keeps what is said on it.
-type recorder struct {
-	net.Conn
-	said bytes.Buffer
-}
-
-func (r *recorder) Write(p []byte) (int, error) { return r.said.Write(p) }
-
 // takesKeys returns a layer that accepts every key that is offered.
 func takesKeys() middleware.Layer {
 	return configures(func(cfg *gossh.ServerConfig) {
@@ -159,46 +143,23 @@ func takesKeys() middleware.Layer {
 	})
 }
 
-// ask asks whether a key would do (RFC 4252 section 7).
-func ask(c *sshtest.Raw, key gossh.PublicKey) error {
-	err := c.Write(gossh.Marshal(struct {
-		User, Service, Method string `sshtype:"50"`
-		Proven                bool
-		Algorithm             string
-		Key                   []byte
-	}{"guest", "ssh-connection", "publickey", false, key.Type(), key.Marshal()}))
-	if err != nil {
-		return err
-	}
-	_, err = c.Await(sshtest.MsgUserauthPKOK)
-	return err
-}
-
 // ssh -N is over in time, whatever it sends meanwhile.
 func TestDeadlinesIdle(t *testing.T) {
 	answer := []byte{82} // SSH_MSG_REQUEST_FAILURE, which is how OpenSSH answers a keepalive
 	for name, packet := range map[string][]byte{
-		"nothing": answer,
-		"global requests": gossh.Marshal(struct {
-			Name      string `sshtype:"80"`
-			WantReply bool
-		}{"keepalive@openssh.com", true}),
-		"ping": gossh.Marshal(struct {
-			Data string `sshtype:"192"`
-		}{"ping"}),
-		"SSH_MSG_IGNORE": {sshtest.MsgIgnore, 0, 0, 0, 0},
-		"channels": gossh.Marshal(struct {
-			Type                    string `sshtype:"90"`
-			Channel, Window, Packet uint32
-		}{"direct-tcpip", 1, 1 << 20, 1 << 15}),
+		"nothing":         answer,
+		"global requests": sshtest.Message(sshtest.MsgGlobalRequest, "keepalive@openssh.com", true),
+		"ping":            sshtest.Message(sshtest.MsgPing, "ping"),
+		"SSH_MSG_IGNORE":  {sshtest.MsgIgnore, 0, 0, 0, 0},
+		"channels":        sshtest.OpenChannel("direct-tcpip", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv, counts := watched(t, hasty, whoami)
-				w := newWire(t, srv)
-				c := w.enter(t)
+				w := sshtest.Connect(t, srv)
+				c := w.RawLogin(t)
 				go func() { _, _ = io.Copy(io.Discard, w) }()
-				w.busy(t, func() func() error {
+				busy(t, w, func() func() error {
 					return func() error { return errors.Join(c.Write(packet), c.Write(answer)) }
 				})
 				endsAfter(t, w, hasty.Idle, counts, counters.IdleTime)
@@ -212,8 +173,8 @@ func TestDeadlinesSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leave := make(chan struct{})
 		srv, counts := watched(t, hasty, func(ssh.Session) { <-leave })
-		w := newWire(t, srv)
-		client := w.client(t)
+		w := sshtest.Connect(t, srv)
+		client := w.Login(t, gossh.Config{})
 		for range 2 {
 			time.Sleep(hasty.Idle - time.Second)
 			var left [2]chan struct{}
@@ -222,7 +183,7 @@ func TestDeadlinesSessions(t *testing.T) {
 			}
 			for range left {
 				time.Sleep(3 * hasty.Idle)
-				if w.over() {
+				if w.Closed() {
 					t.Fatal("hung up on in a session")
 				}
 				leave <- struct{}{}
@@ -258,8 +219,8 @@ func TestDeadlinesVanished(t *testing.T) {
 	cfg.Idle = time.Hour
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := watched(t, cfg, whoami)
-		w := newWire(t, srv)
-		w.enter(t)
+		w := sshtest.Connect(t, srv)
+		w.RawLogin(t)
 		endsAfter(t, w, cfg.Keepalive+3*cfg.Keepalive, counts, counters.Vanished)
 	})
 }
@@ -267,7 +228,7 @@ func TestDeadlinesVanished(t *testing.T) {
 // Nor does one that has stopped reading, so that not even the question gets through. (Not in a bubble: who waits for a
 // mutex keeps its time from passing.)
 func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
-	cfg := middleware.DeadlinesConfig{Handshake: patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
+	cfg := middleware.DeadlinesConfig{Handshake: sshtest.Patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := &ssh.Server{}
 	srv.AddHostKey(sshtest.HostKey(t))
@@ -277,12 +238,12 @@ func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
 	if err := stack.Install(srv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWire(t, srv)
-	c := &rawClient{w.enter(t), w}
-	if err := c.openShell(); err != nil {
+	w := sshtest.Connect(t, srv)
+	c := w.RawLogin(t)
+	if err := c.Shell(); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, w.hungUp)
+	sshtest.Receive(t, w.Done)
 	if got := cfg.Counters.Counts(); got[counters.Vanished] != 1 || len(got) != 1 {
 		t.Errorf("counted %v", got)
 	}
@@ -303,12 +264,12 @@ func TestDeadlinesAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv, counts := watched(t, cfg, whoami)
-				w := newWire(t, srv)
-				c := w.enter(t)
+				w := sshtest.Connect(t, srv)
+				c := w.RawLogin(t)
 				asked := make(chan int)
 				go func() { asked <- answerAll(t, c, delay) }()
 				time.Sleep(cfg.Idle - time.Nanosecond)
-				if w.over() {
+				if w.Closed() {
 					t.Error("hung up on")
 				}
 				_ = w.Close()
@@ -340,29 +301,30 @@ func answerAll(t *testing.T, c *sshtest.Raw, delay time.Duration) (n int) {
 
 // A connection that is over is forgotten: no timer holds it, and nobody else does.
 func TestDeadlinesForget(t *testing.T) {
-	for name, visit := range map[string]func(*testing.T, *wire){
-		"in silence":      func(*testing.T, *wire) {},
-		"at the prompt":   func(t *testing.T, w *wire) { w.greet(t) },
-		"authenticated":   func(t *testing.T, w *wire) { w.enter(t) },
-		"after a session": func(t *testing.T, w *wire) { <-shell(t, w.client(t)) },
-		"asked something": func(t *testing.T, w *wire) { w.enter(t); time.Sleep(hasty.Keepalive); synctest.Wait() },
+	for name, visit := range map[string]func(*testing.T, *sshtest.MemoryConn){
+		"in silence":      func(*testing.T, *sshtest.MemoryConn) {},
+		"at the prompt":   func(t *testing.T, w *sshtest.MemoryConn) { w.Raw(t) },
+		"authenticated":   func(t *testing.T, w *sshtest.MemoryConn) { w.RawLogin(t) },
+		"after a session": func(t *testing.T, w *sshtest.MemoryConn) { <-shell(t, w.Login(t, gossh.Config{})) },
+		"asked something": func(t *testing.T, w *sshtest.MemoryConn) { w.RawLogin(t); time.Sleep(hasty.Keepalive); synctest.Wait() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := sshtest.NewLog()
 				cfg := hasty
 				cfg.Counters = counters.New(counters.Config{Logger: log.Logger()})
-				conns := make(chan weak.Pointer[end], 1)
-				srv := door(t, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
+				conns := make(chan weak.Pointer[tracked], 1)
+				srv := newServer(t, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
 				next := srv.ConnCallback
 				srv.ConnCallback = func(ctx ssh.Context, conn net.Conn) net.Conn {
-					conns <- weak.Make(conn.(*end))
-					return next(ctx, conn)
+					c := &tracked{conn}
+					conns <- weak.Make(c)
+					return next(ctx, c)
 				}
-				w := newWire(t, srv)
+				w := sshtest.Connect(t, srv)
 				visit(t, w)
 				_ = w.Close()
-				<-w.hungUp
+				<-w.Done
 				if !collected(<-conns) {
 					t.Error("somebody holds a connection that is over")
 				}
@@ -373,6 +335,9 @@ func TestDeadlinesForget(t *testing.T) {
 		})
 	}
 }
+
+// tracked is a connection to which a test has a weak pointer.
+type tracked struct{ net.Conn }
 
 // collected reports whether nobody holds what p points to. The runtime itself lets go of timers that were stopped only
 // when others come and go, so some time passes meanwhile, much less than until a deadline.

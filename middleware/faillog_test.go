@@ -32,14 +32,14 @@ func failLogOf(t *testing.T, layers ...middleware.Layer) (*sshtest.Server, *ssht
 // attempts makes a connection that tries each user with a wrong password, and ends it. It returns the port it came from.
 func attempts(t *testing.T, srv *sshtest.Server, l *sshtest.Log, users ...string) string {
 	t.Helper()
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	client := srv.DialRaw(t)
 	for _, user := range users {
-		if in, err := client.password(user, "wrong"); in || err != nil {
+		if in, err := client.Password(user, "wrong"); in || err != nil {
 			t.Fatalf("%q: let in %t, error %v", user, in, err)
 		}
 	}
-	_, port, _ := strings.Cut(client.conn.LocalAddr().String(), ":")
-	hangUp(client.conn)
+	_, port, _ := strings.Cut(client.Conn.LocalAddr().String(), ":")
+	sshtest.HalfClose(client.Conn)
 	l.Line(t, "Connection closed", "port "+port+" ")
 	return port
 }
@@ -86,22 +86,22 @@ func TestFailLog(t *testing.T) {
 // What is no attempt at a password is told only when it ends, and not at all where nobody was named.
 func TestFailLogOfOtherMethods(t *testing.T) {
 	srv, l := failLogOf(t)
-	hangUp(dialTCP(t, srv))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	if _, err := client.attempt("bob", "ssh-connection", "none", nil); err != nil {
+	sshtest.HalfClose(srv.DialTCP(t))
+	client := srv.DialRaw(t)
+	if _, err := client.Attempt("bob", "ssh-connection", "none", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.publicKey("bob", sshtest.HostKey(t)); err != nil {
+	if _, err := client.PublicKey("bob", sshtest.HostKey(t)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.attempt("bob", "ssh-connection", "password for root from 192.0.2.1", nil); err != nil {
+	if _, err := client.Attempt("bob", "ssh-connection", "password for root from 192.0.2.1", nil); err != nil {
 		t.Fatal(err)
 	}
 	if l.String() != "" {
 		t.Errorf("the log is\n%s", l)
 	}
-	_, port, _ := strings.Cut(client.conn.LocalAddr().String(), ":")
-	hangUp(client.conn)
+	_, port, _ := strings.Cut(client.Conn.LocalAddr().String(), ":")
+	sshtest.HalfClose(client.Conn)
 	l.Line(t, "Connection closed by invalid user bob 127.0.0.1 port "+port+" [preauth]")
 	if got := strings.Count(l.String(), "\n"); got != 2 {
 		t.Errorf("%d lines, want two:\n%s", got, l)
@@ -121,17 +121,17 @@ func TestFailLogOfAFirstFactor(t *testing.T) {
 		}
 	}, "password", "keyboard-interactive")
 	srv := sshtest.Serve(t, middleware.FailLog(l, nil), half, middleware.Handler("test", whoami))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	if _, err := client.password("bob", "right"); err != nil {
+	client := srv.DialRaw(t)
+	if _, err := client.Password("bob", "right"); err != nil {
 		t.Fatal(err)
 	}
 	questions := gossh.Marshal(struct{ Language, Hints string }{})
-	if _, err := client.attempt("bob", "ssh-connection", "keyboard-interactive", questions); err != nil {
+	if _, err := client.Attempt("bob", "ssh-connection", "keyboard-interactive", questions); err != nil {
 		t.Fatal(err)
 	}
 	l.Line(t, "]: Partial password for bob from 127.0.0.1 port ")
 	l.Line(t, "]: Failed keyboard-interactive for bob from 127.0.0.1 port ", " ssh2")
-	hangUp(client.conn)
+	sshtest.HalfClose(client.Conn)
 	l.Line(t, "Connection closed by authenticating user bob")
 }
 

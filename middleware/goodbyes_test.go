@@ -30,31 +30,31 @@ func TestGoodbyes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 { // rounds
-			var listening []*wire
+			var listening []*sshtest.MemoryConn
 			for range 2 {
-				listening = append(listening, newWire(t, srv))
+				listening = append(listening, sshtest.Connect(t, srv))
 				synctest.Wait()
 			}
 			for range 5 {
-				hasty := newWire(t, srv)
+				hasty := sshtest.Connect(t, srv)
 				time.Sleep(5*time.Millisecond - time.Nanosecond)
-				if hasty.over() {
+				if hasty.Closed() {
 					t.Error("one more has less than 5 ms")
 				}
 				time.Sleep(time.Nanosecond)
-				if !hasty.over() {
+				if !hasty.Closed() {
 					t.Error("one more has more than 5 ms")
 				}
 			}
 			time.Sleep(time.Second - 5*5*time.Millisecond - time.Nanosecond)
 			for _, w := range listening {
-				if w.over() {
+				if w.Closed() {
 					t.Error("disconnected before a second is over")
 				}
 			}
 			time.Sleep(time.Nanosecond)
 			for _, w := range listening {
-				if !w.over() {
+				if !w.Closed() {
 					t.Error("not disconnected after a second")
 				}
 				text, _ := io.ReadAll(w)

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
@@ -34,7 +33,7 @@ func limited(set func(*limits.Config)) *limits.Table {
 // empty waits until nobody has a place in the table.
 func empty(t testing.TB, table *limits.Table) {
 	t.Helper()
-	eventually(t, func() bool {
+	sshtest.Eventually(t, "the table is not empty", func() bool {
 		conns, sources := table.Len()
 		return conns == 0 && sources == 0
 	})
@@ -65,24 +64,24 @@ func TestLimitsSilentFlood(t *testing.T) {
 	}
 
 	before := visit()
-	person := mustDialRaw(t, srv, "SSH-2.0-raw")
+	person := srv.DialRaw(t)
 	silent := make([]net.Conn, flood)
 	for i := range silent {
-		silent[i] = dialTCP(t, srv)
+		silent[i] = srv.DialTCP(t)
 	}
 	// The server accepts in a goroutine each, in any order: nobody is to come between the visitor and the key exchange.
-	eventually(t, func() bool { return table.Counters.Counts()[counters.SourceUnauthenticated] >= flood-room })
+	sshtest.Eventually(t, "not enough connections were evicted", func() bool { return table.Counters.Counts()[counters.SourceUnauthenticated] >= flood-room })
 	during := visit()
-	if in, err := person.password("guest", "right"); !in || err != nil {
+	if in, err := person.Password("guest", "right"); !in || err != nil {
 		t.Errorf("the person at the prompt was let in: %t, error %v", in, err)
 	}
 	close(leave)
-	expect(t, receive(t, before), sshtest.Result{Stdout: "guest"})
-	expect(t, receive(t, during), sshtest.Result{Stdout: "guest"})
+	expect(t, sshtest.Receive(t, before), sshtest.Result{Stdout: "guest"})
+	expect(t, sshtest.Receive(t, during), sshtest.Result{Stdout: "guest"})
 	if got := table.Counters.Counts(); len(got) != 1 {
 		t.Errorf("counted %v", got)
 	}
-	for _, conn := range append(silent, person.conn) {
+	for _, conn := range append(silent, person.Conn) {
 		_ = conn.Close()
 	}
 	empty(t, table)
@@ -108,7 +107,7 @@ func TestLimitsPlaces(t *testing.T) {
 			table := limited(func(*limits.Config) {})
 			srv := sshtest.Serve(t, middleware.Limits(table), middleware.Open(), inner, middleware.Handler("test", whoami))
 			for range 3 {
-				_ = dialTCP(t, srv).Close()
+				_ = srv.DialTCP(t).Close()
 				if client, err := srv.Dial("guest", ""); err == nil {
 					if sess, err := client.NewSession(); err == nil {
 						_ = sess.Run("")
@@ -126,8 +125,8 @@ func TestLimitsPlaces(t *testing.T) {
 func TestLimitsSessionsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := limited(func(*limits.Config) {})
-		w := newWire(t, door(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
-		c := w.enter(t)
+		w := sshtest.Connect(t, newServer(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
+		c := w.RawLogin(t)
 		for id := range uint32(10) {
 			if refused := openSession(t, c, id); refused != "" {
 				t.Fatalf("session %d is refused: %s", id, refused)
@@ -137,54 +136,28 @@ func TestLimitsSessionsAtOnce(t *testing.T) {
 		if refused := openSession(t, c, 10); refused != want {
 			t.Errorf("one more is answered with %q", refused)
 		}
-		mustWrite(t, c, request(3, "shell"))
+		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelRequest, uint32(3), "shell", false))
 		if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
 			t.Fatal(err)
 		}
 		if refused := openSession(t, c, 10); refused != want {
 			t.Errorf("one more before a close is confirmed is answered with %q", refused)
 		}
-		mustWrite(t, c, gossh.Marshal(struct {
-			Channel uint32 `sshtype:"97"`
-		}{3}))
+		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelClose, uint32(3)))
 		synctest.Wait()
 		if refused := openSession(t, c, 10); refused != "" {
 			t.Errorf("one more after it is answered with %q", refused)
 		}
-		if got := table.Counters.Counts(); got[counters.Sessions] != 2 || len(got) != 1 || w.over() {
-			t.Errorf("counted %v; hung up on: %t", got, w.over())
+		if got := table.Counters.Counts(); got[counters.Sessions] != 2 || len(got) != 1 || w.Closed() {
+			t.Errorf("counted %v; hung up on: %t", got, w.Closed())
 		}
 	})
-}
-
-func mustWrite(t testing.TB, c *sshtest.Raw, packet []byte) {
-	t.Helper()
-	if err := c.Write(packet); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// opening asks for a channel.
-func opening(kind string, id uint32) []byte {
-	return gossh.Marshal(struct {
-		Type                    string `sshtype:"90"`
-		Channel, Window, Packet uint32
-	}{kind, id, 1 << 20, 1 << 15})
-}
-
-// request asks for something in a channel, and wants no reply.
-func request(channel uint32, name string) []byte {
-	return gossh.Marshal(struct {
-		Channel   uint32 `sshtype:"98"`
-		Name      string
-		WantReply bool
-	}{channel, name, false})
 }
 
 // openSession asks for a session, and returns the words in which it is refused.
 func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 	t.Helper()
-	mustWrite(t, c, opening("session", id))
+	mustWrite(t, c, sshtest.OpenChannel("session", id))
 	answer, err := c.Await(sshtest.MsgChannelConfirmed, sshtest.MsgChannelRefused)
 	if err != nil {
 		t.Fatal(err)
@@ -205,20 +178,20 @@ func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 func TestLimitsSessionsEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := limited(func(*limits.Config) {})
-		w := newWire(t, door(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
-		client := w.client(t)
+		w := sshtest.Connect(t, newServer(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
+		client := w.Login(t, gossh.Config{})
 		for range roomy.MaxSessionsEver {
 			<-shell(t, client)
 			synctest.Wait() // until the close that the client has confirmed has arrived
 		}
-		if w.over() {
+		if w.Closed() {
 			t.Fatal("hung up on too early")
 		}
 		if _, _, err := client.OpenChannel("session", nil); err == nil {
 			t.Error("one more is let in")
 		}
-		if got := table.Counters.Counts(); got[counters.SessionsEver] != 1 || len(got) != 1 || !w.over() {
-			t.Errorf("counted %v; hung up on: %t", got, w.over())
+		if got := table.Counters.Counts(); got[counters.SessionsEver] != 1 || len(got) != 1 || !w.Closed() {
+			t.Errorf("counted %v; hung up on: %t", got, w.Closed())
 		}
 		empty(t, table)
 	})
@@ -235,28 +208,18 @@ func TestLimitsSessionsThatPileUp(t *testing.T) {
 		}, nil
 	}}
 	table := limited(func(*limits.Config) {})
-	w := newWire(t, door(t, counted, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
-	c := w.enter(t)
-	w.toClient.update(func() { w.toClient.room = 0 })
-	for id := int64(1); id <= 1000 && c.Write(opening("session", uint32(id))) == nil; id++ {
-		eventually(t, func() bool { return ever.Load() == id || w.isOver() })
+	w := sshtest.Connect(t, newServer(t, counted, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
+	c := w.RawLogin(t)
+	w.ToClient.Fill()
+	for id := int64(1); id <= 1000 && c.Write(sshtest.OpenChannel("session", uint32(id))) == nil; id++ {
+		sshtest.Eventually(t, "a session is neither opened nor refused", func() bool { return ever.Load() == id || isClosed(w.Done) })
 	}
-	receive(t, w.hungUp)
-	eventually(t, func() bool { return now.Load() == 0 })
+	sshtest.Receive(t, w.Done)
+	sshtest.Eventually(t, "not all sessions ended", func() bool { return now.Load() == 0 })
 	if got := ever.Load(); got > 3*int64(roomy.MaxSessions) {
 		t.Errorf("%d sessions were underway", got)
 	}
 	empty(t, table)
-}
-
-// eventually waits until something has happened.
-func eventually(t testing.TB, happened func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing happens")
-		}
-	}
 }
 
 // Who was pushed out in silence has done nothing that would cost the source something. Who had tried a password has.
@@ -265,32 +228,32 @@ func TestLimitsCostNoPenalty(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
 		for range 40 {
-			dialTCP(t, d.Server)
+			d.Server.DialTCP(t)
 		}
 		for range 39 {
-			receive(t, d.closed)
+			sshtest.Receive(t, d.closed)
 		}
 		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	})
 	t.Run("at the prompt", func(t *testing.T) {
 		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
 		for range 40 {
-			mustDialRaw(t, d.Server, "SSH-2.0-raw")
+			d.Server.DialRaw(t)
 		}
 		for range 39 {
-			receive(t, d.closed)
+			sshtest.Receive(t, d.closed)
 		}
 		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	})
 	t.Run("after a guess", func(t *testing.T) {
 		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
 		for range 5 {
-			if _, err := mustDialRaw(t, d.Server, "SSH-2.0-raw").password("guest", "wrong"); err != nil {
+			if _, err := d.Server.DialRaw(t).Password("guest", "wrong"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 4 {
-			receive(t, d.closed)
+			sshtest.Receive(t, d.closed)
 		}
 		if !d.refused("127.0.0.1") {
 			t.Error("four guesses were free")

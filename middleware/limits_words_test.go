@@ -53,8 +53,8 @@ func TestLimitsSayWhy(t *testing.T) {
 				t.Errorf("x/crypto's client says %v", err)
 			}
 			for range 50 {
-				c := sshtest.NewRaw(dialTCP(t, srv))
-				_, _ = io.WriteString(c.Conn, "SSH-2.0-raw\r\n"+unencrypted(sshtest.Init(sshtest.Curve25519)))
+				c := sshtest.NewRaw(srv.DialTCP(t))
+				_, _ = io.WriteString(c.Conn, "SSH-2.0-raw\r\n"+string(sshtest.Unencrypted(sshtest.Init(sshtest.Curve25519))))
 				toldWhy(t, c, tt.reason, tt.words)
 			}
 		})
@@ -111,7 +111,7 @@ var sentOff = map[string]struct {
 	"with its version": {greet, disconnected, false},
 	"with a KEXINIT":   {propose, disconnected, false},
 	"with keys":        {exchangeKeys, atLast, true},
-	"at the prompt":    {beAsked, warned, true},
+	"at the prompt":    {handshake, warned, true},
 	"after a password": {guess, warned, true},
 }
 
@@ -131,15 +131,10 @@ func exchangeKeys(c *sshtest.Raw) error {
 	return c.Keys(sshtest.Curve25519)
 }
 
-func beAsked(c *sshtest.Raw) error {
-	if err := exchangeKeys(c); err != nil {
-		return err
-	}
-	return c.Service("ssh-userauth")
-}
+func handshake(c *sshtest.Raw) error { return c.Handshake("SSH-2.0-raw", sshtest.Curve25519) }
 
 func guess(c *sshtest.Raw) error {
-	_ = beAsked(c)
+	_ = handshake(c)
 	_, err := c.Password("guest", "wrong")
 	return err
 }
@@ -185,13 +180,13 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, answers %t", name, answers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
-					srv := door(t, middleware.Limits(table), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
-					c := sshtest.NewRaw(newWire(t, srv))
+					srv := newServer(t, middleware.Limits(table), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
+					c := sshtest.NewRaw(sshtest.Connect(t, srv))
 					if err := tt.come(c); err != nil {
 						t.Fatal(err)
 					}
 					synctest.Wait()
-					newWire(t, srv)
+					sshtest.Connect(t, srv)
 					synctest.Wait()
 					began := time.Now()
 					words, err := tt.hear(c)
@@ -218,9 +213,9 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 func takePlace(t testing.TB, srv *sshtest.Server, table *limits.Table) {
 	t.Helper()
 	before := table.Counters.Counts()[counters.Unauthenticated]
-	eventually(t, func() bool { conns, _ := table.Len(); return conns == 1 })
-	other := dialTCP(t, srv)
-	eventually(t, func() bool { return table.Counters.Counts()[counters.Unauthenticated] > before })
+	sshtest.Eventually(t, "the first client has no place", func() bool { conns, _ := table.Len(); return conns == 1 })
+	other := srv.DialTCP(t)
+	sshtest.Eventually(t, "the first client was not evicted", func() bool { return table.Counters.Counts()[counters.Unauthenticated] > before })
 	_ = other.Close()
 	empty(t, table)
 }
@@ -249,7 +244,7 @@ func TestLimitsSayWhyAtThePrompt(t *testing.T) {
 	if err := visit.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { _, err := os.Stat(typing); return err == nil })
+	sshtest.Eventually(t, "ssh does not ask for the password", func() bool { _, err := os.Stat(typing); return err == nil })
 	takePlace(t, srv, table)
 	if err := os.WriteFile(typed, nil, 0o600); err != nil {
 		t.Fatal(err)

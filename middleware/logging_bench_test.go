@@ -40,7 +40,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // logged returns what makes a visit of which only logging hears.
 func logged(b *testing.B, logging middleware.Layer) (visit func()) {
-	srv := door(b, logging, middleware.Open(), middleware.Handler("test", func(ssh.Session) {}))
+	srv := newServer(b, logging, middleware.Open(), middleware.Handler("test", func(ssh.Session) {}))
 	return func() {
 		v := &visitor{Context: context.Background(), addr: &net.TCPAddr{IP: net.IPv6loopback, Port: 50222}}
 		conn := srv.ConnCallback(v, knocking{addr: v.addr})

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -31,7 +30,7 @@ type flooded struct {
 	received atomic.Int64 // bytes that are sent to the server, and the headers that cannot be avoided
 	closed   chan struct{}
 	client   *gossh.Client // of those who are authenticated
-	raw      *rawClient    // of those who are not
+	raw      *sshtest.Raw  // of those who are not
 	units    int
 }
 
@@ -109,28 +108,28 @@ func TestLoggingCostsLessThanAFlood(t *testing.T) {
 // knock says words and hangs up.
 func (f *flooded) knock(words string) {
 	f.t.Helper()
-	conn, err := net.Dial("tcp", f.Address)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	conn := f.DialTCP(f.t)
 	_, _ = io.WriteString(conn, words)
-	hangUp(conn)
+	sshtest.HalfClose(conn)
 	_ = conn.Close()
-	receive(f.t, f.closed)
+	sshtest.Receive(f.t, f.closed)
 }
 
 // guess tries a password, five on a connection, with what it shows of itself in the log as long as may be.
 func (f *flooded) guess() {
 	f.t.Helper()
 	if f.units%5 == 0 {
-		f.raw = mustDialRaw(f.t, f.Server, "SSH-2.0-"+longest(56))
+		f.raw = sshtest.NewRaw(f.DialTCP(f.t))
+		if err := f.raw.Handshake("SSH-2.0-"+longest(56), sshtest.Curve25519); err != nil {
+			f.t.Fatal(err)
+		}
 	}
-	if in, err := f.raw.password(longest(64), "wrong"); in || err != nil {
+	if in, err := f.raw.Password(longest(64), "wrong"); in || err != nil {
 		f.t.Fatalf("let in %t, error %v", in, err)
 	}
 	if f.units%5 == 4 {
-		_ = f.raw.conn.Close()
-		receive(f.t, f.closed)
+		_ = f.raw.Conn.Close()
+		sshtest.Receive(f.t, f.closed)
 	}
 }
 
@@ -142,7 +141,7 @@ func (f *flooded) come() {
 	}
 	if f.client != nil {
 		_ = f.client.Close()
-		receive(f.t, f.closed)
+		sshtest.Receive(f.t, f.closed)
 	}
 	var err error
 	f.client, err = gossh.Dial("tcp", f.Address, &gossh.ClientConfig{
@@ -194,7 +193,7 @@ func TestLoggingTellsVisitorsInAFlood(t *testing.T) {
 		t.Fatalf("there is room for strangers yet:\n%s", f.log.String()[before:])
 	}
 	expect(t, f.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{})
-	receive(t, f.closed)
+	sshtest.Receive(t, f.closed)
 	var told []string
 	for line := range strings.Lines(f.log.String()[before:]) {
 		var e event

@@ -61,7 +61,7 @@ func (e event) take(t *testing.T, addr string) (conn string) {
 		t.Errorf("duration: %t in %v", timed, e)
 	}
 	if timed {
-		if ms, ok := e["duration_ms"].(float64); !ok || ms < 0 || ms > float64(patience.Milliseconds()) {
+		if ms, ok := e["duration_ms"].(float64); !ok || ms < 0 || ms > float64(sshtest.Patience.Milliseconds()) {
 			t.Errorf("duration %v in %v", e["duration_ms"], e)
 		}
 	}
@@ -174,19 +174,19 @@ func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 func TestLoggingTellsFailedAttempts(t *testing.T) {
 	l := sshtest.NewLog()
 	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	addr := client.conn.LocalAddr().String()
+	client := srv.DialRaw(t)
+	addr := client.Conn.LocalAddr().String()
 	for _, attempt := range []func() (bool, error){
-		func() (bool, error) { return client.attempt("root", "ssh-connection", "none", nil) },
-		func() (bool, error) { return client.password("root", "hunter2") },
-		func() (bool, error) { return client.publicKey("admin", sshtest.HostKey(t)) },
-		func() (bool, error) { return client.attempt("admin", "ssh-connection", "hostbased", nil) },
+		func() (bool, error) { return client.Attempt("root", "ssh-connection", "none", nil) },
+		func() (bool, error) { return client.Password("root", "hunter2") },
+		func() (bool, error) { return client.PublicKey("admin", sshtest.HostKey(t)) },
+		func() (bool, error) { return client.Attempt("admin", "ssh-connection", "hostbased", nil) },
 	} {
 		if in, err := attempt(); in || err != nil {
 			t.Fatalf("let in %t, error %v", in, err)
 		}
 	}
-	_ = client.conn.Close()
+	_ = client.Conn.Close()
 	l.Line(t, "connection closed")
 
 	failed := event{"level": "warn", "msg": "authentication failed", "client": "SSH-2.0-raw"}
@@ -222,12 +222,12 @@ func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
 		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, gossh.ErrNoAuth }
 	}, "none", "password")
 	srv := sshtest.Serve(t, other, middleware.Logging(l.Events()), odd, middleware.Handler("test", whoami))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	_, _ = client.attempt("guest", "ssh-connection", "none", nil)
-	_, _ = client.password("guest", "right")
+	client := srv.DialRaw(t)
+	_, _ = client.Attempt("guest", "ssh-connection", "none", nil)
+	_, _ = client.Password("guest", "right")
 	l.Line(t, "level=warn", "authentication failed", "method=none", `err="not today"`)
 	l.Line(t, "level=warn", "authentication failed", "method=password")
-	if first, second := receive(t, attempts), receive(t, attempts); first != "none" || second != "password" {
+	if first, second := sshtest.Receive(t, attempts), sshtest.Receive(t, attempts); first != "none" || second != "password" {
 		t.Errorf("the other layer heard of %s and %s", first, second)
 	}
 }
@@ -237,11 +237,11 @@ func TestLoggingOfAMethodInTheLibrarysWords(t *testing.T) {
 	for _, method := range []string{"too many authentication failures", "x]: too many authentication attempts"} {
 		l := sshtest.NewLog()
 		srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(func(_, _ string) bool { return false }), middleware.Handler("test", whoami))
-		c := mustDialRaw(t, srv, "SSH-2.0-raw")
-		if in, err := c.attempt("guest", "ssh-connection", method, nil); in || err != nil {
+		c := srv.DialRaw(t)
+		if in, err := c.Attempt("guest", "ssh-connection", method, nil); in || err != nil {
 			t.Fatalf("let in: %t, error %v", in, err)
 		}
-		hangUp(c.conn)
+		sshtest.HalfClose(c.Conn)
 		l.Line(t, "connection closed", `err="left without authentication"`)
 	}
 }
@@ -263,24 +263,24 @@ func TestLoggingTellsFailedHandshakes(t *testing.T) {
 		knock func(t *testing.T, srv *sshtest.Server)
 		err   string
 	}{
-		{"hung up at once", func(t *testing.T, srv *sshtest.Server) { hangUp(dialTCP(t, srv)) }, "EOF"},
+		{"hung up at once", func(t *testing.T, srv *sshtest.Server) { sshtest.HalfClose(srv.DialTCP(t)) }, "EOF"},
 		{"another protocol", func(t *testing.T, srv *sshtest.Server) {
-			conn := dialTCP(t, srv)
+			conn := srv.DialTCP(t)
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n"+strings.Repeat("x", 300))
 			_, _ = io.Copy(io.Discard, conn) // until it hangs up
 		}, "ssh: overflow reading version string"},
 		{"a version and nothing else", func(t *testing.T, srv *sshtest.Server) {
-			conn := dialTCP(t, srv)
+			conn := srv.DialTCP(t)
 			_, _ = io.WriteString(conn, "SSH-2.0-scanner\r\n")
-			hangUp(conn)
+			sshtest.HalfClose(conn)
 		}, "EOF"},
 		{"nothing in common", func(t *testing.T, srv *sshtest.Server) {
-			if _, err := dialRaw(t, srv, "SSH-2.0-old", "diffie-hellman-group1-sha1"); err == nil {
-				t.Error("agreed on keys")
+			if err := sshtest.NewRaw(srv.DialTCP(t)).Handshake("SSH-2.0-old", "diffie-hellman-group1-sha1"); err == nil {
+				t.Error("the keys were exchanged")
 			}
 		}, `no common algorithm for key exchange: the client offers ["diffie-hellman-group1-sha1"]`},
 		{"a packet that is too long", func(t *testing.T, srv *sshtest.Server) {
-			conn := dialTCP(t, srv)
+			conn := srv.DialTCP(t)
 			_, _ = io.WriteString(conn, "SSH-2.0-scanner\r\n\xff\xff\xff\xff\xff\xff\xff\xff")
 			_, _ = io.Copy(io.Discard, conn)
 		}, "ssh: invalid packet length"},
@@ -394,35 +394,36 @@ func logOfVisits(t *testing.T, format string, text string) string {
 		l.Line(t, "session closed", "subsystem")
 	}
 	version := func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-"+strings.NewReplacer("\n", "", "\r", "\x1b").Replace(text))
-		defer func() { _ = client.conn.Close() }()
-		if in, err := client.password(text, "right"); err != nil || !in {
+		client := sshtest.NewRaw(srv.DialTCP(t))
+		defer func() { _ = client.Conn.Close() }()
+		version := "SSH-2.0-" + strings.NewReplacer("\n", "", "\r", "\x1b").Replace(text)
+		if err := client.Handshake(version, sshtest.Curve25519); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := client.Password(text, "right"); err != nil || !in {
 			t.Fatalf("let in %t, error %v", in, err)
 		}
-		if err := client.openShell(); err != nil {
+		if err := client.Shell(); err != nil {
 			t.Fatal(err)
 		}
 		l.Line(t, "session closed", "shell")
 	}
 	attempts := func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		defer func() { _ = client.conn.Close() }()
-		_, _ = client.attempt(text, "ssh-connection", long, nil)
-		_, _ = client.password(long, "wrong")
-		_, _ = client.attempt(text, long, "password", nil) // an unknown service ends the connection
+		client := srv.DialRaw(t)
+		defer func() { _ = client.Conn.Close() }()
+		_, _ = client.Attempt(text, "ssh-connection", long, nil)
+		_, _ = client.Password(long, "wrong")
+		_, _ = client.Attempt(text, long, "password", nil) // an unknown service ends the connection
 	}
 	disconnect := func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		client.write(append([]byte{msgDisconnect}, gossh.Marshal(struct {
-			Reason            uint32
-			Message, Language string
-		}{11, long, ""})...))
-		_, _ = client.read()
+		client := srv.DialRaw(t)
+		mustWrite(t, client, sshtest.Message(sshtest.MsgDisconnect, uint32(11), long, ""))
+		_, _ = client.Read()
 	}
-	algorithms := func(t *testing.T) { _, _ = dialRaw(t, srv, "SSH-2.0-raw", text) }
+	algorithms := func(t *testing.T) { _ = sshtest.NewRaw(srv.DialTCP(t)).Handshake("SSH-2.0-raw", text) }
 	for _, knock := range []func(*testing.T){sessions, version, attempts, disconnect, algorithms} {
 		knock(t)
-		receive(t, closed)
+		sshtest.Receive(t, closed)
 	}
 	return l.String()
 }
@@ -458,7 +459,7 @@ func TestLogger(t *testing.T) {
 		same <- isDefault(middleware.ConnOf(sess.Context()).Logger())
 	}))
 	srv.Visit(t, sshtest.Visit{})
-	if !receive(t, same) {
+	if !sshtest.Receive(t, same) {
 		t.Error("the logger of a session without a Logging layer is not the default one")
 	}
 	l := sshtest.NewLog()

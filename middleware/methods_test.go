@@ -80,25 +80,25 @@ func (h *house) asked() int {
 type step struct{ user, method, owner, want string }
 
 // try returns what became of an attempt: "in", "ended", or what is offered next, to which "none" is the question.
-func (h *house) try(c *rawClient, s step) string {
+func (h *house) try(c *sshtest.Raw, s step) string {
 	var in bool
 	var err error
 	switch s.method {
 	case "show":
-		if ok, _ := c.show(s.user, h.keys[s.owner].PublicKey()); ok {
+		if ok, _ := c.Query(s.user, h.keys[s.owner].PublicKey()); ok {
 			return "shown"
 		}
 	case "key":
-		in, err = c.publicKey(s.user, h.keys[s.owner])
+		in, err = c.PublicKey(s.user, h.keys[s.owner])
 	case "password":
-		in, err = c.password(s.user, s.owner+"'s")
+		in, err = c.Password(s.user, s.owner+"'s")
 	case "change":
-		in, err = c.attempt(s.user, "ssh-connection", "password", gossh.Marshal(struct {
+		in, err = c.Attempt(s.user, "ssh-connection", "password", gossh.Marshal(struct {
 			Change   bool
 			Old, New string
 		}{true, s.owner + "'s", "new"}))
 	default:
-		in, err = c.attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
+		in, err = c.Attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
 	}
 	switch {
 	case err != nil:
@@ -110,10 +110,9 @@ func (h *house) try(c *rawClient, s step) string {
 }
 
 // offered returns the methods that can continue.
-func offered(c *rawClient, user string) string {
-	c.write(append([]byte{msgUserauthRequest},
-		gossh.Marshal(struct{ User, Service, Method string }{user, "ssh-connection", "none"})...))
-	answer, err := c.read()
+func offered(c *sshtest.Raw, user string) string {
+	_ = c.Write(sshtest.Message(sshtest.MsgUserauthRequest, user, "ssh-connection", "none"))
+	answer, err := c.Read()
 	var refusal struct {
 		Methods []string `sshtype:"51"`
 		Partial bool
@@ -127,7 +126,7 @@ func offered(c *rawClient, user string) string {
 // follow plays steps on one connection and compares who was served, and what the log says of it, with the last one.
 func (h *house) follow(t *testing.T, steps ...step) {
 	t.Helper()
-	c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+	c := h.Server.DialRaw(t)
 	want := ""
 	for _, s := range steps {
 		if got := h.try(c, s); got != s.want {
@@ -138,16 +137,16 @@ func (h *house) follow(t *testing.T, steps ...step) {
 		}
 	}
 	if want != "" {
-		if err := c.openShell(); err != nil {
+		if err := c.Shell(); err != nil {
 			t.Fatal(err)
 		}
-		got, _, _ := strings.Cut(receive(t, h.served), " ")
+		got, _, _ := strings.Cut(sshtest.Receive(t, h.served), " ")
 		if got != want {
 			t.Errorf("%q was served, want %q", got, want)
 		}
 		h.log.Line(t, "session closed")
 	}
-	hangUp(c.conn)
+	sshtest.HalfClose(c.Conn)
 	h.log.Line(t, "connection closed")
 	h.expectOne(t, want)
 }
@@ -227,7 +226,7 @@ func TestMethodsAskNobodyElse(t *testing.T) {
 		{"password+publickey", "show", "0 0"},
 	} {
 		h := openHouse(t, tt.way)
-		h.try(mustDialRaw(t, h.Server, "SSH-2.0-raw"), step{user: "alice", method: tt.method, owner: "alice"})
+		h.try(h.Server.DialRaw(t), step{user: "alice", method: tt.method, owner: "alice"})
 		if got := fmt.Sprint(len(h.passwords.answered()), h.asked()); got != tt.asked {
 			t.Errorf("%s where %s leads in: %s asked, want %s", tt.method, tt.way, got, tt.asked)
 		}
@@ -262,13 +261,13 @@ func TestIdentity(t *testing.T) {
 // A session with a password has no key, also where one was shown before.
 func TestIdentityHasNoOtherKey(t *testing.T) {
 	h := openHouse(t, "publickey", "password")
-	c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+	c := h.Server.DialRaw(t)
 	h.try(c, step{user: "alice", method: "show", owner: "alice"})
 	h.try(c, step{user: "alice", method: "password", owner: "alice"})
-	if err := c.openShell(); err != nil {
+	if err := c.Shell(); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, h.served); got != "alice" {
+	if got := sshtest.Receive(t, h.served); got != "alice" {
 		t.Errorf("served %q, want alice without a fingerprint", got)
 	}
 	if line := h.log.Line(t, "session opened"); strings.Contains(line, "SHA256:") {
@@ -340,7 +339,7 @@ func dialBoth(t *testing.T, srv *sshtest.Server, keys ...gossh.Signer) (*gossh.C
 		User:            "guest",
 		Auth:            []gossh.AuthMethod{gossh.PublicKeys(keys...), gossh.Password("open")},
 		HostKeyCallback: gossh.InsecureIgnoreHostKey(),
-		Timeout:         patience,
+		Timeout:         sshtest.Patience,
 	})
 	if err == nil {
 		t.Cleanup(func() { _ = client.Close() })
@@ -386,7 +385,7 @@ func TestMethodsBudgets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := openHouse(t, "publickey", "password")
-			c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+			c := h.Server.DialRaw(t)
 			steps := slices.Concat(tt.steps...)
 			for i, s := range steps {
 				if err := h.refused(c, s); (err != nil) != (tt.ended && i == len(steps)-1) {
@@ -398,7 +397,7 @@ func TestMethodsBudgets(t *testing.T) {
 				h.log.Line(t, "connection closed", `err="hung up on"`)
 				return
 			}
-			if in, err := c.password("alice", "alice's"); !in {
+			if in, err := c.Password("alice", "alice's"); !in {
 				t.Errorf("not let in after that: %v", err)
 			}
 		})
@@ -406,16 +405,16 @@ func TestMethodsBudgets(t *testing.T) {
 }
 
 // refused makes an attempt that asks nothing after it. The error is that of a connection that has ended.
-func (h *house) refused(c *rawClient, s step) (err error) {
+func (h *house) refused(c *sshtest.Raw, s step) (err error) {
 	switch s.method {
 	case "password":
-		_, err = c.password(s.user, s.owner+"'s")
+		_, err = c.Password(s.user, s.owner+"'s")
 	case "key":
-		_, err = c.publicKey(s.user, h.keys[s.owner])
+		_, err = c.PublicKey(s.user, h.keys[s.owner])
 	case "show":
-		_, err = c.show(s.user, h.keys[s.owner].PublicKey())
+		_, err = c.Query(s.user, h.keys[s.owner].PublicKey())
 	default:
-		_, err = c.attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
+		_, err = c.Attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
 	}
 	return err
 }
@@ -424,15 +423,15 @@ func (h *house) refused(c *rawClient, s step) (err error) {
 func TestMethodsBudgetOfTwoSteps(t *testing.T) {
 	for wrong, want := range map[int]bool{2: true, 3: false} {
 		h := openHouse(t, "publickey+password")
-		c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+		c := h.Server.DialRaw(t)
 		for range 3 {
-			_, _ = c.password("alice", "alice's") // before its turn
+			_, _ = c.Password("alice", "alice's") // before its turn
 		}
-		_, _ = c.publicKey("alice", h.keys["alice"])
+		_, _ = c.PublicKey("alice", h.keys["alice"])
 		for range wrong {
-			_, _ = c.password("alice", "mallory's")
+			_, _ = c.Password("alice", "mallory's")
 		}
-		if in, _ := c.password("alice", "alice's"); in != want {
+		if in, _ := c.Password("alice", "alice's"); in != want {
 			t.Errorf("after three failures and %d: let in: %t", wrong, in)
 		}
 	}
@@ -441,35 +440,27 @@ func TestMethodsBudgetOfTwoSteps(t *testing.T) {
 // A first step that succeeds is no failure.
 func TestMethodsBudgetSparesTheFirstStep(t *testing.T) {
 	h := openHouse(t, "password+publickey")
-	c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+	c := h.Server.DialRaw(t)
 	for range 5 {
-		_, _ = c.password("alice", "mallory's")
+		_, _ = c.Password("alice", "mallory's")
 	}
-	_, _ = c.password("alice", "alice's")
-	if in, err := c.publicKey("alice", h.keys["alice"]); !in {
+	_, _ = c.Password("alice", "alice's")
+	if in, err := c.PublicKey("alice", h.keys["alice"]); !in {
 		t.Errorf("not let in: %v", err)
 	}
 }
 
 // Nothing is served to who is not in, and success is not for a client to declare.
 func TestNothingBeforeAuthentication(t *testing.T) {
-	session := gossh.Marshal(struct {
-		Type                    string `sshtype:"90"`
-		Channel, Window, Packet uint32
-	}{"session", 0, 1 << 20, 1 << 15})
-	global := gossh.Marshal(struct {
-		Type string `sshtype:"80"`
-		Want bool
-	}{"keepalive@openssh.com", true})
-	shell := gossh.Marshal(struct {
-		Channel uint32 `sshtype:"98"`
-		Type    string
-		Want    bool
-	}{0, "shell", true})
-	service := append([]byte{msgServiceRequest}, gossh.Marshal(struct{ Name string }{"ssh-connection"})...)
+	keepalive := sshtest.Message(sshtest.MsgGlobalRequest, "keepalive@openssh.com", true)
+	shell := sshtest.Message(sshtest.MsgChannelRequest, uint32(0), "shell", true)
 	for name, packet := range map[string][]byte{
-		"a channel": session, "a global request": global, "a request": shell, "success": {msgUserauthSuccess},
-		"another service": service, "data": {94, 0, 0, 0, 0, 0, 0, 0, 0},
+		"a channel":        sshtest.OpenChannel("session", 0),
+		"a global request": keepalive,
+		"a request":        shell,
+		"success":          {sshtest.MsgUserauthSuccess},
+		"another service":  sshtest.Message(sshtest.MsgServiceRequest, "ssh-connection"),
+		"data":             sshtest.Message(sshtest.MsgChannelData, uint32(0), ""),
 	} {
 		for _, before := range []string{"nothing", "none", "show", "password", "partial"} {
 			t.Run(name+" after "+before, func(t *testing.T) { tryToSkip(t, before, packet) })
@@ -489,15 +480,15 @@ func tryToSkip(t *testing.T, before string, packet []byte) {
 		served <- req.Type
 		return true, nil
 	}
-	c := mustDialRaw(t, h.Server, "SSH-2.0-raw")
+	c := h.Server.DialRaw(t)
 	if before != "nothing" {
 		_ = h.refused(c, step{user: "alice", method: before, owner: "alice"})
 	}
-	c.write(packet)
-	if answer, err := c.read(); err == nil && answer[0] != msgDisconnect {
+	mustWrite(t, c, packet)
+	if answer, err := c.Read(); err == nil && answer[0] != sshtest.MsgDisconnect {
 		t.Errorf("answered with %d", answer[0])
 	}
-	_ = c.openShell()
+	_ = c.Shell()
 	h.log.Line(t, "connection closed", "err=")
 	h.expectOne(t, "")
 	if len(served) > 0 {
@@ -510,18 +501,18 @@ func TestPanicFailsTheAttempt(t *testing.T) {
 	for _, ways := range [][]string{{"publickey", "password"}, {"password+publickey"}, {"publickey+password"}} {
 		t.Run(strings.Join(ways, ","), func(t *testing.T) {
 			h := openHouse(t, ways...)
-			other := mustDialRaw(t, h.Server, "SSH-2.0-raw")
-			panicked := mustDialRaw(t, h.Server, "SSH-2.0-raw")
-			in, err := panicked.password("alice", "panic")
+			other := h.Server.DialRaw(t)
+			panicked := h.Server.DialRaw(t)
+			in, err := panicked.Password("alice", "panic")
 			if in || err != nil {
 				t.Errorf("password: let in: %t, %v", in, err)
 			}
-			if in, err = panicked.publicKey("panic", h.keys["alice"]); in || err != nil {
+			if in, err = panicked.PublicKey("panic", h.keys["alice"]); in || err != nil {
 				t.Errorf("key: let in: %t, %v", in, err)
 			}
 			h.log.Line(t, "level=error", "panic in authentication", "stack=")
 			h.log.Line(t, "authentication failed", "panic in authentication")
-			for _, c := range []*rawClient{panicked, other} {
+			for _, c := range []*sshtest.Raw{panicked, other} {
 				if !h.letsIn(c) {
 					t.Error("not let in after a panic")
 				}
@@ -531,12 +522,12 @@ func TestPanicFailsTheAttempt(t *testing.T) {
 }
 
 // letsIn reports whether alice gets in with what she has, in whatever order.
-func (h *house) letsIn(c *rawClient) bool {
+func (h *house) letsIn(c *sshtest.Raw) bool {
 	for range 2 {
-		if in, _ := c.publicKey("alice", h.keys["alice"]); in {
+		if in, _ := c.PublicKey("alice", h.keys["alice"]); in {
 			return true
 		}
-		if in, _ := c.password("alice", "alice's"); in {
+		if in, _ := c.Password("alice", "alice's"); in {
 			return true
 		}
 	}
@@ -552,13 +543,13 @@ func TestMethodsForgiveABusyDoor(t *testing.T) {
 		return fmt.Errorf("%w: come back later", passwords.ErrBusy)
 	})
 	srv := sshtest.Serve(t, middleware.Password(busy), middleware.Methods("password"), middleware.Handler("test", whoami))
-	c := mustDialRaw(t, srv, "SSH-2.0-raw")
+	c := srv.DialRaw(t)
 	for i := range 10 {
-		if in, err := c.password("alice", "wrong"); in || err != nil {
+		if in, err := c.Password("alice", "wrong"); in || err != nil {
 			t.Fatalf("attempt %d: let in %t, error %v", i+1, in, err)
 		}
 	}
-	if in, err := c.password("alice", "right"); !in {
+	if in, err := c.Password("alice", "right"); !in {
 		t.Errorf("not let in after that: %v", err)
 	}
 }

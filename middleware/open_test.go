@@ -18,24 +18,24 @@ func TestOpenLetsEverybodyIn(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Open(), middleware.Handler("test", note))
 	for _, tt := range []struct {
 		method, user string
-		attempt      func(c *rawClient, user string) (bool, error)
+		attempt      func(c *sshtest.Raw, user string) (bool, error)
 	}{
-		{"none", "nobody", func(c *rawClient, user string) (bool, error) {
-			return c.attempt(user, "ssh-connection", "none", nil)
+		{"none", "nobody", func(c *sshtest.Raw, user string) (bool, error) {
+			return c.Attempt(user, "ssh-connection", "none", nil)
 		}},
-		{"password", "petra", func(c *rawClient, user string) (bool, error) { return c.password(user, "whatever") }},
-		{"publickey", "kai", func(c *rawClient, user string) (bool, error) { return c.publicKey(user, sshtest.HostKey(t)) }},
+		{"password", "petra", func(c *sshtest.Raw, user string) (bool, error) { return c.Password(user, "whatever") }},
+		{"publickey", "kai", func(c *sshtest.Raw, user string) (bool, error) { return c.PublicKey(user, sshtest.HostKey(t)) }},
 	} {
 		t.Run(tt.method, func(t *testing.T) {
-			client := mustDialRaw(t, srv, "SSH-2.0-raw")
+			client := srv.DialRaw(t)
 			if in, err := tt.attempt(client, tt.user); err != nil || !in {
 				t.Fatalf("let in %t, error %v", in, err)
 			}
 			l.Line(t, "authentication succeeded", "user="+tt.user, "method="+tt.method)
-			if err := client.openShell(); err != nil {
+			if err := client.Shell(); err != nil {
 				t.Fatal(err)
 			}
-			if got := receive(t, served); got != tt.user {
+			if got := sshtest.Receive(t, served); got != tt.user {
 				t.Errorf("served as %q", got)
 			}
 		})

@@ -83,7 +83,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() + " " + sess.Context().User() }
 	srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(u.verify), middleware.Handler("test", note))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	client := srv.DialRaw(t)
 	for _, attempt := range []struct {
 		user, password string
 		in             bool
@@ -93,7 +93,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 		{"root", "a", false},  // alice's
 		{"alice", "a", true},
 	} {
-		if in, err := client.password(attempt.user, attempt.password); err != nil || in != attempt.in {
+		if in, err := client.Password(attempt.user, attempt.password); err != nil || in != attempt.in {
 			t.Fatalf("%+v: let in %t, error %v", attempt, in, err)
 		}
 	}
@@ -101,10 +101,10 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 		t.Errorf("verified as %q, want %q", got, want)
 	}
 	l.Line(t, "authentication succeeded", "user=alice")
-	if err := client.openShell(); err != nil {
+	if err := client.Shell(); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, served); got != "alice alice" {
+	if got := sshtest.Receive(t, served); got != "alice alice" {
 		t.Errorf("served as %q", got)
 	}
 }
@@ -113,14 +113,14 @@ func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a"}}
 	log := sshtest.NewLog()
 	srv := sshtest.Serve(t, middleware.Logging(log.Events()), checks(u.verify), middleware.Handler("test", whoami))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	client := srv.DialRaw(t)
 	for i := range 6 {
-		in, err := client.password("alice", "guess")
+		in, err := client.Password("alice", "guess")
 		if in || (err != nil) != (i == 5) {
 			t.Fatalf("attempt %d: let in %t, error %v", i+1, in, err)
 		}
 	}
-	if _, err := client.password("alice", "a"); err == nil {
+	if _, err := client.Password("alice", "a"); err == nil {
 		t.Error("a seventh attempt was answered")
 	}
 	if got := len(u.answered()); got != 6 {
@@ -132,12 +132,12 @@ func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
 	everybody := &users{passwords: map[string]string{"guest": ""}}
 	srv := sshtest.Serve(t, checks(everybody.verify), middleware.Handler("test", whoami))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
+	client := srv.DialRaw(t)
 	for _, attempt := range []func() (bool, error){
-		func() (bool, error) { return client.attempt("guest", "ssh-connection", "none", nil) },
-		func() (bool, error) { return client.publicKey("guest", sshtest.HostKey(t)) },
+		func() (bool, error) { return client.Attempt("guest", "ssh-connection", "none", nil) },
+		func() (bool, error) { return client.PublicKey("guest", sshtest.HostKey(t)) },
 		func() (bool, error) {
-			return client.attempt("guest", "ssh-connection", "keyboard-interactive", gossh.Marshal(struct{ Language, Hints string }{}))
+			return client.Attempt("guest", "ssh-connection", "keyboard-interactive", gossh.Marshal(struct{ Language, Hints string }{}))
 		},
 	} {
 		if in, err := attempt(); in || err != nil {
@@ -168,12 +168,12 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 	}
 	l.Line(t, "panic in authentication", "hash of no known kind", "stack=")
 	l.Line(t, "connection closed", `err="left without authentication"`)
-	client := mustDialRaw(t, srv, "SSH-2.0-raw") // the attempt fails, and the next one on the connection does not
+	client := srv.DialRaw(t) // the attempt fails, and the next one on the connection does not
 	for _, attempt := range []struct {
 		password string
 		in       bool
 	}{{"panic", false}, {"fine", true}} {
-		if in, err := client.password("guest", attempt.password); in != attempt.in || err != nil {
+		if in, err := client.Password("guest", attempt.password); in != attempt.in || err != nil {
 			t.Errorf("%s: let in %t, error %v", attempt.password, in, err)
 		}
 	}

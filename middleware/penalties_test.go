@@ -50,12 +50,12 @@ func guard(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.La
 // guess fails to authenticate.
 func (d *penaltyDoor) guess() {
 	d.t.Helper()
-	client := mustDialRaw(d.t, d.Server, "SSH-2.0-raw")
-	if in, err := client.password("guest", "wrong"); in || err != nil {
+	client := d.Server.DialRaw(d.t)
+	if in, err := client.Password("guest", "wrong"); in || err != nil {
 		d.t.Fatalf("let in %t, error %v", in, err)
 	}
-	_ = client.conn.Close()
-	receive(d.t, d.closed)
+	_ = client.Conn.Close()
+	sshtest.Receive(d.t, d.closed)
 }
 
 // refused reports whether a connection from addr is closed before a byte was sent.
@@ -66,10 +66,10 @@ func (d *penaltyDoor) refused(addr string) bool {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(sshtest.Patience))
 	n, err := conn.Read(make([]byte, 1))
 	_ = conn.Close()
-	receive(d.t, d.closed)
+	sshtest.Receive(d.t, d.closed)
 	if n == 0 && err != io.EOF {
 		d.t.Fatalf("neither let in nor hung up on: %v", err)
 	}
@@ -104,7 +104,7 @@ func TestPenalties(t *testing.T) {
 	if _, err := d.Dial("guest", "right"); err == nil {
 		t.Error("the right password got in")
 	}
-	receive(t, d.closed)
+	sshtest.Receive(t, d.closed)
 	if d.refused("127.0.0.2") {
 		t.Error("another source was refused")
 	}
@@ -138,11 +138,11 @@ func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
 		blocked bool
 	}{
 		{"mistyped twice", func(t *testing.T, d *penaltyDoor) bool {
-			client := mustDialRaw(t, d.Server, "SSH-2.0-raw")
-			defer func() { _ = client.conn.Close() }()
-			_, _ = client.password("guest", "rigth")
-			_, _ = client.password("guest", "roght")
-			in, _ := client.password("guest", "right")
+			client := d.Server.DialRaw(t)
+			defer func() { _ = client.Conn.Close() }()
+			_, _ = client.Password("guest", "rigth")
+			_, _ = client.Password("guest", "roght")
+			in, _ := client.Password("guest", "right")
 			return in
 		}, false},
 		{"an agent with 20 keys, then the password", func(t *testing.T, d *penaltyDoor) bool {
@@ -157,7 +157,7 @@ func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
 			if !tt.visit(t, d) {
 				t.Fatal("the visit did not end as it should")
 			}
-			receive(t, d.closed)
+			sshtest.Receive(t, d.closed)
 			if got := d.refused("127.0.0.1"); got != tt.blocked {
 				t.Errorf("refused %t; the log is\n%s", got, d.lines())
 			}
@@ -193,24 +193,23 @@ func comeWithKeys(t *testing.T, d *penaltyDoor, n int, password string) bool {
 func TestPenaltiesReasons(t *testing.T) {
 	say := func(words string) func(*testing.T, *penaltyDoor) {
 		return func(t *testing.T, d *penaltyDoor) {
-			conn := dialTCP(t, d.Server)
+			conn := d.Server.DialTCP(t)
 			_, _ = io.WriteString(conn, words)
-			hangUp(conn)
+			sshtest.HalfClose(conn)
 		}
 	}
 	wait := func(words string) func(*testing.T, *penaltyDoor) {
 		return func(t *testing.T, d *penaltyDoor) {
-			conn := dialTCP(t, d.Server)
+			conn := d.Server.DialTCP(t)
 			_, _ = io.WriteString(conn, words)
 			_, _ = io.Copy(io.Discard, conn)
 		}
 	}
 	ask := func(method, rest string) func(*testing.T, *penaltyDoor) {
 		return func(t *testing.T, d *penaltyDoor) {
-			if client, err := dialRaw(t, d.Server, "SSH-2.0-raw", "curve25519-sha256"); err == nil {
-				_, _ = client.attempt("nobody", "ssh-connection", method, []byte(rest))
-				_, _ = io.Copy(io.Discard, client.conn)
-			}
+			client := d.DialRaw(t)
+			_, _ = client.Attempt("nobody", "ssh-connection", method, []byte(rest))
+			_, _ = io.Copy(io.Discard, client.Conn)
 		}
 	}
 	prompt := configures(func(cfg *gossh.ServerConfig) {
@@ -235,7 +234,7 @@ func TestPenaltiesReasons(t *testing.T) {
 		{"another protocol", say("GET / HTTP/1.1\r\n\r\n"), "noauth"},
 		{"a version scan", say("SSH-2.0-scan\r\n"), "noauth"},
 		{"no common algorithm", func(t *testing.T, d *penaltyDoor) {
-			_, _ = dialRaw(t, d.Server, "SSH-2.0-old", "diffie-hellman-group1-sha1")
+			_ = sshtest.NewRaw(d.DialTCP(t)).Handshake("SSH-2.0-old", "diffie-hellman-group1-sha1")
 		}, "noauth"},
 		{"silence", wait(""), "grace-exceeded"},
 		{"silence after the version", wait("SSH-2.0-slow\r\n"), "grace-exceeded"},
@@ -258,7 +257,7 @@ func TestPenaltiesReasons(t *testing.T) {
 			if line := d.log.Line(t, "source blocked"); !strings.HasSuffix(line, "reason="+tt.reason) {
 				t.Errorf("the line is %s, want the reason %s", line, tt.reason)
 			}
-			receive(t, d.closed)
+			sshtest.Receive(t, d.closed)
 			if !d.refused("127.0.0.1") {
 				t.Error("was let in again")
 			}
@@ -329,16 +328,16 @@ func TestPenaltiesAndLogging(t *testing.T) {
 func TestPenaltiesAtOnce(t *testing.T) {
 	const guessers = 50
 	d := guard(t, middleware.PenaltiesConfig{})
-	clients := make([]*rawClient, guessers)
+	clients := make([]*sshtest.Raw, guessers)
 	for i := range clients {
-		clients[i] = mustDialRaw(t, d.Server, "SSH-2.0-raw")
+		clients[i] = d.Server.DialRaw(t)
 	}
 	atOnce(guessers, func(i int) {
-		_, _ = clients[i].password("guest", "wrong")
-		_ = clients[i].conn.Close()
+		_, _ = clients[i].Password("guest", "wrong")
+		_ = clients[i].Conn.Close()
 	})
 	for range guessers {
-		receive(t, d.closed)
+		sshtest.Receive(t, d.closed)
 	}
 	if got := d.lines(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "source blocked") {
 		t.Errorf("the log is\n%s", got)
@@ -361,19 +360,6 @@ func TestPenaltiesBadSettings(t *testing.T) {
 	}
 }
 
-// stranger is a connection from any address that says nothing and hangs up.
-type stranger struct {
-	net.Conn
-	from *net.TCPAddr
-}
-
-func (s *stranger) RemoteAddr() net.Addr        { return s.from }
-func (*stranger) LocalAddr() net.Addr           { return &net.TCPAddr{} }
-func (*stranger) Read([]byte) (int, error)      { return 0, io.EOF }
-func (*stranger) Write(p []byte) (int, error)   { return len(p), nil }
-func (*stranger) Close() error                  { return nil }
-func (*stranger) SetDeadline(_ time.Time) error { return nil }
-
 // 40,000 sources leave nothing behind but a table of the size that it may have.
 func TestPenaltiesManySources(t *testing.T) {
 	srv := &ssh.Server{}
@@ -387,7 +373,7 @@ func TestPenaltiesManySources(t *testing.T) {
 		for i := from; i < to; i++ {
 			ip := net.ParseIP("2001:db8::1")
 			binary.BigEndian.PutUint32(ip[4:], uint32(i))
-			srv.HandleConn(&stranger{from: &net.TCPAddr{IP: ip}})
+			srv.HandleConn(silentConn{from: &net.TCPAddr{IP: ip}})
 		}
 	}
 	visits(0, 10_000)
@@ -445,7 +431,7 @@ func BenchmarkPenaltiesRefusal(b *testing.B) {
 		b.Fatal(err)
 	}
 	srv.AddHostKey(sshtest.HostKey(b))
-	conn := &stranger{from: &net.TCPAddr{IP: net.IPv6loopback}}
+	conn := silentConn{from: &net.TCPAddr{IP: net.IPv6loopback}}
 	srv.HandleConn(conn)
 	for b.Loop() {
 		srv.HandleConn(conn)

@@ -30,22 +30,6 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-const msgUserauthPublicKeyOK = 60
-
-// show asks whether a key would do, and proves nothing.
-func (c *rawClient) show(user string, key gossh.PublicKey) (bool, error) {
-	c.write(append([]byte{msgUserauthRequest}, gossh.Marshal(struct {
-		User, Service, Method string
-		Proven                bool
-		Algorithm, Key        string
-	}{user, "ssh-connection", "publickey", false, key.Type(), string(key.Marshal())})...))
-	answer, err := c.read()
-	if err != nil {
-		return false, err
-	}
-	return answer[0] == msgUserauthPublicKeyOK, nil
-}
-
 // borrowed is a signer that shows one key and proves another.
 type borrowed struct {
 	gossh.Signer
@@ -122,7 +106,7 @@ func dialKey(t *testing.T, srv *sshtest.Server, user string, key gossh.Signer) (
 		User:            user,
 		Auth:            []gossh.AuthMethod{gossh.PublicKeys(key)},
 		HostKeyCallback: gossh.InsecureIgnoreHostKey(),
-		Timeout:         patience,
+		Timeout:         sshtest.Patience,
 	})
 	if err == nil {
 		t.Cleanup(func() { _ = client.Close() })
@@ -192,41 +176,36 @@ func TestPublicKeyShownIsNotProven(t *testing.T) {
 	srv, _ := serveKeys(t, middleware.Handler("test", note), dir, sshtest.HostKey(t))
 
 	t.Run("the proof of another key", func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		if ok, err := client.show("alice", alice.PublicKey()); !ok {
+		client := srv.DialRaw(t)
+		if ok, err := client.Query("alice", alice.PublicKey()); !ok {
 			t.Fatalf("the key would not do: %v", err)
 		}
-		if in, _ := client.publicKey("alice", borrowed{mallory, alice.PublicKey()}); in {
+		if in, _ := client.PublicKey("alice", borrowed{mallory, alice.PublicKey()}); in {
 			t.Error("alice's key was proven with mallory's")
 		}
 	})
 	t.Run("another key of one's own", func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		_, _ = client.show("alice", alice.PublicKey())
-		if in, _ := client.publicKey("alice", mallory); in {
+		client := srv.DialRaw(t)
+		_, _ = client.Query("alice", alice.PublicKey())
+		if in, _ := client.PublicKey("alice", mallory); in {
 			t.Error("mallory came in as alice")
 		}
 	})
 	t.Run("another user", func(t *testing.T) {
-		client := mustDialRaw(t, srv, "SSH-2.0-raw")
-		_, _ = client.show("alice", alice.PublicKey())
-		if ok, _ := client.show("mallory", alice.PublicKey()); ok {
+		client := srv.DialRaw(t)
+		_, _ = client.Query("alice", alice.PublicKey())
+		if ok, _ := client.Query("mallory", alice.PublicKey()); ok {
 			t.Error("alice's key would do for mallory")
 		}
-		if in, err := client.publicKey("mallory", mallory); !in {
+		if in, err := client.PublicKey("mallory", mallory); !in {
 			t.Fatalf("mallory is not let in: %v", err)
 		}
-		if err := client.openShell(); err != nil {
+		if err := client.Shell(); err != nil {
 			t.Fatal(err)
 		}
 		want := "mallory " + gossh.FingerprintSHA256(mallory.PublicKey()) + " false"
-		select {
-		case got := <-served:
-			if got != want {
-				t.Errorf("served %q, want %q", got, want)
-			}
-		case <-time.After(patience):
-			t.Error("nobody was served")
+		if got := sshtest.Receive(t, served); got != want {
+			t.Errorf("served %q, want %q", got, want)
 		}
 	})
 }
@@ -236,14 +215,14 @@ func TestPublicKeyIsAskedForAgain(t *testing.T) {
 	alice := sshtest.HostKey(t)
 	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice)})
 	srv, l := serveKeys(t, middleware.Handler("test", whose), dir, sshtest.HostKey(t))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	if ok, err := client.show("alice", alice.PublicKey()); !ok {
+	client := srv.DialRaw(t)
+	if ok, err := client.Query("alice", alice.PublicKey()); !ok {
 		t.Fatalf("the key would not do: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "alice")); err != nil {
 		t.Fatal(err)
 	}
-	if in, err := client.publicKey("alice", alice); in || err != nil {
+	if in, err := client.PublicKey("alice", alice); in || err != nil {
 		t.Errorf("let in: %t, %v", in, err)
 	}
 	l.Line(t, "authentication failed", "method=publickey", "key not authorized")
@@ -364,13 +343,13 @@ func TestPublicKeyPanic(t *testing.T) {
 		return &gossh.Permissions{}, nil
 	})
 	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.PublicKey(source), middleware.Handler("test", whose))
-	client := mustDialRaw(t, srv, "SSH-2.0-raw")
-	if in, err := client.publicKey("alice", key); in || err != nil {
+	client := srv.DialRaw(t)
+	if in, err := client.PublicKey("alice", key); in || err != nil {
 		t.Errorf("let in: %t, %v", in, err)
 	}
 	l.Line(t, "panic in authentication", "stack")
 	l.Line(t, "authentication failed", "panic in authentication")
-	if in, err := client.publicKey("bob", key); !in {
+	if in, err := client.PublicKey("bob", key); !in {
 		t.Errorf("the next attempt failed: %v", err)
 	}
 }
@@ -422,7 +401,7 @@ func TestPublicKeyRSA(t *testing.T) {
 	if _, err := dialKey(t, srv, "alice", key); err != nil {
 		t.Errorf("not let in with SHA-2: %v", err)
 	}
-	if in, err := mustDialRaw(t, srv, "SSH-2.0-raw").publicKey("alice", key); in || err != nil {
+	if in, err := srv.DialRaw(t).PublicKey("alice", key); in || err != nil {
 		t.Errorf("let in with SHA-1: %t, %v", in, err)
 	}
 	l.Line(t, "authentication failed", "ssh-rsa", "not accepted")

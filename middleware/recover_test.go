@@ -102,8 +102,8 @@ func TestRecoverLeavesOthersAlone(t *testing.T) {
 			expect(t, sshtest.Run(t, other, sshtest.Visit{}), sshtest.Result{Stdout: "waited, and served"})
 		case 2:
 			defer close(panicked)
-			receive(t, waiting)
-			receive(t, waiting)
+			sshtest.Receive(t, waiting)
+			sshtest.Receive(t, waiting)
 			expect(t, sshtest.Run(t, same, sshtest.Visit{Command: "panic"}), sshtest.Result{Stderr: broken, Status: 1})
 		}
 	})

@@ -52,6 +52,26 @@ func (c *MemoryConn) Login(t testing.TB, algorithms gossh.Config) *gossh.Client 
 	return gossh.NewClient(conn, channels, requests)
 }
 
+// Raw returns a raw client that may authenticate.
+func (c *MemoryConn) Raw(t testing.TB) *Raw {
+	t.Helper()
+	raw := NewRaw(c)
+	if err := raw.Handshake("SSH-2.0-raw", Curve25519); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// RawLogin returns a raw client, authenticated as "guest" by the method "none".
+func (c *MemoryConn) RawLogin(t testing.TB) *Raw {
+	t.Helper()
+	raw := c.Raw(t)
+	if in, err := raw.Attempt("guest", "ssh-connection", "none", nil); !in || err != nil {
+		t.Fatalf("authenticated: %t, error: %v", in, err)
+	}
+	return raw
+}
+
 // Closed waits until all goroutines of the bubble are blocked, and reports whether the server has closed the connection.
 func (c *MemoryConn) Closed() bool {
 	synctest.Wait()

@@ -90,6 +90,17 @@ func (c *Raw) Greet(version string) error {
 	return err
 }
 
+// Handshake exchanges version lines, exchanges keys by the method kex, and starts the authentication.
+func (c *Raw) Handshake(version, kex string) error {
+	if err := c.Greet(version); err != nil {
+		return err
+	}
+	if err := c.Keys(kex); err != nil {
+		return err
+	}
+	return c.Service("ssh-userauth")
+}
+
 // Init returns a KEXINIT with what this client speaks, and kex as its key exchanges.
 func Init(kex string) []byte {
 	const aead = "aes128-gcm@openssh.com"
@@ -187,7 +198,7 @@ func gcm(key []byte) (cipher.AEAD, error) {
 
 // Service asks for a service, and returns when it is granted.
 func (c *Raw) Service(name string) error {
-	if err := c.Write(append([]byte{MsgServiceRequest}, gossh.Marshal(struct{ Name string }{name})...)); err != nil {
+	if err := c.Write(Message(MsgServiceRequest, name)); err != nil {
 		return err
 	}
 	_, err := c.Await(MsgServiceAccept)
@@ -196,8 +207,7 @@ func (c *Raw) Service(name string) error {
 
 // Attempt makes one attempt to authenticate, and reports whether it succeeded. What follows the names is the method's.
 func (c *Raw) Attempt(user, service, method string, rest []byte) (bool, error) {
-	if err := c.Write(append(append([]byte{MsgUserauthRequest},
-		gossh.Marshal(struct{ User, Service, Method string }{user, service, method})...), rest...)); err != nil {
+	if err := c.Write(Message(MsgUserauthRequest, user, service, method, rest)); err != nil {
 		return false, err
 	}
 	answer, err := c.Await(MsgUserauthSuccess, MsgUserauthFailure)
@@ -206,33 +216,87 @@ func (c *Raw) Attempt(user, service, method string, rest []byte) (bool, error) {
 
 // Password attempts to authenticate with a password.
 func (c *Raw) Password(user, password string) (bool, error) {
-	return c.Attempt(user, "ssh-connection", "password", gossh.Marshal(struct {
-		Change   bool
-		Password string
-	}{false, password}))
+	return c.Attempt(user, "ssh-connection", "password", Fields(false, password))
 }
 
-// PublicKey shows a key with its proof, without asking first whether it would do.
+// PublicKey attempts to authenticate with a key. It does not query first whether the server accepts it.
 func (c *Raw) PublicKey(user string, key gossh.Signer) (bool, error) {
-	shown := gossh.Marshal(struct {
-		Proven         bool
-		Algorithm, Key string
-	}{true, key.PublicKey().Type(), string(key.PublicKey().Marshal())})
-	signature, err := key.Sign(rand.Reader, gossh.Marshal(struct {
-		Session               []byte
-		Request               byte
-		User, Service, Method string
-		Shown                 []byte `ssh:"rest"`
-	}{c.Session, MsgUserauthRequest, user, "ssh-connection", "publickey", shown}))
+	shown := Fields(true, key.PublicKey().Type(), string(key.PublicKey().Marshal()))
+	signature, err := key.Sign(rand.Reader, Fields(
+		string(c.Session), byte(MsgUserauthRequest), user, "ssh-connection", "publickey", shown))
 	if err != nil {
 		return false, err
 	}
-	proof := gossh.Marshal(struct{ Signature []byte }{gossh.Marshal(signature)})
-	return c.Attempt(user, "ssh-connection", "publickey", append(shown, proof...))
+	return c.Attempt(user, "ssh-connection", "publickey", Fields(shown, string(gossh.Marshal(signature))))
+}
+
+// Query asks whether the server accepts a key, and reports the answer (RFC 4252 section 7).
+func (c *Raw) Query(user string, key gossh.PublicKey) (bool, error) {
+	if err := c.Write(Message(MsgUserauthRequest,
+		user, "ssh-connection", "publickey", false, key.Type(), string(key.Marshal()))); err != nil {
+		return false, err
+	}
+	answer, err := c.Await(MsgUserauthPKOK, MsgUserauthFailure)
+	return err == nil && answer[0] == MsgUserauthPKOK, err
+}
+
+// Shell opens a session, which is channel 0 on both sides where it is the first, and requests a shell.
+func (c *Raw) Shell() error {
+	if err := c.Write(OpenChannel("session", 0)); err != nil {
+		return err
+	}
+	if _, err := c.Await(MsgChannelConfirmed); err != nil {
+		return err
+	}
+	if err := c.Write(Message(MsgChannelRequest, uint32(0), "shell", true)); err != nil {
+		return err
+	}
+	_, err := c.Await(MsgChannelSuccess)
+	return err
+}
+
+// OpenChannel returns the message that opens a channel with a window of 1 MiB and packets of 32 KiB.
+func OpenChannel(channelType string, id uint32, fields ...any) []byte {
+	return Message(MsgChannelOpen, append([]any{channelType, id, uint32(1 << 20), uint32(1 << 15)}, fields...)...)
+}
+
+// Message returns a message with its number and its [Fields].
+func Message(number byte, fields ...any) []byte { return append([]byte{number}, Fields(fields...)...) }
+
+// Fields returns fields as they are encoded (RFC 4251 section 5): bool, byte, uint32, string, or []byte, which is appended as
+// it is.
+func Fields(fields ...any) (encoded []byte) {
+	for _, field := range fields {
+		switch f := field.(type) {
+		case bool:
+			encoded = append(encoded, map[bool]byte{true: 1}[f])
+		case byte:
+			encoded = append(encoded, f)
+		case uint32:
+			encoded = binary.BigEndian.AppendUint32(encoded, f)
+		case string:
+			encoded = append(binary.BigEndian.AppendUint32(encoded, uint32(len(f))), f...)
+		case []byte:
+			encoded = append(encoded, f...)
+		default:
+			panic(fmt.Sprintf("a field of type %T", field))
+		}
+	}
+	return encoded
+}
+
+// Unencrypted returns a message as a packet without encryption.
+func Unencrypted(message []byte) []byte {
+	return (&Raw{}).packet(message)
 }
 
 // Write sends a packet (RFC 4253 section 6).
 func (c *Raw) Write(payload []byte) error {
+	_, err := c.Conn.Write(c.packet(payload))
+	return err
+}
+
+func (c *Raw) packet(payload []byte) []byte {
 	block, counted := 8, 5
 	if c.sealing != nil {
 		block, counted = 16, 1
@@ -241,13 +305,11 @@ func (c *Raw) Write(payload []byte) error {
 	body := slices.Concat([]byte{byte(padding)}, payload, make([]byte, padding))
 	packet := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	if c.sealing == nil {
-		packet = append(packet, body...)
-	} else {
-		packet = c.sealing.Seal(packet, c.sealIV, body, packet[:4])
-		countUp(c.sealIV)
+		return append(packet, body...)
 	}
-	_, err := c.Conn.Write(packet)
-	return err
+	packet = c.sealing.Seal(packet, c.sealIV, body, packet[:4])
+	countUp(c.sealIV)
+	return packet
 }
 
 // Read returns the next packet's payload.

@@ -1,5 +1,5 @@
-// Package sshtest puts a stack of layers on a loopback port and visits it, so that the test of a layer can assert
-// what a visitor sees and what the log tells: stdout, stderr, exit status, lines.
+// Package sshtest serves a stack of layers on a loopback port or in memory and connects to it, so that the test of a layer
+// can assert what a client receives and what the log contains: stdout, stderr, exit status, lines.
 //
 //	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Welcome."), middleware.Message("hi\n"))
 //	got := srv.Visit(t, sshtest.Visit{Term: "xterm"})
@@ -31,13 +31,13 @@ type Server struct {
 	Address string // host:port on loopback
 }
 
-// Serve serves the layers until the test ends. A list that does not start fails the test.
+// Serve serves the layers until the test ends. The test fails where they cannot be installed.
 func Serve(t testing.TB, layers ...middleware.Layer) *Server {
 	t.Helper()
 	return Start(t, middleware.NewStack(layers...).Install)
 }
 
-// Start serves what options make until the test ends.
+// Start serves a server with these options until the test ends.
 func Start(t testing.TB, options ...ssh.Option) *Server {
 	t.Helper()
 	key := func(srv *ssh.Server) error { srv.AddHostKey(HostKey(t)); return nil }
@@ -73,22 +73,22 @@ func HostKey(t testing.TB) gossh.Signer {
 	return signer
 }
 
-// Visit is one session as a client asks for it. The zero value is a shell of the user "guest" without a terminal.
+// Visit is one session, as a client requests it. The zero value is a shell of the user "guest" without a terminal.
 type Visit struct {
 	User      string   // default "guest"
-	Password  string   // offered when the server asks for one
-	Term      string   // if not empty, a PTY is asked for
+	Password  string   // sent when the server asks for one
+	Term      string   // if not empty, a PTY is requested
 	Width     int      // of the terminal; default 80 columns
 	Env       []string // "name=value", sent before the request
 	Command   string   // if not empty, an exec request
 	Subsystem string   // if not empty, a subsystem request
 }
 
-// Result is what the visitor got.
+// Result is what the client received.
 type Result struct {
 	Stdout, Stderr string
 	Status         int  // the exit status, or -1 where none was sent
-	PTY            bool // whether a PTY was granted
+	PTY            bool // whether the PTY was granted
 }
 
 // Visit opens a connection for one visit.
@@ -117,7 +117,36 @@ func (s *Server) Dial(user, password string) (*gossh.Client, error) {
 // maxSession is how long a session may last in a test. A handler that hangs fails it then.
 const maxSession = 20 * time.Second
 
-// Run makes one visit over a connection that may have others. A request that is refused fails the test.
+// DialTCP connects, with a deadline for the test's reads and writes, and sends nothing. The connection is closed when the
+// test ends.
+func (s *Server) DialTCP(t testing.TB) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(Patience))
+	return conn
+}
+
+// DialRaw returns a client that has connected and may authenticate. Its connection is closed when the test ends.
+func (s *Server) DialRaw(t testing.TB) *Raw {
+	t.Helper()
+	c := NewRaw(s.DialTCP(t))
+	if err := c.Handshake("SSH-2.0-raw", Curve25519); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// HalfClose closes a connection for writing, and reads until the server closes it. To close it at once could reset it.
+func HalfClose(conn net.Conn) {
+	_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// Run makes one visit over a connection, which may carry others. The test fails where the request is refused.
 func Run(t testing.TB, client *gossh.Client, v Visit) Result {
 	t.Helper()
 	channel, requests, err := client.OpenChannel("session", nil)
@@ -221,7 +250,7 @@ func (l *Log) Logger() *slog.Logger {
 // Events returns a log of connections that writes to l as Logger does.
 func (l *Log) Events() *eventlog.Log { return eventlog.New(eventlog.Config{Logger: l.Logger()}) }
 
-// untimed is a handler that leaves the time out, which slog's handlers do where it is zero.
+// untimed is a handler that leaves out the time, as slog's handlers do where it is zero.
 type untimed struct{ slog.Handler }
 
 func (u untimed) Handle(ctx context.Context, record slog.Record) error {
@@ -250,10 +279,10 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// Line waits for a line that has all of the parts, and returns it. The test fails where none comes within half a minute.
+// Line waits for a line that has all of the parts, and returns it. The test fails where there is none.
 func (l *Log) Line(t testing.TB, parts ...string) string {
 	t.Helper()
-	patience := time.After(30 * time.Second)
+	timeout := time.After(Patience)
 	for {
 		l.mu.Lock()
 		grown := l.grown
@@ -265,7 +294,7 @@ func (l *Log) Line(t testing.TB, parts ...string) string {
 		}
 		select {
 		case <-grown:
-		case <-patience:
+		case <-timeout:
 			t.Fatalf("no line with %q in the log:\n%s", parts, l)
 		}
 	}
