@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"charm.land/ssh"
+	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
 	"foyer/middleware/sshtest"
