@@ -16,43 +16,66 @@ import (
 	"foyer/middleware/transport"
 )
 
-// unwrap returns the connection that [Stack.accept] gave to the library. The library's callbacks get it in a wrapper: in
-// the exported field Conn of an unexported type. [checkLibrary] makes sure of that at start.
+// unwrap returns the connection that [Stack.accept] gave to charm.land/ssh, whose callbacks get it in a wrapper.
 func unwrap(conn net.Conn) *Conn {
-	wrapped := field(reflect.ValueOf(conn), "Conn")
-	if !wrapped.IsValid() || !wrapped.CanInterface() {
-		return nil
-	}
-	c, _ := wrapped.Interface().(*Conn)
-	return c
+	at, _ := libraryLayout()
+	return reflect.ValueOf(conn).Elem().Field(at.wrapped).Interface().(*Conn)
 }
 
-// checkLibrary returns an error where the libraries do not look inside as foyer needs them to. It finds out by serving one
-// connection in memory.
-var checkLibrary = sync.OnceValue(func() error {
+// layout says where the libraries keep what foyer needs and they do not export, as indices of fields.
+type layout struct {
+	wrapped   int // in the connection of charm.land/ssh: the one that ConnCallback returned
+	transport int // in the connection of golang.org/x/crypto/ssh
+	incoming  int // in that: the packets that were read ahead
+}
+
+// libraryLayout finds the layout by serving one connection in memory. Its error names the library that looks otherwise.
+var libraryLayout = sync.OnceValues(func() (at layout, err error) {
 	var c Conn
-	var wrapper, packets bool
+	var wrapped, packets bool
 	srv := &ssh.Server{
 		ConnCallback: func(_ ssh.Context, conn net.Conn) net.Conn { c.Conn = transport.New(conn, "", &c); return &c },
 		ServerConfigCallback: func(ssh.Context) *gossh.ServerConfig {
 			return &gossh.ServerConfig{NoClientAuth: true, PreAuthConnCallback: func(conn gossh.ServerPreAuthConn) {
-				packets = unreadPacketsOf(conn) != nil
 				c.AuthStarted(conn.SendAuthBanner)
+				var transport, incoming reflect.Value
+				transport, at.transport = fieldOf(reflect.ValueOf(conn), "transport")
+				incoming, at.incoming = fieldOf(transport, "incoming")
+				packets = incoming.IsValid() && incoming.Type() == reflect.TypeFor[chan []byte]()
 			}}
 		},
-		ConnectionCloseCallback: func(conn net.Conn) { wrapper = unwrap(conn) == &c },
+		ConnectionCloseCallback: func(conn net.Conn) {
+			var found reflect.Value
+			found, at.wrapped = fieldOf(reflect.ValueOf(conn), "Conn")
+			wrapped = found.IsValid() && found.CanInterface() && found.Interface() == any(&c)
+		},
 	}
-	if err := serveInMemory(srv); err != nil {
-		return fmt.Errorf("check the SSH library: %w", err)
-	}
+	err = serveInMemory(srv)
 	switch {
-	case !wrapper:
-		return fmt.Errorf("charm.land/ssh %s hides a connection from its own callbacks", libraryVersion("charm.land/ssh"))
+	case err != nil:
+		return at, fmt.Errorf("check the SSH library: %w", err)
+	case !wrapped:
+		return at, fmt.Errorf("charm.land/ssh %s hides a connection from its own callbacks", libraryVersion("charm.land/ssh"))
 	case !packets:
-		return fmt.Errorf("golang.org/x/crypto/ssh %s keeps its unread packets elsewhere", libraryVersion("golang.org/x/crypto"))
+		return at, fmt.Errorf("golang.org/x/crypto/ssh %s keeps its unread packets elsewhere", libraryVersion("golang.org/x/crypto"))
 	}
-	return nil
+	return at, nil
 })
+
+// fieldOf returns a field of the struct that v, or what v holds, points to, with its index, or the zero Value.
+func fieldOf(v reflect.Value, name string) (reflect.Value, int) {
+	if v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return reflect.Value{}, 0
+	}
+	field, ok := v.Elem().Type().FieldByName(name)
+	if !ok || len(field.Index) != 1 {
+		return reflect.Value{}, 0
+	}
+	return v.Elem().Field(field.Index[0]), field.Index[0]
+}
 
 // serveInMemory has a client log in to srv and leave.
 func serveInMemory(srv *ssh.Server) error {

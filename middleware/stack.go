@@ -79,7 +79,7 @@ func (s *Stack) Install(srv *ssh.Server) error {
 	if err := s.prepare(srv); err != nil {
 		return err
 	}
-	if err := checkLibrary(); err != nil {
+	if _, err := libraryLayout(); err != nil {
 		return err
 	}
 	methods, err := methodsOf(s.layers)

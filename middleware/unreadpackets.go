@@ -34,26 +34,11 @@ import (
 //	}
 type unreadPackets <-chan []byte
 
-// unreadPacketsOf returns the unread packets of a connection. The library does not export them, so they are found by
-// reflection; [checkLibrary] makes sure at start that this works.
+// unreadPacketsOf returns the unread packets of a connection, which the library does not export.
 func unreadPacketsOf(conn gossh.ServerPreAuthConn) unreadPackets {
-	transport := field(reflect.ValueOf(conn), "transport")
-	incoming := field(transport, "incoming")
-	if !incoming.IsValid() || incoming.Type() != reflect.TypeFor[chan []byte]() {
-		return nil
-	}
+	at, _ := libraryLayout()
+	incoming := reflect.ValueOf(conn).Elem().Field(at.transport).Elem().Elem().Field(at.incoming)
 	return *(*chan []byte)(incoming.Addr().UnsafePointer())
-}
-
-// field returns a field of what v points to, or the zero Value where it has none of that name.
-func field(v reflect.Value, name string) reflect.Value {
-	for v.IsValid() && (v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer) {
-		v = v.Elem()
-	}
-	if !v.IsValid() || v.Kind() != reflect.Struct {
-		return reflect.Value{}
-	}
-	return v.FieldByName(name)
 }
 
 // discard takes the packets of a connection that is closed or about to be. The library closes the channel when there is
