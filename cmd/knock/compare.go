@@ -23,7 +23,7 @@ type comparison struct {
 func newComparison(servers []*server, concurrency, rounds int, window time.Duration) *comparison {
 	c := &comparison{servers: servers, window: window, rounds: rounds}
 	c.status.Store("")
-	c.report = &report.Compare{Started: time.Now(), Concurrency: concurrency, Window: window.Seconds()}
+	c.report = &report.Compare{Concurrency: concurrency, Window: window.Seconds()}
 	for _, srv := range servers {
 		c.report.Servers = append(c.report.Servers, report.NewCompared(srv.name, srv.concurrency))
 	}

@@ -83,7 +83,7 @@ func promptForPassword(user string) (string, error) {
 		return "", cli.Misuse("add --key FILE, --password-file FILE or --open, or set $"+passwordVariable,
 			"no key and no password were given, and stdin is not a terminal")
 	}
-	return prompt.Password(os.Stderr, fmt.Sprintf("Password for %s: ", user))
+	return prompt.Password(os.Stderr, "Password for "+user+": ")
 }
 
 // setHostKey checks the host key against its fingerprint, which is required for an address that is not loopback.

@@ -65,7 +65,7 @@ func (h *holding) run(ctx context.Context, number int64, keep time.Duration) (*r
 		return nil, err
 	}
 	m.Dropped = m.Logins - kept
-	if m.Usage != nil && kept > 0 {
+	if m.Usage != nil && kept > 0 && m.Usage.MemoryAfter > m.Usage.MemoryBefore { // or it freed what others had used
 		each := float64(m.Usage.MemoryAfter-m.Usage.MemoryBefore) / float64(kept)
 		m.Usage.MemoryEach = &each
 	}

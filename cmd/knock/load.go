@@ -111,10 +111,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // would fail, too.
 const hopeless = 10
 
-var errHopeless = errors.New("the first logins all failed")
-
 // runUntilHopeless is run, but it stops when the first logins in the record have all failed.
 func (l load) runUntilHopeless(ctx context.Context, r *record, login func(time.Time) bool) (queued int64, gaveUp bool) {
+	errHopeless := errors.New("the first logins all failed")
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	queued = l.run(ctx, func(intended time.Time) bool {

@@ -28,13 +28,11 @@ func (o *output) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.bench, "bench", false, "print Go benchmark lines instead of tables, for benchstat")
 }
 
-type printable interface {
+// print writes a report in the form that was asked for.
+func (o output) print(w io.Writer, r interface {
 	Table(w io.Writer, width int)
 	Bench(w io.Writer)
-}
-
-// print writes a report in the form that was asked for.
-func (o output) print(w io.Writer, r printable) error {
+}) error {
 	var text bytes.Buffer
 	switch {
 	case o.json:
@@ -80,8 +78,8 @@ func showProgress(w io.Writer, status func() string) (stop func()) {
 	if !isFile || !term.IsTerminal(file.Fd()) {
 		return func() {}
 	}
-	done := make(chan struct{})
 	var running sync.WaitGroup
+	done := make(chan struct{})
 	running.Go(func() {
 		ticker := time.NewTicker(250 * time.Millisecond)
 		defer ticker.Stop()

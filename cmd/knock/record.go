@@ -90,13 +90,20 @@ func (i *interval) merge(other interval) {
 	i.logins, i.failed, i.slowest = i.logins+other.logins, i.failed+other.failed, max(i.slowest, other.slowest)
 }
 
-// timeline returns the intervals up to elapsed. The last one is shorter.
+// timeline returns the intervals up to elapsed. A short rest is added to the interval before: its rate would be noise.
 func (r *record) timeline(elapsed time.Duration) (list []report.Interval) {
 	r.interval(max(0, elapsed-1))
+	if last := len(r.intervals) - 1; last > 0 && elapsed-time.Duration(last)*r.width < r.width/2 {
+		r.intervals[last-1].merge(r.intervals[last])
+		r.intervals = r.intervals[:last]
+	}
 	for i, one := range r.intervals {
-		start := time.Duration(i) * r.width
+		start, end := time.Duration(i)*r.width, time.Duration(i+1)*r.width
+		if i == len(r.intervals)-1 {
+			end = elapsed
+		}
 		list = append(list, report.Interval{
-			Start: start.Seconds(), Width: min(r.width, elapsed-start).Seconds(),
+			Start: start.Seconds(), Width: (end - start).Seconds(),
 			Logins: one.logins, Failed: one.failed, Slowest: float64(one.slowest.Microseconds()) / 1e3,
 		})
 	}

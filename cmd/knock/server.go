@@ -117,7 +117,8 @@ func (s *settings) setMeter(srv *server) error {
 
 func (srv *server) report(info serverInfo) report.Server {
 	return report.Server{
-		Target: sanitized(srv.target.String()), Address: srv.address.String(), Version: sanitized(info.version),
-		Kex: info.algorithms.KeyExchange, HostKey: info.algorithms.HostKey, Cipher: info.algorithms.Read.Cipher,
+		Target: sanitized(srv.target.user + "@" + srv.target.address), Address: srv.address.String(),
+		Version: sanitized(info.version), Kex: info.algorithms.KeyExchange,
+		HostKey: info.algorithms.HostKey, Cipher: info.algorithms.Read.Cipher,
 	}
 }

@@ -16,8 +16,6 @@ type target struct {
 	address string // HOST:PORT
 }
 
-func (t target) String() string { return t.user + "@" + t.address }
-
 // parseTarget reads USER@HOST[:PORT]. The default port is 22. An IPv6 address stands in brackets.
 func parseTarget(text string) (target, error) {
 	at := strings.LastIndexByte(text, '@')

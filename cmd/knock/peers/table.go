@@ -33,9 +33,9 @@ func (t *table) add(method string, result *report.Compare) {
 // markdown writes the table as Markdown.
 func (t *table) markdown() string {
 	var w strings.Builder
-	_, _ = fmt.Fprintf(&w, "%s, %d cores, %s; %d rounds of %gs for each server, %d logins at a time\n\n",
-		time.Now().Format("2 January 2006"), runtime.NumCPU(), runtime.Version(), t.compare.Rounds, t.compare.Window,
-		t.compare.Concurrency)
+	_, _ = fmt.Fprintf(&w, "%s, %d cores, %s; %d rounds of %gs, %d logins at a time\n\n",
+		time.Now().Format("2 January 2006"), runtime.NumCPU(), runtime.Version(), t.compare.Rounds,
+		t.compare.Window, t.compare.Concurrency)
 	line(&w, "server", "CPU by key", "to foyer's", "CPU by password", "to foyer's", "held", "silent")
 	line(&w, "---", "--:", "--:", "--:", "--:", "--:", "--:")
 	for _, r := range t.rows {

@@ -14,7 +14,7 @@ func (m *Measurement) Bench(w io.Writer) {
 	}
 }
 
-// Bench writes one line for each server and round in the format of Go benchmarks. Each line is a sample for benchstat.
+// Bench writes one line for each server and round, which benchstat takes as samples.
 func (c *Compare) Bench(w io.Writer) { c.BenchAs(w, "Login") }
 
 // BenchAs is Bench with another name for the benchmark. The name ends in server=NAME, so that "benchstat -col /server"

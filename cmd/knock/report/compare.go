@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 )
 
 // Compare is the result of comparing servers. Ratios are to the first server, within each round.
 type Compare struct {
-	Started     time.Time  `json:"started"`
 	Concurrency int        `json:"concurrency"`
 	Window      float64    `json:"window_s"`
 	Rounds      int        `json:"rounds"` // complete ones

@@ -85,5 +85,5 @@ type Usage struct {
 	PerLogin     *float64 `json:"cpu_ms_per_login"` // null if no login succeeded
 	MemoryBefore int64    `json:"memory_before_bytes"`
 	MemoryAfter  int64    `json:"memory_after_bytes"` // after the last login, or with the connections that are held
-	MemoryEach   *float64 `json:"memory_bytes_each"`  // for each held connection
+	MemoryEach   *float64 `json:"memory_bytes_each"`  // for each held connection; null if the memory did not grow
 }
