@@ -23,7 +23,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// offer is what a server's KEXINIT says (RFC 4253 section 7.1).
+// offer is a server's KEXINIT (RFC 4253 section 7.1).
 type offer struct {
 	Cookie       [16]byte `sshtype:"20"`
 	KeyExchanges []string
@@ -35,7 +35,7 @@ type offer struct {
 	Rest         []byte `ssh:"rest"`
 }
 
-// readOffer returns what the server offers to whoever connects.
+// readOffer returns the server's KEXINIT.
 func readOffer(t *testing.T, srv *sshtest.Server) offer {
 	t.Helper()
 	client := sshtest.NewRaw(srv.DialTCP(t))
@@ -87,7 +87,7 @@ func withKeys(keys ...gossh.Signer) ssh.Option {
 	}
 }
 
-// serveAlgorithms serves a set with these host keys, to everybody.
+// serveAlgorithms serves a set of algorithms with these host keys.
 func serveAlgorithms(t *testing.T, set string, keys ...gossh.Signer) *sshtest.Server {
 	t.Helper()
 	return sshtest.Start(t, withKeys(keys...),
@@ -102,7 +102,7 @@ const (
 	strictServer = "kex-strict-s-v00@openssh.com"
 )
 
-// This is the whole of what strangers can make the server do. What the library does not know, it would leave out.
+// A server offers these algorithms and no other. The library leaves out names that it does not know.
 func TestAlgorithmsOffered(t *testing.T) {
 	for _, tt := range []struct{ set, kex, macs string }{
 		{"modern", modernKex, modernMACs},
@@ -151,11 +151,11 @@ func TestAlgorithmsOfHostKeys(t *testing.T) {
 	}
 }
 
-// What the library calls insecure is not modern, and compat has two of it, by name.
+// Set modern has no algorithm that the library calls insecure. Set compat has two, by name.
 func TestAlgorithmsAgainstTheLibrary(t *testing.T) {
 	keys := []gossh.Signer{signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa")}
 	supported, insecure := gossh.SupportedAlgorithms(), gossh.InsecureAlgorithms()
-	// Added by the library, which lists neither.
+	// The library adds these and lists neither.
 	supported.KeyExchanges = append(supported.KeyExchanges, "curve25519-sha256@libssh.org", strictServer)
 	for set, tolerated := range map[string][]string{
 		"modern": nil,
@@ -178,14 +178,14 @@ func TestAlgorithmsAgainstTheLibrary(t *testing.T) {
 	}
 }
 
-// All that is offered works, each by itself.
+// Each algorithm that is offered works by itself.
 func TestAlgorithmsServed(t *testing.T) {
 	srv := serveAlgorithms(t, "compat", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
 	offered := readOffer(t, srv)
 	try := func(name string, choose func(*gossh.ClientConfig)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if err := come(srv, choose); err != nil {
+			if err := login(srv, choose); err != nil {
 				t.Error(err)
 			}
 		})
@@ -208,8 +208,8 @@ func TestAlgorithmsServed(t *testing.T) {
 	}
 }
 
-// come logs in with a client of one's choice.
-func come(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
+// login logs in with a client that choose configures.
+func login(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
 	cfg := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Timeout: sshtest.Patience}
 	choose(cfg)
 	client, err := gossh.Dial("tcp", srv.Address, cfg)
@@ -219,7 +219,7 @@ func come(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
 	return client.Close()
 }
 
-// Who has nothing modern is refused for what is missing.
+// A client without modern algorithms is refused, and the error names the kind that is missing.
 func TestAlgorithmsRefused(t *testing.T) {
 	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
 	for _, tt := range []struct {
@@ -235,7 +235,7 @@ func TestAlgorithmsRefused(t *testing.T) {
 			cfg.Ciphers, cfg.MACs = []string{"aes128-ctr"}, []string{"hmac-sha2-256"}
 		}},
 	} {
-		err := come(srv, tt.choose)
+		err := login(srv, tt.choose)
 		missing, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err)
 		if !ok || !strings.Contains(missing.What, tt.what) {
 			t.Errorf("%v, want no common %s", err, tt.what)
@@ -254,17 +254,17 @@ func TestAlgorithmsErrors(t *testing.T) {
 		layers     []middleware.Layer
 		want, hint string
 	}{
-		{"unknown", ed25519, []middleware.Layer{misspelt}, `unknown algorithms "Modern": there are modern and compat`, ""},
-		{"none", ed25519, []middleware.Layer{none}, `unknown algorithms ""`, ""},
-		{"twice", ed25519, []middleware.Layer{modern, compat}, taken, ""},
-		{"no host key", nil, []middleware.Layer{modern}, "there is no host key yet: they are added before the layers", ""},
+		{"an unknown set", ed25519, []middleware.Layer{misspelt}, `unknown algorithms "Modern": use modern or compat`, ""},
+		{"an empty set", ed25519, []middleware.Layer{none}, `unknown algorithms ""`, ""},
+		{"a layer twice", ed25519, []middleware.Layer{modern, compat}, taken, ""},
+		{"no host key", nil, []middleware.Layer{modern}, "no host keys: add them before the layers", ""},
 		{
 			"no host key left", []gossh.Signer{signer(t, "ecdsa")}, []middleware.Layer{modern},
-			"no host key is left: there is but ecdsa-sha2-nistp256", "run: foyer hostkey add ed25519, or ",
+			"the algorithms exclude every host key: ecdsa-sha2-nistp256", "run: foyer hostkey add ed25519, or ",
 		},
 		{
 			"SHA-1 alone", []gossh.Signer{plainSigner{signer(t, "rsa")}}, []middleware.Layer{modern},
-			"no host key is left: there is but ssh-rsa", "run: ",
+			"the algorithms exclude every host key: ssh-rsa", "run: ",
 		},
 	} {
 		layers := append(tt.layers, middleware.Open())
@@ -279,7 +279,7 @@ func TestAlgorithmsErrors(t *testing.T) {
 	}
 }
 
-// hintOf returns what an error tells the operator to do, or "".
+// hintOf returns the hint of an error, or "".
 func hintOf(err error) string {
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) {
@@ -288,8 +288,8 @@ func hintOf(err error) string {
 	return ""
 }
 
-// plainSigner signs with what its type says and nothing else; severalSigner also with what it is told; fewSigner says
-// with which.
+// plainSigner signs with the algorithm of its key type only. severalSigner signs with any algorithm of the key. fewSigner
+// restricts and counts them.
 type plainSigner struct{ gossh.Signer }
 
 type severalSigner struct{ gossh.AlgorithmSigner }
@@ -307,7 +307,7 @@ func (s fewSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm stri
 	return s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 }
 
-// A host key may be another layer's wrapper: it signs, and with no more than it would.
+// A host key that another layer has wrapped signs with no more algorithms than the wrapper allows.
 func TestAlgorithmsKeepSigners(t *testing.T) {
 	key := signer(t, "rsa").(gossh.AlgorithmSigner)
 	var signed atomic.Int32
@@ -319,8 +319,8 @@ func TestAlgorithmsKeepSigners(t *testing.T) {
 		counts    bool
 	}{
 		{"the library's", "modern", key, "rsa-sha2-256 rsa-sha2-512", false},
-		{"one that says nothing", "modern", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512", false},
-		{"one that says nothing", "compat", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa", false},
+		{"a wrapper without a list", "modern", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512", false},
+		{"a wrapper without a list", "compat", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa", false},
 		{"SHA-1 alone", "compat", plainSigner{key}, "ssh-rsa", false},
 		{"all", "modern", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512", true},
 		{"all", "compat", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512 ssh-rsa", true},
@@ -334,18 +334,18 @@ func TestAlgorithmsKeepSigners(t *testing.T) {
 				t.Errorf("offers %q, want %q", got, tt.want)
 			}
 			before := signed.Load()
-			if err := come(srv, func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = offered[:1] }); err != nil {
+			if err := login(srv, func(cfg *gossh.ClientConfig) { cfg.HostKeyAlgorithms = offered[:1] }); err != nil {
 				t.Error(err)
 			}
 			if counts := signed.Load() > before; counts != tt.counts {
-				t.Errorf("the wrapper was asked: %v, want %v", counts, tt.counts)
+				t.Errorf("the wrapper has signed: %v, want %v", counts, tt.counts)
 			}
 		})
 	}
 }
 
-// A key that needs no restriction stays what it is, and the others' order is kept.
-func TestAlgorithmsLeaveKeysAlone(t *testing.T) {
+// Keys that need no restriction are unchanged, in the same order.
+func TestAlgorithmsKeepKeys(t *testing.T) {
 	ed25519, ecdsa := plainSigner{signer(t, "ed25519")}, signer(t, "ecdsa")
 	srv := serveAlgorithms(t, "compat", ecdsa, ed25519)
 	if !slices.Equal(srv.HostSigners, []ssh.Signer{ecdsa, ed25519}) {
@@ -365,7 +365,7 @@ func TestAlgorithmsOfCertificates(t *testing.T) {
 		} {
 			key := signer(t, keyType)
 			cert := &gossh.Certificate{
-				Key: key.PublicKey(), CertType: gossh.HostCert, ValidPrincipals: []string{"door"}, ValidBefore: gossh.CertTimeInfinity,
+				Key: key.PublicKey(), CertType: gossh.HostCert, ValidPrincipals: []string{"server"}, ValidBefore: gossh.CertTimeInfinity,
 			}
 			if err := cert.SignCert(rand.Reader, sshtest.HostKey(t)); err != nil {
 				t.Fatal(err)
@@ -381,8 +381,8 @@ func TestAlgorithmsOfCertificates(t *testing.T) {
 	}
 }
 
-// injector slips a packet in before the first one of a type, while packets are still plain, as who sits between the
-// two would (Terrapin).
+// injector inserts a packet before the first one of a type, while packets are unencrypted, as an attacker between client and
+// server does (Terrapin).
 type injector struct {
 	net.Conn
 	before byte
@@ -400,19 +400,18 @@ func (c *injector) Write(packet []byte) (int, error) {
 	return c.Conn.Write(packet)
 }
 
-// Once both sides are strict, nothing but the key exchange comes through before the keys are in use. (The version line
-// is told apart by its sixth byte: it has none of these types there.)
+// With the strict key exchange a packet of another kind before the new keys ends the connection. (The version line has none of
+// these types in its sixth byte.)
 func TestAlgorithmsStrictKeyExchange(t *testing.T) {
 	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"))
-	// Packets with a message and its empty text, padded to 16 bytes (RFC 4253 sections 6, 11.2 and 11.3).
-	ignore := []byte{0, 0, 0, 12, 6, sshtest.MsgIgnore, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-	debug := []byte{0, 0, 0, 20, 9, sshtest.MsgDebug, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	ignore := sshtest.Unencrypted(sshtest.Message(sshtest.MsgIgnore, ""))
+	debug := sshtest.Unencrypted(sshtest.Message(sshtest.MsgDebug, false, "", ""))
 	for _, tt := range []struct {
 		name   string
 		before byte
 		packet []byte
 		strict bool
-		in     bool
+		want   bool // the handshake succeeds
 	}{
 		{"nothing", 0, nil, true, true},
 		{"IGNORE before KEXINIT", sshtest.MsgKexInit, ignore, true, false},
@@ -428,15 +427,9 @@ func TestAlgorithmsStrictKeyExchange(t *testing.T) {
 		conn := &injector{Conn: srv.DialTCP(t), before: tt.before, packet: tt.packet}
 		client := sshtest.NewRaw(conn)
 		client.Strict = tt.strict
-		err := client.Greet("SSH-2.0-raw")
-		if err == nil {
-			err = client.Keys(sshtest.Curve25519)
-		}
-		if err == nil {
-			err = client.Service("ssh-userauth")
-		}
-		if (err == nil) != tt.in || errors.Is(err, os.ErrDeadlineExceeded) || conn.done != (tt.packet != nil) {
-			t.Errorf("%s, strict %v: %v, want in %v", tt.name, tt.strict, err, tt.in)
+		err := client.Handshake("SSH-2.0-raw", sshtest.Curve25519)
+		if (err == nil) != tt.want || errors.Is(err, os.ErrDeadlineExceeded) || conn.done != (tt.packet != nil) {
+			t.Errorf("%s, strict %v: error %v, want success: %v", tt.name, tt.strict, err, tt.want)
 		}
 	}
 }

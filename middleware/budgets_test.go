@@ -24,20 +24,20 @@ import (
 
 func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
 
-// thrifty returns a server with Budgets that lets everybody in, and what it counts.
-func thrifty(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
+// serveBudgets returns a server with Open and Budgets, and its counters.
+func serveBudgets(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	return newServer(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", handler)), counts
 }
 
-// spends checks that do can be done n times in a minute, and n times more in the next one, and that the connection is
-// over with the time after that, for that one reason.
-func spends(t *testing.T, w *sshtest.MemoryConn, n int, do func() error, counts *counters.Counters, reason counters.Reason) {
+// checkBudget checks that do succeeds n times in a minute and n times in the next one, and that once more ends the
+// connection, for this reason only.
+func checkBudget(t *testing.T, w *sshtest.MemoryConn, n int, do func() error, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	for minute := range 2 {
 		for i := range n {
 			if err := do(); err != nil || w.Closed() {
-				t.Fatalf("minute %d: hung up on after %d, error %v", minute, i, err)
+				t.Fatalf("minute %d: disconnected after %d, error %v", minute, i, err)
 			}
 		}
 		if minute == 0 {
@@ -46,7 +46,7 @@ func spends(t *testing.T, w *sshtest.MemoryConn, n int, do func() error, counts 
 	}
 	_ = do()
 	if !w.Closed() {
-		t.Error("not hung up on")
+		t.Error("not disconnected")
 	}
 	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
 		t.Errorf("counted %v, want one %s", got, reason)
@@ -60,24 +60,24 @@ func TestBudgetsPerMinute(t *testing.T) {
 		reason counters.Reason
 		do     func(*sshtest.Raw) error
 	}{
-		"key exchanges":        {10, counters.KeyExchanges, func(c *sshtest.Raw) error { return c.Keys(sshtest.Curve25519) }},
-		"global requests":      {120, counters.GlobalRequests, func(c *sshtest.Raw) error { return c.Write(ask) }},
-		"channels of no house": {60, counters.ChannelOpens, func(c *sshtest.Raw) error { return openStrange(c) }},
+		"key exchanges":    {10, counters.KeyExchanges, func(c *sshtest.Raw) error { return c.Keys(sshtest.Curve25519) }},
+		"global requests":  {120, counters.GlobalRequests, func(c *sshtest.Raw) error { return c.Write(ask) }},
+		"unknown channels": {60, counters.ChannelOpens, func(c *sshtest.Raw) error { return openUnknownChannel(c) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv, counts := thrifty(t, whoami)
+				srv, counts := serveBudgets(t, whoami)
 				w := sshtest.Connect(t, srv)
 				c := w.RawLogin(t)
-				time.Sleep(time.Minute) // in which there was one key exchange
-				spends(t, w, tt.n, func() error { return tt.do(c) }, counts, tt.reason)
+				time.Sleep(time.Minute) // the first key exchange counts for this minute
+				checkBudget(t, w, tt.n, func() error { return tt.do(c) }, counts, tt.reason)
 			})
 		})
 	}
 }
 
-// openStrange asks for a channel that is no session, and hears that there is none.
-func openStrange(c *sshtest.Raw) error {
+// openUnknownChannel opens a channel that is not a session, and checks that it is refused.
+func openUnknownChannel(c *sshtest.Raw) error {
 	if err := c.Write(sshtest.OpenChannel("direct-tcpip", 1)); err != nil {
 		return err
 	}
@@ -88,10 +88,10 @@ func openStrange(c *sshtest.Raw) error {
 	return err
 }
 
-// The first key exchange is one of the ten, and before authentication they count as well.
-func TestBudgetsFirstKeys(t *testing.T) {
+// Key exchanges before authentication count too, including the first one.
+func TestBudgetsBeforeAuthentication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := thrifty(t, whoami)
+		srv, counts := serveBudgets(t, whoami)
 		w := sshtest.Connect(t, srv)
 		c := w.Raw(t)
 		for i := range 9 {
@@ -100,12 +100,12 @@ func TestBudgetsFirstKeys(t *testing.T) {
 			}
 		}
 		if err := c.Keys(sshtest.Curve25519); err == nil || !w.Closed() || counts.Counts()[counters.KeyExchanges] != 1 {
-			t.Errorf("error %v, hung up on: %t, counted %v", err, w.Closed(), counts.Counts())
+			t.Errorf("error %v, disconnected: %t, counted %v", err, w.Closed(), counts.Counts())
 		}
 	})
 }
 
-// A burst that is over a budget many times is one connection.
+// A burst that exceeds a budget many times counts as one connection.
 func TestBudgetsCountOnce(t *testing.T) {
 	for reason, packet := range map[counters.Reason][]byte{
 		counters.GlobalRequests: sshtest.Message(sshtest.MsgGlobalRequest, "x", false),
@@ -113,7 +113,7 @@ func TestBudgetsCountOnce(t *testing.T) {
 		counters.Received:       append([]byte{sshtest.MsgIgnore}, make([]byte, 30_000)...),
 	} {
 		t.Run(string(reason), func(t *testing.T) {
-			srv, counts := thrifty(t, whoami)
+			srv, counts := serveBudgets(t, whoami)
 			w := sshtest.Connect(t, srv)
 			c := w.RawLogin(t)
 			var burst bytes.Buffer
@@ -130,7 +130,7 @@ func TestBudgetsCountOnce(t *testing.T) {
 	}
 }
 
-// writesTo is a connection whose client's words wait elsewhere.
+// writesTo is a connection whose writes go to another writer.
 type writesTo struct {
 	net.Conn
 	io.Writer
@@ -138,27 +138,27 @@ type writesTo struct {
 
 func (w writesTo) Write(p []byte) (int, error) { return w.Writer.Write(p) }
 
-// However keys are exchanged, each time counts.
+// A key exchange counts, whatever its method.
 func TestBudgetsEveryKeyExchange(t *testing.T) {
 	all := []string{ // one of each kind
 		gossh.KeyExchangeMLKEM768X25519, gossh.KeyExchangeCurve25519, gossh.KeyExchangeECDHP256,
 		gossh.KeyExchangeDH14SHA256, gossh.KeyExchangeDHGEXSHA256,
 	}
-	any := configures(func(cfg *gossh.ServerConfig) {
+	allow := configures(func(cfg *gossh.ServerConfig) {
 		cfg.KeyExchanges = slices.Clone(all)
 	})
 	for _, method := range all {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-			w := sshtest.Connect(t, newServer(t, middleware.Budgets(counts), middleware.Open(), any, middleware.Handler("test", echo)))
+			w := sshtest.Connect(t, newServer(t, middleware.Budgets(counts), middleware.Open(), allow, middleware.Handler("test", echo)))
 			sess, err := w.Login(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
 			if err != nil {
 				t.Fatal(err)
 			}
 			sess.Stdin = io.LimitReader(zeros{}, 64<<20)
 			if err := sess.Run("cat"); err == nil {
-				t.Fatal("not hung up on")
+				t.Fatal("not disconnected")
 			}
 			sshtest.Receive(t, w.Done)
 			if got := counts.Counts(); got[counters.KeyExchanges] != 1 || len(got) != 1 {
@@ -178,7 +178,7 @@ var unwanted = map[string]func(size int) []byte{
 	},
 }
 
-// What nobody wants is not free of charge: after four megabytes, or a quarter of one before authentication, it is enough.
+// A client may send 4 MiB that no session reads, and 256 KiB before authentication.
 func TestBudgetsReceived(t *testing.T) {
 	for name, packet := range unwanted {
 		t.Run(name, func(t *testing.T) { unwantedBytes(t, 4<<20, packet, (*sshtest.MemoryConn).RawLogin) })
@@ -188,10 +188,10 @@ func TestBudgetsReceived(t *testing.T) {
 	}
 }
 
-// unwantedBytes sends a client's packets until it is hung up on, which has to be when it has sent about most bytes.
+// unwantedBytes sends packets until the server disconnects, and checks that this happens after about most bytes.
 func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter func(*sshtest.MemoryConn, testing.TB) *sshtest.Raw) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
+		srv, counts := serveBudgets(t, func(sess ssh.Session) { <-sess.Context().Done() })
 		w := sshtest.Connect(t, srv)
 		c := enter(w, t)
 		go func() { _, _ = io.Copy(io.Discard, w) }()
@@ -202,7 +202,7 @@ func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter f
 			sent = *small.n
 		}
 		if sent < most-(64<<10) || sent > most+(64<<10) {
-			t.Errorf("hung up on after %d bytes, want %d", sent, most)
+			t.Errorf("disconnected after %d bytes, want %d", sent, most)
 		}
 		if got := counts.Counts(); got[counters.Received] != 1 || len(got) != 1 {
 			t.Errorf("counted %v", got)
@@ -210,7 +210,7 @@ func unwantedBytes(t *testing.T, most int, packet func(size int) []byte, enter f
 	})
 }
 
-// counter is a connection that counts what its client sends.
+// counter is a connection that counts the bytes that are written.
 type counter struct {
 	net.Conn
 	n *int
@@ -222,17 +222,17 @@ func (c counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// x/crypto v0.59.0 keeps the error of every attempt until somebody is authenticated, and quotes the client in it: a byte
-// that is no character takes four.
-func TestBudgetsOfWhatIsRemembered(t *testing.T) {
+// x/crypto v0.59.0 keeps the error of every attempt until a client is authenticated, and quotes the client in it: a byte that
+// is not a printable character takes four.
+func TestBudgetsOfRememberedErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := thrifty(t, whoami)
+		srv, counts := serveBudgets(t, whoami)
 		w := sshtest.Connect(t, srv)
 		c := w.Raw(t)
 		const enough = 2 // attempts, of 30 kB and 120 kB of error each
 		for n := 1; !w.Closed(); n++ {
 			if _, err := c.Attempt("guest", "ssh-connection", strings.Repeat("\x80", 30_000), nil); err == nil && n == enough {
-				t.Fatalf("goes on after %d attempts", n)
+				t.Fatalf("not disconnected after %d attempts", n)
 			}
 			synctest.Wait()
 		}
@@ -242,10 +242,10 @@ func TestBudgetsOfWhatIsRemembered(t *testing.T) {
 	})
 }
 
-// What was sent until somebody was authenticated is forgiven.
-func TestBudgetsForgiveTheHandshake(t *testing.T) {
+// The count starts again when the client is authenticated.
+func TestBudgetsAfterAuthentication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := thrifty(t, whoami)
+		srv, counts := serveBudgets(t, whoami)
 		w := sshtest.Connect(t, srv)
 		c := w.Raw(t)
 		send := func(n int) {
@@ -255,28 +255,28 @@ func TestBudgetsForgiveTheHandshake(t *testing.T) {
 		}
 		send(256<<10 - 64<<10)
 		if in, err := c.Attempt("guest", "ssh-connection", "none", nil); !in || err != nil {
-			t.Fatalf("let in: %t, error %v", in, err)
+			t.Fatalf("authenticated: %t, error: %v", in, err)
 		}
 		send(4<<20 - 64<<10)
 		if w.Closed() || len(counts.Counts()) != 0 {
-			t.Errorf("hung up on: %t, counted %v", w.Closed(), counts.Counts())
+			t.Errorf("disconnected: %t, counted %v", w.Closed(), counts.Counts())
 		}
 	})
 }
 
-// What a session reads may be as much as it likes, on stdin and on the other stream.
-func TestBudgetsOfReaders(t *testing.T) {
+// There is no budget for bytes that a session reads.
+func TestBudgetsOfReadData(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := sshtest.Serve(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", echo))
 	const size = 64 << 20
-	sess, err := enter(t, srv, "guest").NewSession()
+	sess, err := dial(t, srv, "guest").NewSession()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var back written
 	sess.Stdin, sess.Stdout = io.LimitReader(zeros{}, size), &back
 	if err := sess.Run("cat"); err != nil || back != size {
-		t.Errorf("%d bytes came back, error %v, counted %v", back, err, counts.Counts())
+		t.Errorf("received %d bytes, error %v, counted %v", back, err, counts.Counts())
 	}
 }
 
@@ -285,10 +285,10 @@ type written int64
 
 func (w *written) Write(p []byte) (int, error) { *w += written(len(p)); return len(p), nil }
 
-// A session that reads nothing is sent no more than its window, and by whoever sends more nothing more at all.
-func TestBudgetsOfNoReader(t *testing.T) {
+// A client may send a session that reads nothing as much as its window. One byte more ends the connection.
+func TestBudgetsOfUnreadData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := thrifty(t, func(sess ssh.Session) { <-sess.Context().Done() })
+		srv, counts := serveBudgets(t, func(sess ssh.Session) { <-sess.Context().Done() })
 		w := sshtest.Connect(t, srv)
 		c := w.RawLogin(t)
 		if err := c.Shell(); err != nil {
@@ -301,16 +301,16 @@ func TestBudgetsOfNoReader(t *testing.T) {
 			mustWrite(t, c, data(32<<10))
 		}
 		if w.Closed() {
-			t.Fatal("hung up on within the window")
+			t.Fatal("disconnected within the window")
 		}
 		_ = c.Write(data(1))
 		if !w.Closed() || len(counts.Counts()) != 0 {
-			t.Errorf("beyond the window hung up on: %t, counted %v", w.Closed(), counts.Counts())
+			t.Errorf("beyond the window: disconnected: %t, counted %v", w.Closed(), counts.Counts())
 		}
 	})
 }
 
-// A host key that counts signs as it did, for each algorithm that clients ask for.
+// A counted host key signs with each algorithm that clients request.
 func TestBudgetsHostKeys(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -343,7 +343,7 @@ func TestBudgetsHostKeys(t *testing.T) {
 	}
 }
 
-// A host key that says of itself no more than how it signs is counted, too.
+// A host key that implements gossh.Signer only is counted too.
 func TestBudgetsPlainHostKey(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	plain := func(srv *ssh.Server) error { srv.AddHostKey(struct{ gossh.Signer }{sshtest.HostKey(t)}); return nil }
@@ -364,11 +364,10 @@ func TestBudgetsPlainHostKey(t *testing.T) {
 	}
 }
 
-// What each layer at the door costs of a connection that says nothing, from its arrival to its end, and of one with a
-// handshake.
-func BenchmarkDoor(b *testing.B) {
+// The cost of each layer for a connection that sends nothing, and for one with a handshake.
+func BenchmarkConnection(b *testing.B) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	limits, deadlines := middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(hasty)
+	limits, deadlines := middleware.Limits(limits.NewTable(highLimits)), middleware.Deadlines(shortDeadlines)
 	for _, bench := range []struct {
 		name   string
 		layers []middleware.Layer
@@ -383,7 +382,7 @@ func BenchmarkDoor(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				passBy(srv)
+				serveSilent(srv)
 			}
 		})
 		b.Run(bench.name+"/handshake", func(b *testing.B) {
@@ -402,9 +401,9 @@ type silentTB struct{ testing.TB }
 
 func (silentTB) Cleanup(func()) {}
 
-// passBy is a connection that is let in, is authenticated, and leaves.
-func passBy(srv *ssh.Server) {
-	ctx := &passerBy{values: map[any]any{}}
+// serveSilent serves a connection without a handshake: it is accepted, authenticated and closed.
+func serveSilent(srv *ssh.Server) {
+	ctx := &fakeContext{}
 	conn := srv.ConnCallback(ctx, silentConn{from: &net.TCPAddr{}})
 	cfg := srv.ServerConfigCallback(ctx)
 	if cfg.AuthLogCallback != nil {
@@ -412,12 +411,3 @@ func passBy(srv *ssh.Server) {
 	}
 	srv.ConnectionCloseCallback(&struct{ net.Conn }{conn}) // as the library wraps it
 }
-
-// passerBy is the context of a connection of which nobody knows anything.
-type passerBy struct {
-	ssh.Context
-	values map[any]any
-}
-
-func (p *passerBy) Value(key any) any       { return p.values[key] }
-func (p *passerBy) SetValue(key, value any) { p.values[key] = value }

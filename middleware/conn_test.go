@@ -22,23 +22,23 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// diary is what layers tell of their moments, in order.
-type diary struct {
+// recorder records the moments of layers, in order.
+type recorder struct {
 	mu      sync.Mutex
 	entries []string
 	closed  chan struct{} // one for each Closed
 }
 
-func newDiary() *diary { return &diary{closed: make(chan struct{}, 1000)} }
+func newRecorder() *recorder { return &recorder{closed: make(chan struct{}, 1000)} }
 
-func (d *diary) write(entry string) {
+func (d *recorder) write(entry string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.entries = append(d.entries, entry)
 }
 
-// read returns what was written since it was last read, once layers have heard of an end closed times.
-func (d *diary) read(t *testing.T, closed int) string {
+// read returns what was recorded since the last call, once Closed was called so many times.
+func (d *recorder) read(t *testing.T, closed int) string {
 	t.Helper()
 	for range closed {
 		sshtest.Receive(t, d.closed)
@@ -50,8 +50,8 @@ func (d *diary) read(t *testing.T, closed int) string {
 	return text
 }
 
-// layer returns a layer that writes down all its moments. Its Connect returns what connect does, if that is not nil.
-func (d *diary) layer(name string, connect func() error) middleware.Layer {
+// layer returns a layer that records all its moments. Its Connect returns the error of connect, if that is not nil.
+func (d *recorder) layer(name string, connect func() error) middleware.Layer {
 	note := func(entry string) { d.write(name + " " + entry) }
 	return middleware.Layer{
 		Name:   name,
@@ -95,11 +95,11 @@ func (d *diary) layer(name string, connect func() error) middleware.Layer {
 	}
 }
 
-// The list's order holds for every moment, and only the end is told in reverse.
+// The order of the list holds for every moment. Only Closed runs in reverse.
 func TestOrderOfMoments(t *testing.T) {
-	d := newDiary()
+	d := newRecorder()
 	srv := sshtest.Serve(t, d.layer("a", nil), middleware.Open(), d.layer("b", nil), d.layer("c", nil), middleware.Handler("test", whoami))
-	client := enter(t, srv, "")
+	client := dial(t, srv, "")
 	if _, _, err := client.SendRequest("x", true, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -116,101 +116,101 @@ func TestOrderOfMoments(t *testing.T) {
 	}
 	want = append(want, "c closed", "b closed", "a closed")
 	if got := d.read(t, 3); got != strings.Join(want, ", ") {
-		t.Errorf("the layers tell\n%s, want\n%s", got, strings.Join(want, ", "))
+		t.Errorf("the layers report\n%s, want\n%s", got, strings.Join(want, ", "))
 	}
 }
 
-// However a connection ends, the layers that let it in hear of it, once, and no others do.
+// However a connection ends, Closed is called once for each layer that has accepted it, and for no other.
 func TestClosed(t *testing.T) {
 	refuse := func() error { return errors.New("no") }
 	fail := func() error { panic("boom") }
 	configure := configures(func(*gossh.ServerConfig) { panic("boom") })
-	deaf := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+	panics := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Closed: func(error) { panic("boom") }}, nil
 	}}
-	const hungUp = "hung up before the handshake was over"
+	const disconnected = "hung up before the handshake was over"
 	for _, tt := range []struct {
 		name  string
-		inner func(*diary) middleware.Layer
-		knock string // what the client sends
+		inner func(*recorder) middleware.Layer
+		sent  string // by the client
 		want  string
 	}{
-		{"refused", func(d *diary) middleware.Layer { return d.layer("c", refuse) }, "",
-			"a connect, b connect, c connect, b closed: " + hungUp + ", a closed: " + hungUp},
-		{"a panic in Connect", func(d *diary) middleware.Layer { return d.layer("c", fail) }, "",
-			"a connect, b connect, c connect, b closed: " + hungUp + ", a closed: " + hungUp},
-		{"a panic in Configure", func(*diary) middleware.Layer { return configure }, "xx",
-			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, b closed: " + hungUp + ", a closed: " + hungUp},
-		{"a panic in Closed", func(*diary) middleware.Layer { return deaf }, strings.Repeat("x", 300),
+		{"refused", func(d *recorder) middleware.Layer { return d.layer("c", refuse) }, "",
+			"a connect, b connect, c connect, b closed: " + disconnected + ", a closed: " + disconnected},
+		{"a panic in Connect", func(d *recorder) middleware.Layer { return d.layer("c", fail) }, "",
+			"a connect, b connect, c connect, b closed: " + disconnected + ", a closed: " + disconnected},
+		{"a panic in Configure", func(*recorder) middleware.Layer { return configure }, "xx",
+			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, b closed: " + disconnected + ", a closed: " + disconnected},
+		{"a panic in Closed", func(*recorder) middleware.Layer { return panics }, strings.Repeat("x", 300),
 			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, " +
 				"b closed: ssh: overflow reading version string, a closed: ssh: overflow reading version string"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			captureLibraryLog(t)
-			d := newDiary()
+			d := newRecorder()
 			srv := sshtest.Serve(t, d.layer("a", nil), middleware.Open(), d.layer("b", nil), tt.inner(d), middleware.Handler("test", whoami))
 			d.read(t, 0)
-			for range 2 { // the server lives on
+			for range 2 { // the server goes on
 				conn := srv.DialTCP(t)
-				_, _ = io.WriteString(conn, tt.knock)
-				_, _ = io.Copy(io.Discard, conn) // until it hangs up
+				_, _ = io.WriteString(conn, tt.sent)
+				_, _ = io.Copy(io.Discard, conn) // until the server disconnects
 				if got := d.read(t, 2); got != tt.want {
-					t.Errorf("the layers tell\n%s, want\n%s", got, tt.want)
+					t.Errorf("the layers report\n%s, want\n%s", got, tt.want)
 				}
 			}
 			if len(d.closed) > 0 {
-				t.Error("a layer heard of the end twice")
+				t.Error("Closed was called twice")
 			}
 		})
 	}
 }
 
-// Closed is told of the connection that Connect was given, whatever happens on others.
+// Closed belongs to the connection that Connect received, whatever happens on others.
 func TestClosedUnderLoad(t *testing.T) {
-	const visitors = 100
+	const clients = 100
 	type end struct {
 		addr string
 		err  error
 	}
-	ends := make(chan end, 2*visitors)
+	ends := make(chan end, 2*clients)
 	noted := middleware.Layer{Connect: func(c *middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Closed: func(err error) { ends <- end{c.RemoteAddr().String(), err} }}, nil
 	}}
-	srv := sshtest.Serve(t, noted, checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, noted, passwordLayer(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
 
 	var mu sync.Mutex
 	want := map[string]string{} // errors by address
-	atOnce(visitors, func(i int) {
-		addr, err := knock(t, srv, i)
+	concurrently(clients, func(i int) {
+		addr, err := connectAs(t, srv, i)
 		mu.Lock()
 		defer mu.Unlock()
 		want[addr] = err
 	})
-	for range visitors {
+	for range clients {
 		e := sshtest.Receive(t, ends)
 		got := ""
 		if e.err != nil {
 			got = e.err.Error()
 		}
 		suffix, known := want[e.addr]
-		delete(want, e.addr) // it ends once
+		delete(want, e.addr) // each ends once
 		if !known || (suffix == "") != (got == "") || !strings.Contains(got, suffix) {
 			t.Errorf("%s ended with %q, want %q", e.addr, got, suffix)
 		}
 	}
 	if len(ends) > 0 {
-		t.Errorf("%d ends too many", len(ends))
+		t.Errorf("Closed was called %d times too often", len(ends))
 	}
 }
 
-// knock comes to a door in one of several ways, and returns from where and what the server must make of it.
-func knock(t *testing.T, srv *sshtest.Server, i int) (addr, err string) {
+// connectAs connects in one of several ways. It returns the client's address, and the error that Closed has to receive.
+func connectAs(t *testing.T, srv *sshtest.Server, i int) (addr, err string) {
 	switch i % 4 {
 	case 0:
 		client := srv.DialRaw(t)
 		defer func() { _ = client.Conn.Close() }()
 		if in, err := client.Password("guest", "right"); !in {
-			t.Errorf("not let in: %v", err)
+			t.Errorf("not authenticated: %v", err)
 		}
 		return client.Conn.LocalAddr().String(), ""
 	case 1:
@@ -230,8 +230,8 @@ func knock(t *testing.T, srv *sshtest.Server, i int) (addr, err string) {
 	}
 }
 
-// Beside what the server has already, the stack calls it first, and last at the end.
-func TestStackBesideOthers(t *testing.T) {
+// The stack calls the callbacks that the server has already: before its own, and at the end after them.
+func TestStackKeepsCallbacks(t *testing.T) {
 	var mu sync.Mutex
 	var calls []string
 	note := func(call string) {
@@ -266,27 +266,27 @@ func TestStackBesideOthers(t *testing.T) {
 	}
 }
 
-// The configuration of each connection is made anew, and layers see what those before them have set.
+// Each connection has a new configuration, and a layer sees what the layers before it have set.
 func TestConfigureEachConnection(t *testing.T) {
 	configs := make(chan *gossh.ServerConfig, 2)
 	set := configures(func(cfg *gossh.ServerConfig) { cfg.MaxAuthTries = 17 })
-	see := configures(func(cfg *gossh.ServerConfig) {
+	check := configures(func(cfg *gossh.ServerConfig) {
 		if cfg.MaxAuthTries != 17 {
-			t.Errorf("the tries are %d", cfg.MaxAuthTries)
+			t.Errorf("MaxAuthTries is %d, want 17", cfg.MaxAuthTries)
 		}
 		configs <- cfg
 	})
-	srv := sshtest.Serve(t, middleware.Open(), set, see, middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Open(), set, check, middleware.Handler("test", whoami))
 	for range 2 {
-		enter(t, srv, "")
+		dial(t, srv, "")
 	}
 	if first, second := sshtest.Receive(t, configs), sshtest.Receive(t, configs); first == second {
 		t.Error("two connections share a configuration")
 	}
 }
 
-// A silent client has the server's version line, and nothing is configured for it until it answers. Then it gets in, however
-// its line comes.
+// A silent client receives the server's version line, and its handshake is configured only when it answers. Then it is
+// authenticated, however its line arrives.
 func TestSilentClient(t *testing.T) {
 	for name, greet := range map[string]func(w *sshtest.MemoryConn, line string){
 		"at once": func(w *sshtest.MemoryConn, line string) { _, _ = io.WriteString(w, line) },
@@ -310,15 +310,15 @@ func TestSilentClient(t *testing.T) {
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				if configured.Load() != 0 {
-					t.Error("the handshake of a silent client is configured")
+					t.Error("the handshake of a silent client was configured")
 				}
 				line, err := bufio.NewReaderSize(w, 16).ReadString('\n') // too small for more than the line
 				if line != "SSH-2.0-foyer\r\n" || err != nil {
-					t.Fatalf("greeted with %q, %v", line, err)
+					t.Fatalf("the version line is %q, error %v", line, err)
 				}
 				greet(w, "SSH-2.0-slow\r\n")
-				// What x/crypto's client says of itself has gone already, and the server's line comes no second time.
-				client := &spoken{MemoryConn: w, said: "SSH-2.0-slow\r\n", heard: strings.NewReader(line)}
+				// Both version lines are exchanged already, so x/crypto's client must neither send nor await one.
+				client := &versionsExchanged{MemoryConn: w, sent: "SSH-2.0-slow\r\n", received: strings.NewReader(line)}
 				conn, channels, requests, err := gossh.NewClientConn(client, "", &gossh.ClientConfig{
 					User: "guest", ClientVersion: "SSH-2.0-slow", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
 				})
@@ -338,49 +338,49 @@ func TestSilentClient(t *testing.T) {
 	}
 }
 
-// spoken is a wire on which the client has said something already, and heard something.
-type spoken struct {
+// versionsExchanged is a connection on which the version lines have been sent and received already.
+type versionsExchanged struct {
 	*sshtest.MemoryConn
-	said  string
-	heard io.Reader
+	sent     string
+	received io.Reader
 }
 
-func (s *spoken) Write(p []byte) (int, error) {
-	if s.said != "" && string(p) == s.said {
-		s.said = ""
+func (s *versionsExchanged) Write(p []byte) (int, error) {
+	if s.sent != "" && string(p) == s.sent {
+		s.sent = ""
 		return len(p), nil
 	}
 	return s.MemoryConn.Write(p)
 }
 
-func (s *spoken) Read(p []byte) (int, error) {
-	if n, _ := s.heard.Read(p); n > 0 {
+func (s *versionsExchanged) Read(p []byte) (int, error) {
+	if n, _ := s.received.Read(p); n > 0 {
 		return n, nil
 	}
 	return s.MemoryConn.Read(p)
 }
 
-// A client that leaves without a version line, or with half of one, ends with EOF.
-func TestHalfAVersionLine(t *testing.T) {
-	for name, said := range map[string]string{"silent": "", "a byte": "S", "half a line": "SSH-2"} {
+// A client that disconnects without a version line, or within it, ends with EOF.
+func TestIncompleteVersionLine(t *testing.T) {
+	for name, sent := range map[string]string{"silent": "", "a byte": "S", "half a line": "SSH-2"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDiary()
+				d := newRecorder()
 				srv := newServer(t, d.layer("a", nil), middleware.Open(), middleware.Handler("test", whoami))
 				w := sshtest.Connect(t, srv)
-				_, _ = io.WriteString(w, said)
+				_, _ = io.WriteString(w, sent)
 				synctest.Wait()
 				_ = w.Close()
 				<-w.Done
 				if got := d.read(t, 1); !strings.HasSuffix(got, "a closed: EOF") {
-					t.Errorf("the layer tells %s", got)
+					t.Errorf("the layer reports %s", got)
 				}
 			})
 		})
 	}
 }
 
-// The server's handshake timeout counts for a silent client, without the deadlines layer too.
+// The server's handshake timeout ends a silent connection, also without the Deadlines layer.
 func TestHandshakeTimeoutOfTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var end error
@@ -392,11 +392,11 @@ func TestHandshakeTimeoutOfTheServer(t *testing.T) {
 		w := sshtest.Connect(t, srv)
 		time.Sleep(20*time.Second - time.Nanosecond)
 		if w.Closed() {
-			t.Error("hung up on too early")
+			t.Error("disconnected too early")
 		}
 		time.Sleep(time.Nanosecond)
 		if !w.Closed() || !errors.Is(end, os.ErrDeadlineExceeded) {
-			t.Errorf("over: %t, error %v", w.Closed(), end)
+			t.Errorf("disconnected: %t, error: %v", w.Closed(), end)
 		}
 	})
 }

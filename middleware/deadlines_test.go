@@ -21,11 +21,11 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// hasty has three deadlines that cannot be taken for one another, or for three of another.
-var hasty = middleware.DeadlinesConfig{Handshake: 29 * time.Second, Idle: 100 * time.Second, Keepalive: 11 * time.Second}
+// shortDeadlines has three deadlines such that none is equal to another, or to three times another.
+var shortDeadlines = middleware.DeadlinesConfig{Handshake: 29 * time.Second, Idle: 100 * time.Second, Keepalive: 11 * time.Second}
 
-// watched returns a server with Deadlines that lets everybody in, and what it counts.
-func watched(
+// serveDeadlines returns a server with Deadlines and Open, and its counters.
+func serveDeadlines(
 	t testing.TB, cfg middleware.DeadlinesConfig, handler ssh.Handler, layers ...middleware.Layer,
 ) (*ssh.Server, *counters.Counters) {
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
@@ -34,23 +34,23 @@ func watched(
 	return newServer(t, append(layers, middleware.Handler("test", handler))...), cfg.Counters
 }
 
-// endsAfter checks that the wire lasts for d from now on, and not a moment longer, for that one reason.
+// endsAfter checks that the server disconnects after exactly d, for this reason only.
 func endsAfter(t *testing.T, w *sshtest.MemoryConn, d time.Duration, counts *counters.Counters, reason counters.Reason) {
 	t.Helper()
 	time.Sleep(d - time.Nanosecond)
 	if w.Closed() {
-		t.Error("hung up on too early")
+		t.Error("disconnected too early")
 	}
 	time.Sleep(time.Nanosecond)
 	if !w.Closed() {
-		t.Fatal("not hung up on")
+		t.Fatal("not disconnected")
 	}
 	if got := counts.Counts(); got[reason] != 1 || len(got) != 1 {
 		t.Errorf("counted %v, want one %s", got, reason)
 	}
 }
 
-// Whatever a client says until it is authenticated, once a second, it has said enough when its time is up.
+// The deadline of the handshake ends a connection, whatever the client sends once a second.
 func TestDeadlinesHandshake(t *testing.T) {
 	for name, begin := range map[string]func(*testing.T, *sshtest.MemoryConn) (again func() error){
 		"silent": func(*testing.T, *sshtest.MemoryConn) func() error { return func() error { return nil } },
@@ -77,7 +77,7 @@ func TestDeadlinesHandshake(t *testing.T) {
 				t.Error(err)
 			}
 			seconds := 0
-			return func() error { // more often would be more than is read before authentication starts
+			return func() error { // more packets than this exceed what is read before authentication starts
 				if seconds++; seconds%3 != 0 {
 					return nil
 				}
@@ -88,21 +88,21 @@ func TestDeadlinesHandshake(t *testing.T) {
 			c := w.Raw(t)
 			return func() error { return c.Write([]byte{sshtest.MsgIgnore, 0, 0, 0, 0}) }
 		},
-		"keys that are only asked about": func(t *testing.T, w *sshtest.MemoryConn) func() error {
+		"queries of keys": func(t *testing.T, w *sshtest.MemoryConn) func() error {
 			c := w.Raw(t)
 			return func() error { _, err := c.Query("guest", sshtest.HostKey(t).PublicKey()); return err }
 		},
-		"keys again": func(t *testing.T, w *sshtest.MemoryConn) func() error {
+		"key exchanges": func(t *testing.T, w *sshtest.MemoryConn) func() error {
 			c := w.Raw(t)
 			return func() error { return c.Keys(sshtest.Curve25519) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv, counts := watched(t, hasty, whoami, takesKeys())
+				srv, counts := serveDeadlines(t, shortDeadlines, whoami, acceptKeys())
 				w := sshtest.Connect(t, srv)
 				busy(t, w, func() func() error { return begin(t, w) })
-				endsAfter(t, w, hasty.Handshake, counts, counters.HandshakeTime)
+				endsAfter(t, w, shortDeadlines.Handshake, counts, counters.HandshakeTime)
 			})
 		})
 	}
@@ -124,7 +124,7 @@ func busy(t *testing.T, w *sshtest.MemoryConn, begin func() (again func() error)
 	}()
 }
 
-// drip returns what writes the next byte of text.
+// drip returns a function that writes the next byte of text.
 func drip(w io.Writer, text string) func() error {
 	return func() error {
 		next := text[:min(1, len(text))]
@@ -134,8 +134,8 @@ func drip(w io.Writer, text string) func() error {
 	}
 }
 
-// takesKeys returns a layer that accepts every key that is offered.
-func takesKeys() middleware.Layer {
+// acceptKeys returns a layer that accepts every key.
+func acceptKeys() middleware.Layer {
 	return configures(func(cfg *gossh.ServerConfig) {
 		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
 			return &gossh.Permissions{}, nil
@@ -143,7 +143,7 @@ func takesKeys() middleware.Layer {
 	})
 }
 
-// ssh -N is over in time, whatever it sends meanwhile.
+// A connection without a session (ssh -N) ends after Idle, whatever the client sends.
 func TestDeadlinesIdle(t *testing.T) {
 	answer := []byte{82} // SSH_MSG_REQUEST_FAILURE, which is how OpenSSH answers a keepalive
 	for name, packet := range map[string][]byte{
@@ -155,47 +155,47 @@ func TestDeadlinesIdle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv, counts := watched(t, hasty, whoami)
+				srv, counts := serveDeadlines(t, shortDeadlines, whoami)
 				w := sshtest.Connect(t, srv)
 				c := w.RawLogin(t)
 				go func() { _, _ = io.Copy(io.Discard, w) }()
 				busy(t, w, func() func() error {
 					return func() error { return errors.Join(c.Write(packet), c.Write(answer)) }
 				})
-				endsAfter(t, w, hasty.Idle, counts, counters.IdleTime)
+				endsAfter(t, w, shortDeadlines.Idle, counts, counters.IdleTime)
 			})
 		})
 	}
 }
 
-// A session keeps the connection, be it one of several, and Idle begins again with the end of the last.
+// A connection stays open while it has a session. Idle starts again when the last session ends.
 func TestDeadlinesSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leave := make(chan struct{})
-		srv, counts := watched(t, hasty, func(ssh.Session) { <-leave })
+		srv, counts := serveDeadlines(t, shortDeadlines, func(ssh.Session) { <-leave })
 		w := sshtest.Connect(t, srv)
 		client := w.Login(t, gossh.Config{})
 		for range 2 {
-			time.Sleep(hasty.Idle - time.Second)
+			time.Sleep(shortDeadlines.Idle - time.Second)
 			var left [2]chan struct{}
 			for i := range left {
 				left[i] = shell(t, client)
 			}
 			for range left {
-				time.Sleep(3 * hasty.Idle)
+				time.Sleep(3 * shortDeadlines.Idle)
 				if w.Closed() {
-					t.Fatal("hung up on in a session")
+					t.Fatal("disconnected during a session")
 				}
 				leave <- struct{}{}
 			}
 			<-left[0]
 			<-left[1]
 		}
-		endsAfter(t, w, hasty.Idle, counts, counters.IdleTime)
+		endsAfter(t, w, shortDeadlines.Idle, counts, counters.IdleTime)
 	})
 }
 
-// shell opens a session, and returns what is closed with it.
+// shell opens a session with a shell. The channel that it returns is closed when the session is.
 func shell(t testing.TB, client *gossh.Client) (closed chan struct{}) {
 	t.Helper()
 	channel, requests, err := client.OpenChannel("session", nil)
@@ -203,7 +203,7 @@ func shell(t testing.TB, client *gossh.Client) (closed chan struct{}) {
 		t.Fatal(err)
 	}
 	if !sshtest.Request(t, channel, "shell", nil) {
-		t.Fatal("no shell")
+		t.Fatal("the shell request was refused")
 	}
 	closed = make(chan struct{})
 	go func() {
@@ -213,21 +213,21 @@ func shell(t testing.TB, client *gossh.Client) (closed chan struct{}) {
 	return closed
 }
 
-// A client that has vanished answers nothing.
+// A client that does not answer keepalives is disconnected.
 func TestDeadlinesVanished(t *testing.T) {
-	cfg := hasty
+	cfg := shortDeadlines
 	cfg.Idle = time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		srv, counts := watched(t, cfg, whoami)
+		srv, counts := serveDeadlines(t, cfg, whoami)
 		w := sshtest.Connect(t, srv)
 		w.RawLogin(t)
 		endsAfter(t, w, cfg.Keepalive+3*cfg.Keepalive, counts, counters.Vanished)
 	})
 }
 
-// Nor does one that has stopped reading, so that not even the question gets through. (Not in a bubble: who waits for a
-// mutex keeps its time from passing.)
-func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
+// So is a client that has stopped reading, to which the server cannot send a keepalive. (Not in a bubble: a goroutine that waits
+// for a mutex stops its clock.)
+func TestDeadlinesVanishedDuringOutput(t *testing.T) {
 	cfg := middleware.DeadlinesConfig{Handshake: sshtest.Patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	srv := &ssh.Server{}
@@ -249,32 +249,32 @@ func TestDeadlinesVanishedInTheMiddle(t *testing.T) {
 	}
 }
 
-// zeros is an endless file.
+// zeros is an endless stream of zeros.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Whoever answers is there, however late.
+// A client that answers keepalives stays connected, however late it answers.
 func TestDeadlinesAnswered(t *testing.T) {
-	cfg := hasty
+	cfg := shortDeadlines
 	cfg.Idle = 24 * time.Hour
 	for name, delay := range map[string]time.Duration{
-		"at once": 0, "at the last moment": 3*cfg.Keepalive - time.Nanosecond,
+		"immediately": 0, "at the last moment": 3*cfg.Keepalive - time.Nanosecond,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv, counts := watched(t, cfg, whoami)
+				srv, counts := serveDeadlines(t, cfg, whoami)
 				w := sshtest.Connect(t, srv)
 				c := w.RawLogin(t)
 				asked := make(chan int)
 				go func() { asked <- answerAll(t, c, delay) }()
 				time.Sleep(cfg.Idle - time.Nanosecond)
 				if w.Closed() {
-					t.Error("hung up on")
+					t.Error("disconnected")
 				}
 				_ = w.Close()
 				if got, want := <-asked, int(cfg.Idle/(cfg.Keepalive+delay))-1; got < want {
-					t.Errorf("asked %d times, want %d", got, want)
+					t.Errorf("%d keepalives, want %d", got, want)
 				}
 				if got := counts.Counts(); len(got) != 0 {
 					t.Error(got)
@@ -284,37 +284,41 @@ func TestDeadlinesAnswered(t *testing.T) {
 	}
 }
 
-// answerAll answers keepalives, and returns how many there were.
+// answerAll answers keepalives until the connection ends, and returns their number.
 func answerAll(t *testing.T, c *sshtest.Raw, delay time.Duration) (n int) {
 	for ; ; n++ {
-		question, err := c.Await(sshtest.MsgGlobalRequest)
+		keepalive, err := c.Await(sshtest.MsgGlobalRequest)
 		if err != nil {
 			return n
 		}
-		if want := "\x50\x00\x00\x00\x15keepalive@openssh.com\x01"; string(question) != want {
-			t.Errorf("asked %q, want %q", question, want)
+		if want := "\x50\x00\x00\x00\x15keepalive@openssh.com\x01"; string(keepalive) != want {
+			t.Errorf("received %q, want %q", keepalive, want)
 		}
 		time.Sleep(delay)
 		_ = c.Write([]byte{82})
 	}
 }
 
-// A connection that is over is forgotten: no timer holds it, and nobody else does.
+// A connection that is closed is released: neither a timer nor anything else refers to it.
 func TestDeadlinesForget(t *testing.T) {
 	for name, visit := range map[string]func(*testing.T, *sshtest.MemoryConn){
-		"in silence":      func(*testing.T, *sshtest.MemoryConn) {},
+		"silent":          func(*testing.T, *sshtest.MemoryConn) {},
 		"at the prompt":   func(t *testing.T, w *sshtest.MemoryConn) { w.Raw(t) },
 		"authenticated":   func(t *testing.T, w *sshtest.MemoryConn) { w.RawLogin(t) },
 		"after a session": func(t *testing.T, w *sshtest.MemoryConn) { <-shell(t, w.Login(t, gossh.Config{})) },
-		"asked something": func(t *testing.T, w *sshtest.MemoryConn) { w.RawLogin(t); time.Sleep(hasty.Keepalive); synctest.Wait() },
+		"after a keepalive": func(t *testing.T, w *sshtest.MemoryConn) {
+			w.RawLogin(t)
+			time.Sleep(shortDeadlines.Keepalive)
+			synctest.Wait()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := sshtest.NewLog()
-				cfg := hasty
+				cfg := shortDeadlines
 				cfg.Counters = counters.New(counters.Config{Logger: log.Logger()})
 				conns := make(chan weak.Pointer[tracked], 1)
-				srv := newServer(t, middleware.Limits(limits.NewTable(roomy)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
+				srv := newServer(t, middleware.Limits(limits.NewTable(highLimits)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
 				next := srv.ConnCallback
 				srv.ConnCallback = func(ctx ssh.Context, conn net.Conn) net.Conn {
 					c := &tracked{conn}
@@ -326,7 +330,7 @@ func TestDeadlinesForget(t *testing.T) {
 				_ = w.Close()
 				<-w.Done
 				if !collected(<-conns) {
-					t.Error("somebody holds a connection that is over")
+					t.Error("a closed connection is still referred to")
 				}
 				if got := cfg.Counters.Counts(); len(got) != 0 {
 					t.Error(got)
@@ -339,8 +343,8 @@ func TestDeadlinesForget(t *testing.T) {
 // tracked is a connection to which a test has a weak pointer.
 type tracked struct{ net.Conn }
 
-// collected reports whether nobody holds what p points to. The runtime itself lets go of timers that were stopped only
-// when others come and go, so some time passes meanwhile, much less than until a deadline.
+// collected reports whether the object of p is collected. The runtime releases stopped timers only when it runs others, so some
+// time passes here, much less than any deadline.
 func collected[T any](p weak.Pointer[T]) bool {
 	for range 10 {
 		time.Sleep(time.Millisecond)
@@ -362,15 +366,15 @@ func TestDeadlinesSettings(t *testing.T) {
 		"handshake": {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Handshake = 0 }, none},
 		"idle":      {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Idle = -1 }, none},
 		"keepalive": {func(cfg *middleware.DeadlinesConfig, _ *ssh.Server) { cfg.Keepalive = 0 }, none},
-		"taken": {func(_ *middleware.DeadlinesConfig, srv *ssh.Server) { srv.HandshakeTimeout = time.Hour },
+		"the server has one": {func(_ *middleware.DeadlinesConfig, srv *ssh.Server) { srv.HandshakeTimeout = time.Hour },
 			"the server has a handshake timeout already"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, srv := hasty, &ssh.Server{}
+			cfg, srv := shortDeadlines, &ssh.Server{}
 			tt.set(&cfg, srv)
 			err := middleware.NewStack(middleware.Open(), middleware.Deadlines(cfg), middleware.Handler("test", whoami)).Install(srv)
 			if got := fmt.Sprint(err); got != "layer deadlines: "+tt.want {
-				t.Errorf("the error is %q", got)
+				t.Errorf("error %q, want %q", got, tt.want)
 			}
 		})
 	}

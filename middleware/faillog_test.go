@@ -20,22 +20,22 @@ import (
 
 func knowsAda(user string) bool { return user == "ada" }
 
-// failLogOf serves a FailLog, where only ada gets in, and returns what it writes to.
-func failLogOf(t *testing.T, layers ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
+// serveFailLog serves a FailLog, where only ada can log in, and returns the log.
+func serveFailLog(t *testing.T, layers ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
 	t.Helper()
 	l := sshtest.NewLog()
 	right := func(user, password string) bool { return user == "ada" && password == "right" }
-	layers = append(layers, middleware.FailLog(l, knowsAda), checks(right))
+	layers = append(layers, middleware.FailLog(l, knowsAda), passwordLayer(right))
 	return sshtest.Serve(t, append(layers, middleware.Handler("test", whoami))...), l
 }
 
-// attempts makes a connection that tries each user with a wrong password, and ends it. It returns the port it came from.
+// attempts connects, attempts a wrong password for each user, and disconnects. It returns the client's port.
 func attempts(t *testing.T, srv *sshtest.Server, l *sshtest.Log, users ...string) string {
 	t.Helper()
 	client := srv.DialRaw(t)
 	for _, user := range users {
 		if in, err := client.Password(user, "wrong"); in || err != nil {
-			t.Fatalf("%q: let in %t, error %v", user, in, err)
+			t.Fatalf("%q: authenticated: %t, error: %v", user, in, err)
 		}
 	}
 	_, port, _ := strings.Cut(client.Conn.LocalAddr().String(), ":")
@@ -46,7 +46,7 @@ func attempts(t *testing.T, srv *sshtest.Server, l *sshtest.Log, users ...string
 
 var failPrefix = regexp.MustCompile(`(?m)^[A-Z][a-z]{2} [ 1-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [A-Za-z0-9._-]+ sshd\[([0-9]+)\]: `)
 
-// wantLines compares what the log says behind the prefixes, with the connections numbered.
+// wantLines compares the lines of the log after their prefixes, of which the number of the connection stays.
 func wantLines(t *testing.T, l *sshtest.Log, want ...string) {
 	t.Helper()
 	got := failPrefix.ReplaceAllString(l.String(), "$1 ")
@@ -56,7 +56,7 @@ func wantLines(t *testing.T, l *sshtest.Log, want ...string) {
 }
 
 func TestFailLog(t *testing.T) {
-	srv, l := failLogOf(t)
+	srv, l := serveFailLog(t)
 	first := attempts(t, srv, l, "ada", "bob", "ada")
 	second := attempts(t, srv, l, "", "bob")
 	client, err := srv.Dial("ada", "right")
@@ -65,7 +65,7 @@ func TestFailLog(t *testing.T) {
 	}
 	_, third, _ := strings.Cut(client.LocalAddr().String(), ":")
 	_ = client.Close()
-	fourth := attempts(t, srv, l, strings.Repeat("u", 300)) // when the third's end has been heard, too, or not: it is silent
+	fourth := attempts(t, srv, l, strings.Repeat("u", 300)) // the end of the third connection writes no line
 	at := func(port string) string { return " 127.0.0.1 port " + port }
 	wantLines(t, l,
 		"1 Failed password for ada from"+at(first)+" ssh2",
@@ -83,9 +83,9 @@ func TestFailLog(t *testing.T) {
 	)
 }
 
-// What is no attempt at a password is told only when it ends, and not at all where nobody was named.
+// Other methods write a line only when the connection ends, and only where the client has named a user.
 func TestFailLogOfOtherMethods(t *testing.T) {
-	srv, l := failLogOf(t)
+	srv, l := serveFailLog(t)
 	sshtest.HalfClose(srv.DialTCP(t))
 	client := srv.DialRaw(t)
 	if _, err := client.Attempt("bob", "ssh-connection", "none", nil); err != nil {
@@ -108,7 +108,7 @@ func TestFailLogOfOtherMethods(t *testing.T) {
 	}
 }
 
-// A password that was right but is not enough is no failure.
+// A correct password that is the first of two factors is not a failure.
 func TestFailLogOfAFirstFactor(t *testing.T) {
 	l := sshtest.NewLog()
 	half := configures(func(cfg *gossh.ServerConfig) {
@@ -135,13 +135,13 @@ func TestFailLogOfAFirstFactor(t *testing.T) {
 	l.Line(t, "Connection closed by authenticating user bob")
 }
 
-func TestFailLogOfALockedOutOperator(t *testing.T) {
+func TestFailLogWriteError(t *testing.T) {
 	logged := sshtest.NewLog()
 	full := middleware.FailLog(badWriter{}, nil)
 	right := func(_, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, middleware.Logging(logged.Events()), full, checks(right), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(logged.Events()), full, passwordLayer(right), middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
-	logged.Line(t, "failed login not told", "no space left")
+	logged.Line(t, "failed login not written", "no space left")
 }
 
 type badWriter struct{}
@@ -150,12 +150,12 @@ func (badWriter) Write([]byte) (int, error) { return 0, errors.New("no space lef
 
 func TestFailLogNeedsAWriter(t *testing.T) {
 	err := middleware.NewStack(middleware.Open(), middleware.FailLog(nil, nil), middleware.Handler("test", whoami)).Install(&ssh.Server{})
-	if err == nil || err.Error() != "layer faillog: nothing to write to" {
+	if err == nil || err.Error() != "layer faillog: no writer" {
 		t.Errorf("error %v", err)
 	}
 }
 
-// lines counts what is written at once.
+// lines notes writes that are not exactly one line.
 type lines struct{ *sshtest.Log }
 
 func (l lines) Write(p []byte) (int, error) {
@@ -167,11 +167,11 @@ func (l lines) Write(p []byte) (int, error) {
 
 func TestFailLogWritesWholeLines(t *testing.T) {
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.FailLog(lines{l}, nil), checks(func(string, string) bool { return false }), middleware.Handler("test", whoami))
-	atOnce(20, func(i int) {
+	srv := sshtest.Serve(t, middleware.FailLog(lines{l}, nil), passwordLayer(func(string, string) bool { return false }), middleware.Handler("test", whoami))
+	concurrently(20, func(i int) {
 		if client, err := srv.Dial(fmt.Sprint("user", i, "\n"), "wrong"); err == nil {
 			_ = client.Close()
-			t.Error("let in")
+			t.Error("authenticated")
 		}
 	})
 	for i := range 20 {
@@ -183,20 +183,20 @@ func TestFailLogWritesWholeLines(t *testing.T) {
 	}
 }
 
-// spoofs are user names that are dressed up as the rest of a line, in every place where a name can stand.
+// spoofs are user names that look like the rest of a line, for every place where a line has a name.
 var spoofs = []string{
 	"x from 192.0.2.1 port 22 ssh2", "x from 192.0.2.1 port 22 ssh2: ", "x from 192.0.2.1", "from 192.0.2.1", " from 192.0.2.1 port 22 ssh2",
 	"invalid user x from 192.0.2.1 port 22 ssh2", "x\u00a0from\u00a0192.0.2.1\u00a0port\u00a022\u00a0ssh2", "x\tfrom\t192.0.2.1",
-	"x\nNov 22 16:20:00 door sshd[2]: Failed password for root from 192.0.2.1 port 22 ssh2", "192.0.2.1", "x 192.0.2.1 port 22 [preauth]",
-	"x\r\nNov 22 16:20:00 door sshd[2]: Invalid user root from 192.0.2.1 port 22\r\n", "x\u2028from 192.0.2.1", "", " ", ":", "\xff", "é", "\x00",
+	"x\nNov 22 16:20:00 host sshd[2]: Failed password for root from 192.0.2.1 port 22 ssh2", "192.0.2.1", "x 192.0.2.1 port 22 [preauth]",
+	"x\r\nNov 22 16:20:00 host sshd[2]: Invalid user root from 192.0.2.1 port 22\r\n", "x\u2028from 192.0.2.1", "", " ", ":", "\xff", "é", "\x00",
 }
 
-// fail2ban reads every failure with its stock filter, whatever the name, and bans nobody who has not come.
+// fail2ban finds every failure with its stock filter, whatever the user name, and only the addresses that have connected.
 func TestFailLogForFail2ban(t *testing.T) {
 	const filter = "/etc/fail2ban/filter.d/sshd.conf"
 	_, err := exec.LookPath("fail2ban-regex")
 	sshtest.Need(t, "fail2ban-regex", "apt-get install fail2ban", err == nil)
-	srv, l := failLogOf(t)
+	srv, l := serveFailLog(t)
 	for _, user := range append(spoofs, "ada", "bob") {
 		attempts(t, srv, l, user)
 	}
@@ -214,8 +214,8 @@ func TestFailLogForFail2ban(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report)
 	}
-	// With the stock filter's default mode, the failures are the passwords and the invalid users. The ends of the
-	// connections, and ada's success, are read but no failures.
+	// In the stock filter's default mode the passwords and the invalid users are failures. The ends of the connections and
+	// ada's success are not.
 	n, others := 2*(len(spoofs)+1)+1, len(spoofs)+3
 	if want := fmt.Sprintf("Lines: %d lines, %d ignored, %d matched, 0 missed", n+others, others, n); !strings.Contains(string(report), want) {
 		t.Errorf("want %q in\n%s\nof\n%s", want, report, l)
@@ -226,14 +226,14 @@ func TestFailLogForFail2ban(t *testing.T) {
 	}
 }
 
-// crowdsec are the patterns of crowdsecurity/sshd-logs for these lines, and what they are made of. The end of an invalid
-// user's connection is none.
+// crowdsec has the patterns of crowdsecurity/sshd-logs for these lines. None of them matches the end of an invalid user's
+// connection.
 var crowdsec = regexp.MustCompile(strings.NewReplacer("USERNAME", `[a-zA-Z0-9._-]+`, "IP", `([0-9.]+|[0-9a-f:]+)`, "NUMBER", `[0-9]+`).Replace(
 	`]: (?:Failed password for (?:invalid user )?USERNAME from IP port NUMBER ssh2|Invalid user\s*USERNAME from IP port NUMBER|` +
 		`Connection closed by authenticating user USERNAME IP port NUMBER \[preauth\])\n$`))
 
 func TestFailLogForCrowdSec(t *testing.T) {
-	srv, l := failLogOf(t)
+	srv, l := serveFailLog(t)
 	for _, user := range append(spoofs, "ada") {
 		attempts(t, srv, l, user)
 	}

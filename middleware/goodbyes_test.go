@@ -36,13 +36,13 @@ func TestGoodbyes(t *testing.T) {
 				synctest.Wait()
 			}
 			for range 5 {
-				hasty := sshtest.Connect(t, srv)
+				shortDeadlines := sshtest.Connect(t, srv)
 				time.Sleep(5*time.Millisecond - time.Nanosecond)
-				if hasty.Closed() {
+				if shortDeadlines.Closed() {
 					t.Error("one more has less than 5 ms")
 				}
 				time.Sleep(time.Nanosecond)
-				if !hasty.Closed() {
+				if !shortDeadlines.Closed() {
 					t.Error("one more has more than 5 ms")
 				}
 			}

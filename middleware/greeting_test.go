@@ -20,11 +20,11 @@ func TestGreeting(t *testing.T) {
 		{"longer than the terminal is wide", strings.Repeat("welcome ", 15) + ".",
 			strings.TrimSpace(strings.Repeat("welcome ", 10)) + "\r\n" + strings.Repeat("welcome ", 5) + ".\r\n"},
 		{"colours of its own, which a file of stderr must not have", "\x1b[31mred\x1b]8;;https://x.test\x07 link\x1b]8;;\x07\x1b[0m.", "red link.\r\n"},
-		{"the default", middleware.DefaultGreeting, "Welcome, guest. This is the door, and there is no shell behind it.\r\n"},
+		{"the default", middleware.DefaultGreeting, "Welcome, guest. This server has no shell.\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting(tt.text), middleware.Message("bye\n"))
-			client := enter(t, srv, "")
+			client := dial(t, srv, "")
 			expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: "bye\n"})
 			for _, term := range []string{"xterm-256color", "dumb"} {
 				got := sshtest.Run(t, client, sshtest.Visit{Term: term, Env: []string{"COLORTERM=truecolor"}})
@@ -34,7 +34,7 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// A name is chosen by the visitor: it drives no terminal, not even one that shows sequences of ours.
+// The user name is chosen by the client: it cannot control the terminal, also where the greeting has escape sequences.
 func TestGreetingCleansTheName(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Hello, {user}."), middleware.Message(""))
 	for _, tt := range []struct{ name, user, want string }{
@@ -48,7 +48,7 @@ func TestGreetingCleansTheName(t *testing.T) {
 		{"too long", strings.Repeat("a", 5000), strings.Repeat("a", 64) + "…"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			client := enter(t, srv, tt.user)
+			client := dial(t, srv, tt.user)
 			got := atTerminal(t, client, "dumb", 200)
 			expect(t, got, sshtest.Result{Stderr: "Hello, " + tt.want + ".\r\n", PTY: true})
 			got = atTerminal(t, client, "xterm-256color", 200)
@@ -96,19 +96,19 @@ func TestGreetingColours(t *testing.T) {
 		{"xtermish", "", none},
 		{"dumb-xterm", "", none},
 		{"\x1b[2Jxterm", "", none},
-		// The terminal is what pty-req says, and not what else a visitor has in the environment.
+		// The terminal is that of pty-req, whatever the environment says.
 		{"vt100", "TERM=xterm-256color", none},
 		{"xterm", "TERM=xterm-256color", sixteen},
 		{"xterm", "WT_SESSION=1 TMUX=1 CLICOLOR_FORCE=1", sixteen},
 	} {
 		t.Run(strings.TrimSpace(tt.term+" "+tt.env), func(t *testing.T) {
-			got := atTerminal(t, enter(t, srv, ""), tt.term, 80, strings.Fields(tt.env)...)
+			got := atTerminal(t, dial(t, srv, ""), tt.term, 80, strings.Fields(tt.env)...)
 			expect(t, got, sshtest.Result{Stderr: tt.want, PTY: true})
 		})
 	}
 }
 
-// Each line is styled for itself, at every width.
+// Each line is styled separately, at every width.
 func TestGreetingLayoutInColour(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
@@ -127,7 +127,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(tt.text), middleware.Message(""))
-			got := atTerminal(t, enter(t, srv, ""), "xterm-256color", tt.width)
+			got := atTerminal(t, dial(t, srv, ""), "xterm-256color", tt.width)
 			expect(t, got, sshtest.Result{Stderr: tt.want, PTY: true})
 		})
 	}
@@ -138,6 +138,6 @@ func TestGreetingOfACommandAtATerminal(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting("Hello."), middleware.Message("bye\n"))
 	got := srv.Visit(t, sshtest.Visit{Term: "xterm", Command: "ls"})
 	expect(t, got, sshtest.Result{
-		Stderr: "Hello.\r\nYou are in, but this door runs no commands and transfers no files.\r\nbye\r\n", Status: 1,
+		Stderr: "Hello.\r\nYou are logged in, but this server runs no commands and transfers no files.\r\nbye\r\n", Status: 1,
 	})
 }

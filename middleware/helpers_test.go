@@ -22,26 +22,26 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// captureLibraryLog returns what charm.land/ssh logs until the test ends, panics that it has contained among it.
+// captureLibraryLog returns what charm.land/ssh logs until the test ends, including the panics that it recovers.
 func captureLibraryLog(t testing.TB) *sshtest.Log {
 	l := sshtest.NewLog()
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(l, nil)))
 	t.Cleanup(func() {
 		slog.SetDefault(before)
-		log.SetOutput(os.Stderr) // SetDefault redirects it, and not back
+		log.SetOutput(os.Stderr) // SetDefault redirects it, and does not undo that
 	})
 	return l
 }
 
-// refusePTY returns a layer that refuses every PTY and says nothing.
+// refusePTY returns a layer that refuses every PTY and writes nothing.
 func refusePTY() middleware.Layer {
 	return middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Terminal: func(ssh.Pty) bool { return false }}, nil
 	}}
 }
 
-// configures returns a layer that prepares the handshake and checks these methods.
+// configures returns a layer that configures the handshake and declares these methods.
 func configures(configure func(*gossh.ServerConfig), methods ...string) middleware.Layer {
 	return middleware.Layer{Methods: methods, Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Configure: configure}, nil
@@ -55,23 +55,23 @@ func connects(connect func(*middleware.Conn) error) middleware.Layer {
 	}}
 }
 
-// hears returns a layer that sends on closed when a connection is over.
-func hears(closed chan<- struct{}) middleware.Layer {
+// notifyClosed returns a layer that sends on closed when a connection is over.
+func notifyClosed(closed chan<- struct{}) middleware.Layer {
 	return middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Closed: func(error) { closed <- struct{}{} }}, nil
 	}}
 }
 
-// expect compares what a visitor got with what they should.
+// expect compares what the client received with what it has to receive.
 func expect(t testing.TB, got, want sshtest.Result) {
 	t.Helper()
 	if got != want {
-		t.Errorf("the visitor got %#v\nwant            %#v", got, want)
+		t.Errorf("the client received %#v\nwant                %#v", got, want)
 	}
 }
 
-// enter opens a connection for several visits, closed with the test.
-func enter(t testing.TB, srv *sshtest.Server, user string) *gossh.Client {
+// dial opens a connection, which is closed when the test ends.
+func dial(t testing.TB, srv *sshtest.Server, user string) *gossh.Client {
 	t.Helper()
 	client, err := srv.Dial(user, "")
 	if err != nil {
@@ -81,11 +81,11 @@ func enter(t testing.TB, srv *sshtest.Server, user string) *gossh.Client {
 	return client
 }
 
-// atTerminal is the visit of a shell at a terminal with any name and any width, which sshtest.Visit cannot have.
+// atTerminal requests a shell at a terminal of any name and width, also those that an sshtest.Visit cannot have.
 func atTerminal(t testing.TB, client *gossh.Client, term string, width int, env ...string) sshtest.Result {
 	t.Helper()
 	var pty bool
-	got := visit(t, client, func(sess *gossh.Session) error {
+	got := runSession(t, client, func(sess *gossh.Session) error {
 		for _, variable := range env {
 			name, value, _ := strings.Cut(variable, "=")
 			if err := sess.Setenv(name, value); err != nil {
@@ -99,8 +99,8 @@ func atTerminal(t testing.TB, client *gossh.Client, term string, width int, env 
 	return got
 }
 
-// visit makes a visit that begins with start, and waits for its end.
-func visit(t testing.TB, client *gossh.Client, start func(*gossh.Session) error) sshtest.Result {
+// runSession opens a session, calls start, and waits for the end of the session.
+func runSession(t testing.TB, client *gossh.Client, start func(*gossh.Session) error) sshtest.Result {
 	t.Helper()
 	sess, err := client.NewSession()
 	if err != nil {
@@ -165,8 +165,8 @@ func (silentConn) Write(p []byte) (int, error)   { return len(p), nil }
 func (silentConn) Close() error                  { return nil }
 func (silentConn) SetDeadline(_ time.Time) error { return nil }
 
-// meet returns a layer at which sessions wait until n of them have come, again and again.
-func meet(n int) middleware.Layer {
+// barrier returns a layer in which sessions wait until n of them have arrived, again and again.
+func barrier(t testing.TB, n int) middleware.Layer {
 	var mu sync.Mutex
 	waiting, complete := 0, make(chan struct{})
 	arrive := func() <-chan struct{} {
@@ -184,14 +184,15 @@ func meet(n int) middleware.Layer {
 			select {
 			case <-arrive():
 			case <-time.After(sshtest.Patience):
+				t.Errorf("fewer than %d sessions arrived", n)
 			}
 			next(sess)
 		}
 	}}
 }
 
-// atOnce calls do with 0 to n-1, all at once, and returns when the last has.
-func atOnce(n int, do func(int)) {
+// concurrently calls do with 0 to n-1 in one goroutine each, and returns when all calls have.
+func concurrently(n int, do func(int)) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() { do(i) })
@@ -199,8 +200,8 @@ func atOnce(n int, do func(int)) {
 	all.Wait()
 }
 
-// checks returns the layer that lets in whom verify knows.
-func checks(verify func(user, password string) bool) middleware.Layer {
+// passwordLayer returns a Password layer that accepts a password where verify returns true.
+func passwordLayer(verify func(user, password string) bool) middleware.Layer {
 	return middleware.Password(verifier(verify))
 }
 

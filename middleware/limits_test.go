@@ -16,21 +16,21 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// roomy has limits that none of these tests reaches by chance.
-var roomy = limits.Config{
+// highLimits has limits that no test reaches by accident.
+var highLimits = limits.Config{
 	Max: 1000, MaxPerSource: 1000, MaxUnauthenticated: 500, MaxUnauthenticatedPerSource: 500,
 	MaxSessions: 10, MaxSessionsEver: 1000,
 }
 
-// limited returns a table with limits that set has changed.
-func limited(set func(*limits.Config)) *limits.Table {
-	cfg := roomy
+// newTable returns a table with the high limits, as changed by set.
+func newTable(set func(*limits.Config)) *limits.Table {
+	cfg := highLimits
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	set(&cfg)
 	return limits.NewTable(cfg)
 }
 
-// empty waits until nobody has a place in the table.
+// empty waits until the table has no connections.
 func empty(t testing.TB, table *limits.Table) {
 	t.Helper()
 	sshtest.Eventually(t, "the table is not empty", func() bool {
@@ -39,16 +39,16 @@ func empty(t testing.TB, table *limits.Table) {
 	})
 }
 
-// Silence pushes out neither a person who is at the password prompt nor a session, and keeps nobody from logging in.
+// Silent connections evict neither a client at the password prompt nor a session, and they do not prevent logins.
 func TestLimitsSilentFlood(t *testing.T) {
 	const flood, room = 1000, 100
-	table := limited(func(cfg *limits.Config) {
+	table := newTable(func(cfg *limits.Config) {
 		cfg.Max, cfg.MaxPerSource, cfg.MaxUnauthenticated, cfg.MaxUnauthenticatedPerSource = 2*room, 2*room, room, room
 	})
 	here, leave := make(chan struct{}), make(chan struct{})
-	waits := func(sess ssh.Session) { here <- struct{}{}; <-leave; whoami(sess) }
-	right := checks(func(_, password string) bool { return password == "right" })
-	srv := sshtest.Serve(t, middleware.Limits(table), right, middleware.Handler("test", waits))
+	wait := func(sess ssh.Session) { here <- struct{}{}; <-leave; whoami(sess) }
+	right := passwordLayer(func(_, password string) bool { return password == "right" })
+	srv := sshtest.Serve(t, middleware.Limits(table), right, middleware.Handler("test", wait))
 	visit := func() chan sshtest.Result {
 		client, err := srv.Dial("guest", "right")
 		if err != nil {
@@ -64,16 +64,16 @@ func TestLimitsSilentFlood(t *testing.T) {
 	}
 
 	before := visit()
-	person := srv.DialRaw(t)
+	prompted := srv.DialRaw(t)
 	silent := make([]net.Conn, flood)
 	for i := range silent {
 		silent[i] = srv.DialTCP(t)
 	}
-	// The server accepts in a goroutine each, in any order: nobody is to come between the visitor and the key exchange.
+	// The server accepts connections concurrently: all of them have to be in the table before the next client connects.
 	sshtest.Eventually(t, "not enough connections were evicted", func() bool { return table.Counters.Counts()[counters.SourceUnauthenticated] >= flood-room })
 	during := visit()
-	if in, err := person.Password("guest", "right"); !in || err != nil {
-		t.Errorf("the person at the prompt was let in: %t, error %v", in, err)
+	if in, err := prompted.Password("guest", "right"); !in || err != nil {
+		t.Errorf("the client at the prompt was authenticated: %t, error: %v", in, err)
 	}
 	close(leave)
 	expect(t, sshtest.Receive(t, before), sshtest.Result{Stdout: "guest"})
@@ -81,30 +81,30 @@ func TestLimitsSilentFlood(t *testing.T) {
 	if got := table.Counters.Counts(); len(got) != 1 {
 		t.Errorf("counted %v", got)
 	}
-	for _, conn := range append(silent, person.Conn) {
+	for _, conn := range append(silent, prompted.Conn) {
 		_ = conn.Close()
 	}
 	empty(t, table)
 }
 
-// Every place is free again, however it was left.
-func TestLimitsPlaces(t *testing.T) {
+// The table is empty after every connection, however it ends.
+func TestLimitsReleasePlaces(t *testing.T) {
 	for name, inner := range map[string]middleware.Layer{
-		"nothing happens":              {},
-		"an inner refusal":             connects(func(*middleware.Conn) error { return errors.New("no") }),
-		"a panic at the door":          connects(func(*middleware.Conn) error { panic("boom") }),
-		"a panic before the handshake": configures(func(*gossh.ServerConfig) { panic("boom") }),
-		"a panic at an attempt": configures(func(cfg *gossh.ServerConfig) {
+		"nothing happens":             {},
+		"a refusal by an inner layer": connects(func(*middleware.Conn) error { return errors.New("no") }),
+		"a panic in Connect":          connects(func(*middleware.Conn) error { panic("boom") }),
+		"a panic in Configure":        configures(func(*gossh.ServerConfig) { panic("boom") }),
+		"a panic in AuthLogCallback": configures(func(cfg *gossh.ServerConfig) {
 			cfg.AuthLogCallback = func(gossh.ConnMetadata, string, error) { panic("boom") }
 		}),
 		"a panic in a session": {Session: func(ssh.Handler) ssh.Handler { return func(ssh.Session) { panic("boom") } }},
-		"a panic at the end": {Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		"a panic in Closed": {Connect: func(*middleware.Conn) (middleware.Moments, error) {
 			return middleware.Moments{Closed: func(error) { panic("boom") }}, nil
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			captureLibraryLog(t)
-			table := limited(func(*limits.Config) {})
+			table := newTable(func(*limits.Config) {})
 			srv := sshtest.Serve(t, middleware.Limits(table), middleware.Open(), inner, middleware.Handler("test", whoami))
 			for range 3 {
 				_ = srv.DialTCP(t).Close()
@@ -120,11 +120,11 @@ func TestLimitsPlaces(t *testing.T) {
 	}
 }
 
-// The session over the limit is refused in words, and the others go on. A session has its place until its client has
-// confirmed that it is over.
+// The session over the limit is refused with a reason, and the others go on. A session counts until its client has
+// confirmed the close.
 func TestLimitsSessionsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := limited(func(*limits.Config) {})
+		table := newTable(func(*limits.Config) {})
 		w := sshtest.Connect(t, newServer(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 		c := w.RawLogin(t)
 		for id := range uint32(10) {
@@ -134,27 +134,27 @@ func TestLimitsSessionsAtOnce(t *testing.T) {
 		}
 		const want = "too many sessions at once on this connection"
 		if refused := openSession(t, c, 10); refused != want {
-			t.Errorf("one more is answered with %q", refused)
+			t.Errorf("one more session: %q, want %q", refused, want)
 		}
 		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelRequest, uint32(3), "shell", false))
 		if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
 			t.Fatal(err)
 		}
 		if refused := openSession(t, c, 10); refused != want {
-			t.Errorf("one more before a close is confirmed is answered with %q", refused)
+			t.Errorf("one more session before the close is confirmed: %q, want %q", refused, want)
 		}
 		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelClose, uint32(3)))
 		synctest.Wait()
 		if refused := openSession(t, c, 10); refused != "" {
-			t.Errorf("one more after it is answered with %q", refused)
+			t.Errorf("one more session after the close is confirmed is refused: %s", refused)
 		}
 		if got := table.Counters.Counts(); got[counters.Sessions] != 2 || len(got) != 1 || w.Closed() {
-			t.Errorf("counted %v; hung up on: %t", got, w.Closed())
+			t.Errorf("counted %v; disconnected: %t", got, w.Closed())
 		}
 	})
 }
 
-// openSession asks for a session, and returns the words in which it is refused.
+// openSession opens a session, and returns the reason where it is refused.
 func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 	t.Helper()
 	mustWrite(t, c, sshtest.OpenChannel("session", id))
@@ -164,42 +164,42 @@ func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 	}
 	var msg struct {
 		Channel, Reason uint32 `sshtype:"92"`
-		Words, Language string
+		Text, Language  string
 	}
 	if answer[0] == sshtest.MsgChannelRefused {
 		if err := gossh.Unmarshal(answer, &msg); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return msg.Words
+	return msg.Text
 }
 
-// One after the other there are a thousand, and then the connection is over.
+// A connection ends with the session that exceeds the total number of sessions.
 func TestLimitsSessionsEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := limited(func(*limits.Config) {})
+		table := newTable(func(*limits.Config) {})
 		w := sshtest.Connect(t, newServer(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 		client := w.Login(t, gossh.Config{})
-		for range roomy.MaxSessionsEver {
+		for range highLimits.MaxSessionsEver {
 			<-shell(t, client)
-			synctest.Wait() // until the close that the client has confirmed has arrived
+			synctest.Wait() // until the server has received the client's close
 		}
 		if w.Closed() {
-			t.Fatal("hung up on too early")
+			t.Fatal("disconnected too early")
 		}
 		if _, _, err := client.OpenChannel("session", nil); err == nil {
-			t.Error("one more is let in")
+			t.Error("one more session is accepted")
 		}
 		if got := table.Counters.Counts(); got[counters.SessionsEver] != 1 || len(got) != 1 || !w.Closed() {
-			t.Errorf("counted %v; hung up on: %t", got, w.Closed())
+			t.Errorf("counted %v; disconnected: %t", got, w.Closed())
 		}
 		empty(t, table)
 	})
 }
 
-// A client that asks for sessions and takes no answers has two dozen of them underway when it is hung up on, and none
-// afterwards. (Not in a bubble: who waits for a mutex keeps its time from passing.)
-func TestLimitsSessionsThatPileUp(t *testing.T) {
+// A client that opens sessions and does not read the replies is disconnected after a few dozen, and none of them is left.
+// (Not in a bubble: a goroutine that waits for a mutex stops its clock.)
+func TestLimitsSessionsWithUnreadReplies(t *testing.T) {
 	var now, ever atomic.Int64
 	counted := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{
@@ -207,7 +207,7 @@ func TestLimitsSessionsThatPileUp(t *testing.T) {
 			Left: func(string) { now.Add(-1) },
 		}, nil
 	}}
-	table := limited(func(*limits.Config) {})
+	table := newTable(func(*limits.Config) {})
 	w := sshtest.Connect(t, newServer(t, counted, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)))
 	c := w.RawLogin(t)
 	w.ToClient.Fill()
@@ -216,17 +216,17 @@ func TestLimitsSessionsThatPileUp(t *testing.T) {
 	}
 	sshtest.Receive(t, w.Done)
 	sshtest.Eventually(t, "not all sessions ended", func() bool { return now.Load() == 0 })
-	if got := ever.Load(); got > 3*int64(roomy.MaxSessions) {
-		t.Errorf("%d sessions were underway", got)
+	if got := ever.Load(); got > 3*int64(highLimits.MaxSessions) {
+		t.Errorf("%d sessions were opened", got)
 	}
 	empty(t, table)
 }
 
-// Who was pushed out in silence has done nothing that would cost the source something. Who had tried a password has.
+// An eviction costs a penalty only where the client had tried a password.
 func TestLimitsCostNoPenalty(t *testing.T) {
 	one := func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 }
 	t.Run("silent", func(t *testing.T) {
-		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
 		for range 40 {
 			d.Server.DialTCP(t)
 		}
@@ -236,7 +236,7 @@ func TestLimitsCostNoPenalty(t *testing.T) {
 		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	})
 	t.Run("at the prompt", func(t *testing.T) {
-		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
 		for range 40 {
 			d.Server.DialRaw(t)
 		}
@@ -245,8 +245,8 @@ func TestLimitsCostNoPenalty(t *testing.T) {
 		}
 		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	})
-	t.Run("after a guess", func(t *testing.T) {
-		d := guard(t, middleware.PenaltiesConfig{}, middleware.Limits(limited(one)))
+	t.Run("after a wrong password", func(t *testing.T) {
+		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
 		for range 5 {
 			if _, err := d.Server.DialRaw(t).Password("guest", "wrong"); err != nil {
 				t.Fatal(err)
@@ -256,7 +256,7 @@ func TestLimitsCostNoPenalty(t *testing.T) {
 			sshtest.Receive(t, d.closed)
 		}
 		if !d.refused("127.0.0.1") {
-			t.Error("four guesses were free")
+			t.Error("four wrong passwords cost no penalty")
 		}
 	})
 }

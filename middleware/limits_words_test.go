@@ -22,13 +22,13 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// turnedAway are servers with no room, and what they say.
-var turnedAway = map[string]struct {
+// refusals are the reasons for which a server refuses connections, with the message that the client receives.
+var refusals = map[string]struct {
 	fill   func(testing.TB, *sshtest.Server, *middleware.Stack)
 	reason uint32
 	words  string
 }{
-	"busy": {func(t testing.TB, srv *sshtest.Server, _ *middleware.Stack) { enter(t, srv, "guest") },
+	"busy": {func(t testing.TB, srv *sshtest.Server, _ *middleware.Stack) { dial(t, srv, "guest") },
 		12, "too many visitors at the moment, please try again in a minute"},
 	"draining": {func(_ testing.TB, _ *sshtest.Server, stack *middleware.Stack) {
 		now, cancel := context.WithDeadline(context.Background(), time.Now())
@@ -38,88 +38,86 @@ var turnedAway = map[string]struct {
 		7, "this server is closing, please come back later"},
 }
 
-// Who is not let in is told why, in a form that clients show, and one that has spoken already is, too: its words are
-// heard out, or the answer would be lost in a reset.
-func TestLimitsSayWhy(t *testing.T) {
-	for name, tt := range turnedAway {
+// A refused client receives the reason in a form that clients show, also where it has sent something already: the server
+// reads that, or a reset would lose the reason.
+func TestLimitsReason(t *testing.T) {
+	for name, tt := range refusals {
 		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
+			table := newTable(func(cfg *limits.Config) { cfg.Max = 1 })
 			stack := middleware.NewStack(middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami))
 			srv := sshtest.Start(t, stack.Install)
 			tt.fill(t, srv, stack)
 
 			_, err := srv.Dial("guest", "")
 			if err == nil || !strings.Contains(err.Error(), tt.words) {
-				t.Errorf("x/crypto's client says %v", err)
+				t.Errorf("x/crypto's client reports %v, want %q", err, tt.words)
 			}
 			for range 50 {
 				c := sshtest.NewRaw(srv.DialTCP(t))
 				_, _ = io.WriteString(c.Conn, "SSH-2.0-raw\r\n"+string(sshtest.Unencrypted(sshtest.Init(sshtest.Curve25519))))
-				toldWhy(t, c, tt.reason, tt.words)
+				checkDisconnected(t, c, tt.reason, tt.words)
 			}
 		})
 	}
 }
 
-// toldWhy checks that a client which has said its version line is told why it is not let in, and no more.
-func toldWhy(t *testing.T, c *sshtest.Raw, reason uint32, words string) {
+// checkDisconnected checks that a client which has sent its version line receives the reason, and then EOF.
+func checkDisconnected(t *testing.T, c *sshtest.Raw, reason uint32, words string) {
 	t.Helper()
-	var told *sshtest.Disconnected
+	var received *sshtest.Disconnected
 	err := c.Greet("")
 	if err == nil {
 		_, err = c.Await(sshtest.MsgKexInit)
 	}
-	if !errors.As(err, &told) || told.Reason != reason || told.Message != words {
-		t.Errorf("told %v", err)
+	if !errors.As(err, &received) || received.Reason != reason || received.Message != words {
+		t.Errorf("received %v, want reason %d, %q", err, reason, words)
 	}
 	if _, err := c.Read(); err != io.EOF {
-		t.Errorf("hung up on with %v", err)
+		t.Errorf("disconnected with %v", err)
 	}
 }
 
-// OpenSSH shows the words.
-func TestLimitsSayWhyToOpenSSH(t *testing.T) {
-	program, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip("there is no ssh here")
-	}
-	for name, tt := range turnedAway {
+// OpenSSH shows the reason.
+func TestLimitsReasonInOpenSSH(t *testing.T) {
+	program := openSSH(t)
+	for name, tt := range refusals {
 		t.Run(name, func(t *testing.T) {
-			table := limited(func(cfg *limits.Config) { cfg.Max = 1 })
+			table := newTable(func(cfg *limits.Config) { cfg.Max = 1 })
 			stack := middleware.NewStack(middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami))
 			srv := sshtest.Start(t, stack.Install)
 			tt.fill(t, srv, stack)
 			host, port, _ := net.SplitHostPort(srv.Address)
-			visit := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "BatchMode=yes", "-p", port, host)
-			said, err := visit.CombinedOutput()
+			cmd := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "BatchMode=yes", "-p", port, host)
+			output, err := cmd.CombinedOutput()
 			want := fmt.Sprintf("Received disconnect from %s port %s:%d: %s", host, port, tt.reason, tt.words)
-			if err == nil || !strings.Contains(string(said), want) {
-				t.Errorf("ssh says %q, want %q", said, want)
+			if err == nil || !strings.Contains(string(output), want) {
+				t.Errorf("ssh prints %q, want %q", output, want)
 			}
 		})
 	}
 }
 
-// sentOff are clients that have come so far when another one takes their place, and how they come to hear of it.
-var sentOff = map[string]struct {
-	come func(*sshtest.Raw) error
-	hear func(*sshtest.Raw) (words string, err error)
+// evictions are clients that are evicted at different stages, and how they receive the reason.
+var evictions = map[string]struct {
+	begin   func(*sshtest.Raw) error
+	receive func(*sshtest.Raw) (words string, err error)
 
 	inBanner bool
 }{
-	"a silent one":     {func(*sshtest.Raw) error { return nil }, atFirst, false},
-	"with its version": {greet, disconnected, false},
-	"with a KEXINIT":   {propose, disconnected, false},
-	"with keys":        {exchangeKeys, atLast, true},
-	"at the prompt":    {handshake, warned, true},
-	"after a password": {guess, warned, true},
+	"silent":           {func(*sshtest.Raw) error { return nil }, greetAndRead, false},
+	"with its version": {greet, readDisconnect, false},
+	"with a KEXINIT":   {propose, readDisconnect, false},
+	"with keys":        {exchangeKeys, startAndReadBanner, true},
+	"at the prompt":    {handshake, readBanner, true},
+	"after a password": {guess, readBanner, true},
 }
 
 func greet(c *sshtest.Raw) error { return c.Greet("SSH-2.0-raw") }
 
 func propose(c *sshtest.Raw) error {
-	_ = greet(c)
-	_ = c.Write(sshtest.Init(sshtest.Curve25519))
+	if err := errors.Join(greet(c), c.Write(sshtest.Init(sshtest.Curve25519))); err != nil {
+		return err
+	}
 	_, err := c.Await(sshtest.MsgKexInit)
 	return err
 }
@@ -134,31 +132,35 @@ func exchangeKeys(c *sshtest.Raw) error {
 func handshake(c *sshtest.Raw) error { return c.Handshake("SSH-2.0-raw", sshtest.Curve25519) }
 
 func guess(c *sshtest.Raw) error {
-	_ = handshake(c)
+	if err := handshake(c); err != nil {
+		return err
+	}
 	_, err := c.Password("guest", "wrong")
 	return err
 }
 
-func atFirst(c *sshtest.Raw) (string, error) {
-	_ = greet(c)
-	return disconnected(c)
+func greetAndRead(c *sshtest.Raw) (string, error) {
+	_ = greet(c) // reads the version line, and may fail to send its own
+	return readDisconnect(c)
 }
 
-func atLast(c *sshtest.Raw) (string, error) {
-	_ = c.Service("ssh-userauth")
-	return warned(c)
-}
-
-func disconnected(c *sshtest.Raw) (string, error) {
-	_, err := c.Await()
-	var told *sshtest.Disconnected
-	if !errors.As(err, &told) || told.Reason != 12 {
+func startAndReadBanner(c *sshtest.Raw) (string, error) {
+	if err := c.Service("ssh-userauth"); err != nil {
 		return "", err
 	}
-	return told.Message, nil
+	return readBanner(c)
 }
 
-func warned(c *sshtest.Raw) (string, error) {
+func readDisconnect(c *sshtest.Raw) (string, error) {
+	_, err := c.Await()
+	var received *sshtest.Disconnected
+	if !errors.As(err, &received) || received.Reason != 12 {
+		return "", err
+	}
+	return received.Message, nil
+}
+
+func readBanner(c *sshtest.Raw) (string, error) {
 	packet, err := c.Await(sshtest.MsgUserauthBanner)
 	if err != nil {
 		return "", err
@@ -171,27 +173,27 @@ func warned(c *sshtest.Raw) (string, error) {
 	return strings.TrimSuffix(msg.Text, "\r\n"), err
 }
 
-// Who has to go for another is told why, however far they have come. The end comes at once behind an SSH_MSG_DISCONNECT,
-// and behind a banner once the client has said something more, or after a second: x/crypto's finds the end before it has
-// looked at the banner.
-func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
-	for name, tt := range sentOff {
+// An evicted client receives the reason at every stage. The connection closes immediately after an SSH_MSG_DISCONNECT. After a
+// banner it closes once the client has sent something more, or after a second: otherwise x/crypto's client would find the
+// connection closed before it reads the banner.
+func TestLimitsReasonOfEviction(t *testing.T) {
+	for name, tt := range evictions {
 		for _, answers := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, answers %t", name, answers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
-					srv := newServer(t, middleware.Limits(table), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
+					table := newTable(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
+					srv := newServer(t, middleware.Limits(table), passwordLayer(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
 					c := sshtest.NewRaw(sshtest.Connect(t, srv))
-					if err := tt.come(c); err != nil {
+					if err := tt.begin(c); err != nil {
 						t.Fatal(err)
 					}
 					synctest.Wait()
 					sshtest.Connect(t, srv)
 					synctest.Wait()
 					began := time.Now()
-					words, err := tt.hear(c)
-					if want := turnedAway["busy"].words; words != want || err != nil {
-						t.Fatalf("told %q, error %v", words, err)
+					words, err := tt.receive(c)
+					if want := refusals["busy"].words; words != want || err != nil {
+						t.Fatalf("received %q, error %v", words, err)
 					}
 					wait := time.Duration(0)
 					switch {
@@ -201,7 +203,7 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 						wait = time.Second
 					}
 					if _, err := c.Read(); err != io.EOF || time.Since(began) != wait {
-						t.Errorf("hung up on with %v, after %s", err, time.Since(began))
+						t.Errorf("disconnected with %v after %s, want EOF after %s", err, time.Since(began), wait)
 					}
 				})
 			})
@@ -209,7 +211,7 @@ func TestLimitsSayWhoHasToGoWhy(t *testing.T) {
 	}
 }
 
-// takePlace returns when another client has taken the only place, and has left it.
+// takePlace connects another client, which evicts the first one, and disconnects it.
 func takePlace(t testing.TB, srv *sshtest.Server, table *limits.Table) {
 	t.Helper()
 	before := table.Counters.Counts()[counters.Unauthenticated]
@@ -220,14 +222,11 @@ func takePlace(t testing.TB, srv *sshtest.Server, table *limits.Table) {
 	empty(t, table)
 }
 
-// OpenSSH shows it to a person who has to go while they type their password.
-func TestLimitsSayWhyAtThePrompt(t *testing.T) {
-	program, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip("there is no ssh here")
-	}
-	table := limited(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
-	srv := sshtest.Serve(t, middleware.Limits(table), checks(func(_, _ string) bool { return true }), middleware.Handler("test", whoami))
+// OpenSSH shows the reason to a person who is evicted while they type their password.
+func TestLimitsReasonAtThePrompt(t *testing.T) {
+	program := openSSH(t)
+	table := newTable(func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 })
+	srv := sshtest.Serve(t, middleware.Limits(table), passwordLayer(func(_, _ string) bool { return true }), middleware.Handler("test", whoami))
 	dir := t.TempDir()
 	typing, typed := filepath.Join(dir, "typing"), filepath.Join(dir, "typed")
 	person := filepath.Join(dir, "person")
@@ -236,12 +235,12 @@ func TestLimitsSayWhyAtThePrompt(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, port, _ := net.SplitHostPort(srv.Address)
-	visit := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "PreferredAuthentications=password",
+	cmd := exec.CommandContext(t.Context(), program, "-F", "none", "-o", "PreferredAuthentications=password",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", port, "guest@"+host)
-	visit.Env = append(os.Environ(), "SSH_ASKPASS="+person, "SSH_ASKPASS_REQUIRE=force")
-	var said strings.Builder
-	visit.Stdout, visit.Stderr = &said, &said
-	if err := visit.Start(); err != nil {
+	cmd.Env = append(os.Environ(), "SSH_ASKPASS="+person, "SSH_ASKPASS_REQUIRE=force")
+	var output strings.Builder
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	sshtest.Eventually(t, "ssh does not ask for the password", func() bool { _, err := os.Stat(typing); return err == nil })
@@ -249,7 +248,15 @@ func TestLimitsSayWhyAtThePrompt(t *testing.T) {
 	if err := os.WriteFile(typed, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := visit.Wait(); err == nil || !strings.Contains(said.String(), turnedAway["busy"].words+"\r\nConnection closed by ") {
-		t.Errorf("ssh ends with %v and says %q", err, said.String())
+	if err := cmd.Wait(); err == nil || !strings.Contains(output.String(), refusals["busy"].words+"\r\nConnection closed by ") {
+		t.Errorf("ssh exits with %v and prints %q", err, output.String())
 	}
+}
+
+// openSSH returns the path of the ssh client.
+func openSSH(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("ssh")
+	sshtest.Need(t, "ssh", "apt-get install openssh-client", err == nil)
+	return path
 }

@@ -20,17 +20,17 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// flooded is a server whose log lets one line a second through, on a clock that stands still until it is set forward.
+// flooded is a server whose log writes at most one line a second, on a clock that only the test advances.
 type flooded struct {
 	*sshtest.Server
 	t        *testing.T
 	log      *sshtest.Log
 	counts   *counters.Counters
-	passed   atomic.Int64 // on the clock
-	received atomic.Int64 // bytes that are sent to the server, and the headers that cannot be avoided
+	now      atomic.Int64 // of the clock
+	received atomic.Int64 // bytes that the clients have sent, with the headers that are necessary
 	closed   chan struct{}
-	client   *gossh.Client // of those who are authenticated
-	raw      *sshtest.Raw  // of those who are not
+	client   *gossh.Client // is authenticated
+	raw      *sshtest.Raw  // is not authenticated
 	units    int
 }
 
@@ -40,12 +40,12 @@ func flood(t *testing.T) *flooded {
 	logger := eventlog.NewLogger(f.log, "json", slog.LevelInfo)
 	f.counts = counters.New(counters.Config{Logger: logger})
 	lines := eventlog.New(eventlog.Config{
-		Logger: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.passed.Load()) },
+		Logger: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.now.Load()) },
 	})
-	listens := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
-		// What a client has to send at least: what the server reads, and three segments for a connection, to open it, to
-		// acknowledge that and to end it, each with a header of IPv4 and one of TCP without options. The headers of segments
-		// with data, acknowledgements and what Ethernet adds are left out, to the log's disadvantage.
+	count := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
+		// The least that a client sends: what the server reads, and three segments to open, acknowledge and end the connection,
+		// each with an IPv4 header and a TCP header without options. Headers of segments with data, acknowledgements and
+		// Ethernet's bytes are not counted, so the real cost to the client is higher.
 		f.received.Add(3 * (20 + 20))
 		return middleware.Moments{
 			Work: func(kind middleware.Work, n int) error {
@@ -57,40 +57,39 @@ func flood(t *testing.T) *flooded {
 			Closed: func(error) { f.closed <- struct{}{} },
 		}, nil
 	}}
-	right := checks(func(_, password string) bool { return password == "right" })
-	f.Server = sshtest.Serve(t, listens, middleware.Logging(lines), right, middleware.Message(""))
+	right := passwordLayer(func(_, password string) bool { return password == "right" })
+	f.Server = sshtest.Serve(t, count, middleware.Logging(lines), right, middleware.Message(""))
 	return f
 }
 
-// hold asserts that n units of a flood, of which so many a second come to a log with the default rate, are logged in
-// fewer bytes than they have.
+// hold checks that the log of n units of a flood has fewer bytes than the clients have sent, where so many units arrive each
+// second at a log with the default rate.
 func (f *flooded) hold(unit func(*flooded), n, second int) {
 	f.t.Helper()
 	log, received := len(f.log.String()), f.received.Load()
 	for range n {
 		unit(f)
 		f.units++
-		f.passed.Add(int64(eventlog.DefaultRate * time.Second / time.Duration(second)))
+		f.now.Add(int64(eventlog.DefaultRate * time.Second / time.Duration(second)))
 	}
 	f.counts.Flush()
 	written, sent := int64(len(f.log.String())-log), f.received.Load()-received
-	f.t.Logf("%4d a second: %3d bytes logged and %3d received of each", second, written/int64(n), sent/int64(n))
+	f.t.Logf("%4d a second: %3d bytes logged and %3d received for each unit", second, written/int64(n), sent/int64(n))
 	if written >= sent {
-		f.t.Errorf("the flood cost %d bytes of the log, and %d of its sender", written, sent)
+		f.t.Errorf("the log has %d bytes, and the clients have sent %d", written, sent)
 	}
 }
 
-// longest is what takes the most of a log for the least that has to be sent: the cleaner takes a quote for one byte,
-// and JSON writes two.
+// longest returns the text that takes the most space in a log for the bytes that a client sends: the cleaner counts a quote as
+// one byte, and JSON writes two.
 func longest(shown int) string { return strings.Repeat(`"`, shown) }
 
-// A flood costs the log less than who sends it: one of 1,000 a second once it has gone on for two minutes, the burst
-// and what is told of it included, and one of 250 a second from when the burst is over. One line a second for a
-// hundredth of a flood is what 100 are for all of it.
+// A flood adds fewer bytes to the log than its clients send: 1,000 units a second after two minutes, with the burst and its
+// summary, and 250 a second after the burst. The test has a hundredth of the flood and of the rate.
 func TestLoggingCostsLessThanAFlood(t *testing.T) {
 	for name, unit := range map[string]func(*flooded){
-		"connections":      func(f *flooded) { f.knock("") },
-		"versions":         func(f *flooded) { f.knock("SSH-2.0-" + longest(56) + "\r\n") },
+		"connections":      func(f *flooded) { f.connect("") },
+		"versions":         func(f *flooded) { f.connect("SSH-2.0-" + longest(56) + "\r\n") },
 		"failed passwords": (*flooded).guess,
 		"sessions":         (*flooded).session,
 		"channel requests": (*flooded).request,
@@ -105,17 +104,17 @@ func TestLoggingCostsLessThanAFlood(t *testing.T) {
 	}
 }
 
-// knock says words and hangs up.
-func (f *flooded) knock(words string) {
+// connect connects, sends text, and disconnects.
+func (f *flooded) connect(text string) {
 	f.t.Helper()
 	conn := f.DialTCP(f.t)
-	_, _ = io.WriteString(conn, words)
+	_, _ = io.WriteString(conn, text)
 	sshtest.HalfClose(conn)
 	_ = conn.Close()
 	sshtest.Receive(f.t, f.closed)
 }
 
-// guess tries a password, five on a connection, with what it shows of itself in the log as long as may be.
+// guess attempts a wrong password, five on each connection, with the longest names in the log.
 func (f *flooded) guess() {
 	f.t.Helper()
 	if f.units%5 == 0 {
@@ -125,7 +124,7 @@ func (f *flooded) guess() {
 		}
 	}
 	if in, err := f.raw.Password(longest(64), "wrong"); in || err != nil {
-		f.t.Fatalf("let in %t, error %v", in, err)
+		f.t.Fatalf("authenticated: %t, error: %v", in, err)
 	}
 	if f.units%5 == 4 {
 		_ = f.raw.Conn.Close()
@@ -133,8 +132,8 @@ func (f *flooded) guess() {
 	}
 }
 
-// come makes a connection that somebody is authenticated on, for as many units as fit into its lines.
-func (f *flooded) come() {
+// login opens an authenticated connection for as many units as its log lines allow.
+func (f *flooded) login() {
 	f.t.Helper()
 	if f.units%45 != 0 {
 		return
@@ -155,13 +154,13 @@ func (f *flooded) come() {
 
 func (f *flooded) session() {
 	f.t.Helper()
-	f.come()
+	f.login()
 	sshtest.Run(f.t, f.client, sshtest.Visit{Command: longest(256)})
 }
 
 func (f *flooded) request() {
 	f.t.Helper()
-	f.come()
+	f.login()
 	channel, requests, err := f.client.OpenChannel("session", nil)
 	if err != nil {
 		f.t.Fatal(err)
@@ -176,40 +175,40 @@ func (f *flooded) request() {
 
 func (f *flooded) keepalive() {
 	f.t.Helper()
-	f.come()
+	f.login()
 	if _, _, err := f.client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-// A flood of strangers leaves out neither who gets in meanwhile nor what they do.
-func TestLoggingTellsVisitorsInAFlood(t *testing.T) {
+// A flood of unauthenticated clients does not suppress the lines of clients that are authenticated.
+func TestLoggingVisitorsDuringAFlood(t *testing.T) {
 	f := flood(t)
 	for range 130 {
-		f.knock("")
+		f.connect("")
 	}
 	before := len(f.log.String())
-	if f.knock(""); len(f.log.String()) != before {
-		t.Fatalf("there is room for strangers yet:\n%s", f.log.String()[before:])
+	if f.connect(""); len(f.log.String()) != before {
+		t.Fatalf("the log still has lines of unauthenticated clients:\n%s", f.log.String()[before:])
 	}
 	expect(t, f.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{})
 	sshtest.Receive(t, f.closed)
-	var told []string
+	var logged []string
 	for line := range strings.Lines(f.log.String()[before:]) {
 		var e event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
 		}
-		told = append(told, strings.TrimSuffix(fmt.Sprint(e["msg"], " ", e["omitted"]), " <nil>"))
+		logged = append(logged, strings.TrimSuffix(fmt.Sprint(e["msg"], " ", e["omitted"]), " <nil>"))
 	}
 	want := []string{"authentication succeeded", "session opened", "session closed", "connection closed 1"}
-	if !slices.Equal(told, want) {
-		t.Errorf("the log has %q, want %q", told, want)
+	if !slices.Equal(logged, want) {
+		t.Errorf("the log has %q, want %q", logged, want)
 	}
 }
 
-// A connection has at most 100 lines: how it began, 48 sessions as a whole, for a 49th there is no room, and how it ended.
-func TestLoggingBoundsAConnection(t *testing.T) {
+// A connection has at most 100 lines: its beginning, 48 complete sessions, the limit, and its end.
+func TestLoggingLinesPerConnection(t *testing.T) {
 	f := flood(t)
 	client, err := f.Dial("guest", "right")
 	if err != nil {

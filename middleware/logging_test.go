@@ -26,7 +26,7 @@ import (
 // event is a line of a log in JSON.
 type event map[string]any
 
-// inFormat returns a log of everything in one of the formats.
+// inFormat returns a log in this format from level debug on.
 func inFormat(l *sshtest.Log, format string) *eventlog.Log {
 	return eventlog.New(eventlog.Config{Logger: eventlog.NewLogger(l, format, slog.LevelDebug)})
 }
@@ -44,8 +44,8 @@ func events(t *testing.T, l *sshtest.Log) []event {
 	return all
 }
 
-// take removes what differs from visit to visit, and reports whether it was as it should be: who connected from
-// where, and how long it took where the event has an end.
+// take removes the fields that differ each time, after it has checked them: the time, conn, addr, and the duration of what has
+// ended. It returns conn.
 func (e event) take(t *testing.T, addr string) (conn string) {
 	t.Helper()
 	conn, _ = e["conn"].(string)
@@ -71,7 +71,7 @@ func (e event) take(t *testing.T, addr string) (conn string) {
 	return conn
 }
 
-func TestLoggingTellsAVisit(t *testing.T) {
+func TestLoggingEvents(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		visit  sshtest.Visit
@@ -81,13 +81,13 @@ func TestLoggingTellsAVisit(t *testing.T) {
 	}{
 		{"shell", sshtest.Visit{}, event{"request": "shell", "pty": "none"}, 0, 4},
 		{"shell at a terminal", sshtest.Visit{Term: "xterm"}, event{"request": "shell", "pty": "refused"}, 0, 4},
-		{"exec", sshtest.Visit{Command: "rsync --server"}, event{"request": "exec", "command": "rsync --server", "pty": "none"}, 1, 71},
-		{"subsystem", sshtest.Visit{Subsystem: "sftp"}, event{"request": "subsystem", "command": "sftp", "pty": "none"}, 1, 71},
+		{"exec", sshtest.Visit{Command: "rsync --server"}, event{"request": "exec", "command": "rsync --server", "pty": "none"}, 1, 80},
+		{"subsystem", sshtest.Visit{Subsystem: "sftp"}, event{"request": "subsystem", "command": "sftp", "pty": "none"}, 1, 80},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
 			right := func(user, password string) bool { return user == "guest" && password == "s3cret" }
-			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(inFormat(l, "json")), checks(right), refusePTY(), middleware.Message("bye\n"))
+			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(inFormat(l, "json")), passwordLayer(right), refusePTY(), middleware.Message("bye\n"))
 			client, err := srv.Dial("guest", "s3cret")
 			if err != nil {
 				t.Fatal(err)
@@ -134,8 +134,8 @@ func with(e, more event) event {
 	return e
 }
 
-func TestLoggingTellsTheEndOfASession(t *testing.T) {
-	flood := func(sess ssh.Session) { _, _ = io.Copy(sess, neverEnding{}) }
+func TestLoggingSessionEnd(t *testing.T) {
+	flood := func(sess ssh.Session) { _, _ = io.Copy(sess, zeros{}) }
 	for _, tt := range []struct {
 		name    string
 		handler ssh.Handler
@@ -155,7 +155,7 @@ func TestLoggingTellsTheEndOfASession(t *testing.T) {
 			stack := middleware.NewStack(append(layers, middleware.Handler("test", tt.handler))...)
 			stack.Sessions.WriteTimeout = 50 * time.Millisecond
 			srv := sshtest.Start(t, stack.Install)
-			channel, requests, err := enter(t, srv, "").OpenChannel("session", nil)
+			channel, requests, err := dial(t, srv, "").OpenChannel("session", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,14 +166,9 @@ func TestLoggingTellsTheEndOfASession(t *testing.T) {
 	}
 }
 
-// neverEnding is a stream without end.
-type neverEnding struct{}
-
-func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
-
-func TestLoggingTellsFailedAttempts(t *testing.T) {
+func TestLoggingFailedAttempts(t *testing.T) {
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), checks(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), passwordLayer(func(_, password string) bool { return password == "right" }), middleware.Handler("test", whoami))
 	client := srv.DialRaw(t)
 	addr := client.Conn.LocalAddr().String()
 	for _, attempt := range []func() (bool, error){
@@ -183,7 +178,7 @@ func TestLoggingTellsFailedAttempts(t *testing.T) {
 		func() (bool, error) { return client.Attempt("admin", "ssh-connection", "hostbased", nil) },
 	} {
 		if in, err := attempt(); in || err != nil {
-			t.Fatalf("let in %t, error %v", in, err)
+			t.Fatalf("authenticated: %t, error: %v", in, err)
 		}
 	}
 	_ = client.Conn.Close()
@@ -210,8 +205,8 @@ func TestLoggingTellsFailedAttempts(t *testing.T) {
 	}
 }
 
-// Only a "none" that asks what else there is is no failure, and Logging is not the only one who hears of attempts.
-func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
+// Method "none" is logged as a failure only where a layer checks it. Another layer's AuthLogCallback is called too.
+func TestLoggingMethodNone(t *testing.T) {
 	l, attempts := sshtest.NewLog(), make(chan string, 10)
 	other := configures(func(cfg *gossh.ServerConfig) {
 		cfg.AuthLogCallback = func(_ gossh.ConnMetadata, method string, _ error) { attempts <- method }
@@ -228,53 +223,53 @@ func TestLoggingTellsAFailureFromAQuestion(t *testing.T) {
 	l.Line(t, "level=warn", "authentication failed", "method=none", `err="not today"`)
 	l.Line(t, "level=warn", "authentication failed", "method=password")
 	if first, second := sshtest.Receive(t, attempts), sshtest.Receive(t, attempts); first != "none" || second != "password" {
-		t.Errorf("the other layer heard of %s and %s", first, second)
+		t.Errorf("the other layer's callback received %s and %s", first, second)
 	}
 }
 
-// Why a connection ended is not for the client to say.
-func TestLoggingOfAMethodInTheLibrarysWords(t *testing.T) {
+// A client cannot choose the logged reason by a method that is named like an error of the library.
+func TestLoggingMethodNamedLikeAnError(t *testing.T) {
 	for _, method := range []string{"too many authentication failures", "x]: too many authentication attempts"} {
 		l := sshtest.NewLog()
-		srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(func(_, _ string) bool { return false }), middleware.Handler("test", whoami))
+		srv := sshtest.Serve(t, middleware.Logging(l.Events()), passwordLayer(func(_, _ string) bool { return false }), middleware.Handler("test", whoami))
 		c := srv.DialRaw(t)
 		if in, err := c.Attempt("guest", "ssh-connection", method, nil); in || err != nil {
-			t.Fatalf("let in: %t, error %v", in, err)
+			t.Fatalf("authenticated: %t, error: %v", in, err)
 		}
 		sshtest.HalfClose(c.Conn)
 		l.Line(t, "connection closed", `err="left without authentication"`)
 	}
 }
 
-// A layer may let people in and say nothing of what they may do.
-func TestLoggingOfWhoeverMayDoNothing(t *testing.T) {
+// A layer may authenticate without permissions.
+func TestLoggingWithoutPermissions(t *testing.T) {
 	l := sshtest.NewLog()
-	letsIn := configures(func(cfg *gossh.ServerConfig) {
+	nilPermissions := configures(func(cfg *gossh.ServerConfig) {
 		cfg.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }
 	}, "password")
-	srv := sshtest.Serve(t, middleware.Logging(l.Events()), letsIn, middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), nilPermissions, middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{Password: "any"}), sshtest.Result{Stdout: "guest"})
 	l.Line(t, "session closed", "exit=0")
 }
 
-func TestLoggingTellsFailedHandshakes(t *testing.T) {
+func TestLoggingFailedHandshakes(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		knock func(t *testing.T, srv *sshtest.Server)
-		err   string
+		name    string
+		connect func(t *testing.T, srv *sshtest.Server)
+		err     string
 	}{
-		{"hung up at once", func(t *testing.T, srv *sshtest.Server) { sshtest.HalfClose(srv.DialTCP(t)) }, "EOF"},
+		{"disconnected immediately", func(t *testing.T, srv *sshtest.Server) { sshtest.HalfClose(srv.DialTCP(t)) }, "EOF"},
 		{"another protocol", func(t *testing.T, srv *sshtest.Server) {
 			conn := srv.DialTCP(t)
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n"+strings.Repeat("x", 300))
-			_, _ = io.Copy(io.Discard, conn) // until it hangs up
+			_, _ = io.Copy(io.Discard, conn) // until the server disconnects
 		}, "ssh: overflow reading version string"},
 		{"a version and nothing else", func(t *testing.T, srv *sshtest.Server) {
 			conn := srv.DialTCP(t)
 			_, _ = io.WriteString(conn, "SSH-2.0-scanner\r\n")
 			sshtest.HalfClose(conn)
 		}, "EOF"},
-		{"nothing in common", func(t *testing.T, srv *sshtest.Server) {
+		{"no common algorithm", func(t *testing.T, srv *sshtest.Server) {
 			if err := sshtest.NewRaw(srv.DialTCP(t)).Handshake("SSH-2.0-old", "diffie-hellman-group1-sha1"); err == nil {
 				t.Error("the keys were exchanged")
 			}
@@ -288,7 +283,7 @@ func TestLoggingTellsFailedHandshakes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
 			srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), middleware.Handler("test", whoami))
-			tt.knock(t, srv)
+			tt.connect(t, srv)
 			l.Line(t, "connection closed")
 			got := events(t, l)
 			if len(got) != 2 || got[0]["conn"] != got[1]["conn"] || got[1]["level"] != "info" ||
@@ -299,53 +294,53 @@ func TestLoggingTellsFailedHandshakes(t *testing.T) {
 	}
 }
 
-func TestLoggingTellsSessionsApart(t *testing.T) {
+func TestLoggingConcurrentSessions(t *testing.T) {
 	const sessions = 10
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), meet(2*sessions), middleware.Message("bye\n"))
-	clients := []*gossh.Client{enter(t, srv, "user-0"), enter(t, srv, "user-1")}
-	atOnce(2*sessions, func(i int) {
+	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), barrier(t, 2*sessions), middleware.Message("bye\n"))
+	clients := []*gossh.Client{dial(t, srv, "user-0"), dial(t, srv, "user-1")}
+	concurrently(2*sessions, func(i int) {
 		sshtest.Run(t, clients[i%2], sshtest.Visit{Command: fmt.Sprintf("command-%d", i)})
 		l.Line(t, "session closed", fmt.Sprintf(`"command-%d"`, i))
 	})
-	conns := map[string]string{}  // of users
-	told := map[string][]string{} // of commands
+	conns := map[string]string{}    // by user
+	logged := map[string][]string{} // by command
 	for _, e := range events(t, l) {
 		command, ok := e["command"].(string)
 		if !ok {
 			continue
 		}
 		conns[e["user"].(string)] += e["conn"].(string) + " "
-		told[command] = append(told[command], fmt.Sprint(e["user"], " ", e["msg"]))
+		logged[command] = append(logged[command], fmt.Sprint(e["user"], " ", e["msg"]))
 	}
 	for i := range 2 * sessions {
 		want := []string{fmt.Sprintf("user-%d session opened", i%2), fmt.Sprintf("user-%d session closed", i%2)}
-		if got := told[fmt.Sprintf("command-%d", i)]; !slices.Equal(got, want) {
-			t.Errorf("session %d: %q", i, got)
+		if got := logged[fmt.Sprintf("command-%d", i)]; !slices.Equal(got, want) {
+			t.Errorf("session %d: %q, want %q", i, got, want)
 		}
 	}
 	for user, all := range conns {
 		if first, _, _ := strings.Cut(all, " "); all != strings.Repeat(first+" ", 2*sessions) {
-			t.Errorf("the lines of %s are of several connections: %s", user, all)
+			t.Errorf("the lines of %s have several values of conn: %s", user, all)
 		}
 	}
 	if conns["user-0"] == conns["user-1"] {
-		t.Errorf("two connections have one name: %v", conns)
+		t.Errorf("two connections have the same conn: %v", conns)
 	}
 }
 
-// nasty is what a peer may put wherever it may put anything: a forged line, fields, escape sequences of 7 and 8 bits,
-// bidirectional marks, bytes that are no text, quotes, and a backslash in the wrong place.
-const nasty = "x\x1b[2J\u009b2J\x00\x7f\u202e\u2028\xff\xfe\r\nINFO forged user=admin exit=0\t\",\"user\":\"admin\" user=\"admin\\"
+// hostile is text for every field that a peer chooses: a forged line, forged fields, escape sequences of 7 and 8 bits,
+// bidirectional marks, invalid UTF-8, quotes, and a trailing backslash.
+const hostile = "x\x1b[2J\u009b2J\x00\x7f\u202e\u2028\xff\xfe\r\nINFO forged user=admin exit=0\t\",\"user\":\"admin\" user=\"admin\\"
 
-// Wherever a peer puts something nasty, the log has the lines and the fields that it has for something plain.
+// With hostile text in every field the log has the same lines and keys as with plain text.
 func TestLoggingIsNotForged(t *testing.T) {
 	for _, format := range eventlog.Formats {
 		t.Run(format, func(t *testing.T) {
-			plain := shapes(logOfVisits(t, format, "plain"), format)
-			got := logOfVisits(t, format, nasty)
-			if !slices.Equal(shapes(got, format), plain) {
-				t.Errorf("the log is\n%s, and should have lines of the fields\n%s", got, strings.Join(plain, "\n"))
+			plain := keysOf(logOf(t, format, "plain"), format)
+			got := logOf(t, format, hostile)
+			if !slices.Equal(keysOf(got, format), plain) {
+				t.Errorf("the log is\n%s, want lines with the keys\n%s", got, strings.Join(plain, "\n"))
 			}
 			for line := range strings.Lines(got) {
 				if len(line) > 2<<10 {
@@ -361,11 +356,11 @@ func TestLoggingIsNotForged(t *testing.T) {
 	}
 }
 
-// No line is longer than Logging says, with 100 bytes to spare for the time and a longer address.
-func TestLoggingBoundsItsLines(t *testing.T) {
+// No line is longer than the 2,000 bytes that Logging documents, of which 100 are for a longer time and address.
+func TestLoggingLineLength(t *testing.T) {
 	for _, format := range eventlog.Formats {
 		for _, worst := range []string{`"`, `\`, "\xff"} {
-			for line := range strings.Lines(logOfVisits(t, format, strings.Repeat(worst, 240))) {
+			for line := range strings.Lines(logOf(t, format, strings.Repeat(worst, 240))) {
 				if len(line) > 2000-100 {
 					t.Errorf("%s: %d bytes: %.100q…", format, len(line), line)
 				}
@@ -374,12 +369,12 @@ func TestLoggingBoundsItsLines(t *testing.T) {
 	}
 }
 
-// logOfVisits puts text into everything that a peer chooses, and returns what is logged of it.
-func logOfVisits(t *testing.T, format string, text string) string {
+// logOf puts text into every field that a peer chooses, and returns the log.
+func logOf(t *testing.T, format string, text string) string {
 	l, closed := sshtest.NewLog(), make(chan struct{}, 10)
-	outermost := hears(closed)
+	outermost := notifyClosed(closed)
 	verify := func(user, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, outermost, middleware.Recover(), middleware.Logging(inFormat(l, format)), checks(verify), middleware.Message(""))
+	srv := sshtest.Serve(t, outermost, middleware.Recover(), middleware.Logging(inFormat(l, format)), passwordLayer(verify), middleware.Message(""))
 	long := text + strings.Repeat("A\n", 2<<10)
 
 	sessions := func(t *testing.T) {
@@ -401,7 +396,7 @@ func logOfVisits(t *testing.T, format string, text string) string {
 			t.Fatal(err)
 		}
 		if in, err := client.Password(text, "right"); err != nil || !in {
-			t.Fatalf("let in %t, error %v", in, err)
+			t.Fatalf("authenticated: %t, error: %v", in, err)
 		}
 		if err := client.Shell(); err != nil {
 			t.Fatal(err)
@@ -421,8 +416,8 @@ func logOfVisits(t *testing.T, format string, text string) string {
 		_, _ = client.Read()
 	}
 	algorithms := func(t *testing.T) { _ = sshtest.NewRaw(srv.DialTCP(t)).Handshake("SSH-2.0-raw", text) }
-	for _, knock := range []func(*testing.T){sessions, version, attempts, disconnect, algorithms} {
-		knock(t)
+	for _, connect := range []func(*testing.T){sessions, version, attempts, disconnect, algorithms} {
+		connect(t)
 		sshtest.Receive(t, closed)
 	}
 	return l.String()
@@ -435,8 +430,8 @@ var (
 	jsonKeys = regexp.MustCompile(`"[a-z]+":`)
 )
 
-// shapes returns the keys of each line, sorted: two events may come in either order.
-func shapes(text string, format string) []string {
+// keysOf returns the keys of each line. The lines are sorted, since two events may come in either order.
+func keysOf(text string, format string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
 		line = escaped.ReplaceAllString(line, "")

@@ -11,7 +11,7 @@ import (
 
 func TestMessage(t *testing.T) {
 	const simple = "This session is very simple.  Goodbye!\r\n"
-	const noCommands = "You are in, but this door runs no commands and transfers no files."
+	const noCommands = "You are logged in, but this server runs no commands and transfers no files."
 	granting := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.SimpleMessage))
 	refusing := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Message(middleware.SimpleMessage))
 	for _, tt := range []struct {
@@ -41,13 +41,13 @@ func TestMessage(t *testing.T) {
 		})
 	}
 	t.Run("exec of an empty command is not a shell", func(t *testing.T) {
-		got := visit(t, enter(t, granting, ""), func(sess *gossh.Session) error { return sess.Start("") })
+		got := runSession(t, dial(t, granting, ""), func(sess *gossh.Session) error { return sess.Start("") })
 		expect(t, got, sshtest.Result{Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1})
 	})
 }
 
 func TestMessageText(t *testing.T) {
-	const noCommands = "You are in, but this door runs no commands and transfers no files.\n"
+	const noCommands = "You are logged in, but this server runs no commands and transfers no files.\n"
 	for _, tt := range []struct{ name, text, shell, terminal, exec string }{
 		{"no line end", "Bye", "Bye", "Bye", noCommands + "Bye\n"},
 		{"several lines", "a\nb\n", "a\nb\n", "a\r\nb\r\n", noCommands + "a\nb\n"},

@@ -22,9 +22,9 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// house is the stack of a whole door. Alice and mallory have a key and a password each; the user and the
-// password "panic" make the sources panic.
-type house struct {
+// fixture is a server with keys and passwords. Alice and mallory have one of each. The user and the password "panic" make the
+// sources panic.
+type fixture struct {
 	*sshtest.Server
 	log       *sshtest.Log
 	keys      map[string]gossh.Signer
@@ -32,19 +32,19 @@ type house struct {
 	served    chan string // user and fingerprint of each session
 
 	mu    sync.Mutex
-	shown []string // whose keys were asked about
+	asked []string // the users in calls of authorize
 }
 
-func openHouse(t *testing.T, ways ...string) *house {
+func newFixture(t *testing.T, ways ...string) *fixture {
 	t.Helper()
-	h := &house{
+	h := &fixture{
 		log:       sshtest.NewLog(),
 		keys:      map[string]gossh.Signer{"alice": sshtest.HostKey(t), "mallory": sshtest.HostKey(t)},
 		passwords: &users{passwords: map[string]string{"alice": "alice's", "mallory": "mallory's"}},
 		served:    make(chan string, 10),
 	}
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	h.Server = sshtest.Serve(t, middleware.Recover(), middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Exempt: loopback}}), middleware.Logging(h.log.Events()), middleware.PublicKey(sourceFunc(h.authorize)), checks(func(user, password string) bool {
+	h.Server = sshtest.Serve(t, middleware.Recover(), middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Exempt: loopback}}), middleware.Logging(h.log.Events()), middleware.PublicKey(sourceFunc(h.authorize)), passwordLayer(func(user, password string) bool {
 		if password == "panic" {
 			panic("no password\nfile")
 		}
@@ -53,14 +53,14 @@ func openHouse(t *testing.T, ways ...string) *house {
 	return h
 }
 
-func (h *house) serve(sess ssh.Session) {
+func (h *fixture) serve(sess ssh.Session) {
 	h.served <- strings.TrimSpace(sess.User() + " " + sess.Permissions().Extensions[middleware.KeyFingerprint])
 }
 
-func (h *house) authorize(user string, key gossh.PublicKey) (*gossh.Permissions, error) {
+func (h *fixture) authorize(user string, key gossh.PublicKey) (*gossh.Permissions, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shown = append(h.shown, user)
+	h.asked = append(h.asked, user)
 	if user == "panic" {
 		panic("no key\nfile")
 	}
@@ -70,23 +70,25 @@ func (h *house) authorize(user string, key gossh.PublicKey) (*gossh.Permissions,
 	return nil, nil
 }
 
-func (h *house) asked() int {
+func (h *fixture) calls() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.shown)
+	return len(h.asked)
 }
 
-// step is an attempt of a user: "none", "show", "key", "password", "change" or another method, and whose.
+// step is an attempt of user: "none", "query", "key", "password", "change" or another method, with the key or password of
+// owner.
 type step struct{ user, method, owner, want string }
 
-// try returns what became of an attempt: "in", "ended", or what is offered next, to which "none" is the question.
-func (h *house) try(c *sshtest.Raw, s step) string {
+// try returns the result of an attempt: "accepted" (a query), "authenticated", "ended", or the methods that can continue, which
+// it asks for by "none".
+func (h *fixture) try(c *sshtest.Raw, s step) string {
 	var in bool
 	var err error
 	switch s.method {
-	case "show":
+	case "query":
 		if ok, _ := c.Query(s.user, h.keys[s.owner].PublicKey()); ok {
-			return "shown"
+			return "accepted"
 		}
 	case "key":
 		in, err = c.PublicKey(s.user, h.keys[s.owner])
@@ -104,7 +106,7 @@ func (h *house) try(c *sshtest.Raw, s step) string {
 	case err != nil:
 		return "ended"
 	case in:
-		return "in"
+		return "authenticated"
 	}
 	return offered(c, s.user)
 }
@@ -123,8 +125,8 @@ func offered(c *sshtest.Raw, user string) string {
 	return strings.Join(refusal.Methods, ",")
 }
 
-// follow plays steps on one connection and compares who was served, and what the log says of it, with the last one.
-func (h *house) follow(t *testing.T, steps ...step) {
+// follow makes the steps on one connection, and checks that the session and the log have the user of the last one.
+func (h *fixture) follow(t *testing.T, steps ...step) {
 	t.Helper()
 	c := h.Server.DialRaw(t)
 	want := ""
@@ -132,7 +134,7 @@ func (h *house) follow(t *testing.T, steps ...step) {
 		if got := h.try(c, s); got != s.want {
 			t.Errorf("%s of %s as %s: %q, want %q", s.method, s.owner, s.user, got, s.want)
 		}
-		if s.want == "in" {
+		if s.want == "authenticated" {
 			want = s.user
 		}
 	}
@@ -151,8 +153,8 @@ func (h *house) follow(t *testing.T, steps ...step) {
 	h.expectOne(t, want)
 }
 
-// expectOne asserts that the log knows of one login of one user, or of none where user is empty.
-func (h *house) expectOne(t *testing.T, user string) {
+// expectOne checks that the log has one login of user, or none where user is empty.
+func (h *fixture) expectOne(t *testing.T, user string) {
 	t.Helper()
 	for _, event := range []string{"authentication succeeded", "session opened", "session closed"} {
 		var of []string
@@ -169,7 +171,7 @@ func (h *house) expectOne(t *testing.T, user string) {
 		}
 	}
 	if len(h.served) > 0 {
-		t.Errorf("also served: %q", <-h.served)
+		t.Errorf("another session was served: %q", <-h.served)
 	}
 }
 
@@ -180,90 +182,93 @@ func TestMethods(t *testing.T) {
 		ways  []string
 		steps []step
 	}{
-		{"the password", []string{password}, []step{{"alice", "password", "alice", "in"}}},
-		{"the key", []string{key}, []step{{"alice", "key", "alice", "in"}}},
-		{"a key where there are passwords", []string{password}, []step{{"alice", "key", "alice", "password"}, {"alice", "show", "alice", "password"}}},
+		{"the password", []string{password}, []step{{"alice", "password", "alice", "authenticated"}}},
+		{"the key", []string{key}, []step{{"alice", "key", "alice", "authenticated"}}},
+		{"a key where there are passwords", []string{password}, []step{{"alice", "key", "alice", "password"}, {"alice", "query", "alice", "password"}}},
 		{"a password where there are keys", []string{key}, []step{{"alice", "password", "alice", "publickey"}}},
-		{"either, the key", []string{key, password}, []step{{"alice", "none", "", "password,publickey"}, {"alice", "key", "alice", "in"}}},
-		{"either, the password", []string{key, password}, []step{{"alice", "key", "mallory", "password,publickey"}, {"alice", "password", "alice", "in"}}},
-		{"the key, then the password", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "password", "alice", "in"}}},
-		{"a key that is only shown", []string{both}, []step{{"alice", "show", "alice", "shown"}, {"alice", "password", "alice", "publickey"}}},
+		{"either, the key", []string{key, password}, []step{{"alice", "none", "", "password,publickey"}, {"alice", "key", "alice", "authenticated"}}},
+		{"either, the password", []string{key, password}, []step{{"alice", "key", "mallory", "password,publickey"}, {"alice", "password", "alice", "authenticated"}}},
+		{"the key, then the password", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "password", "alice", "authenticated"}}},
+		{"a key that is only queried", []string{both}, []step{{"alice", "query", "alice", "accepted"}, {"alice", "password", "alice", "publickey"}}},
 		{"the key twice", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "key", "alice", "password"}}},
-		{"the key again, shown", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "show", "alice", "password"}}},
+		{"the key, queried again", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "query", "alice", "password"}}},
 		{"the password first", []string{both}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "password"}}},
 		{"another's password", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "password", "mallory", "password"}}},
 		{"another's key", []string{both}, []step{{"alice", "key", "mallory", "publickey"}, {"alice", "password", "alice", "publickey"}}},
 		{"another user after the key", []string{both}, []step{{"alice", "key", "alice", "password"}, {"mallory", "password", "mallory", "ended"}}},
 		{"none after the key", []string{both}, []step{{"alice", "key", "alice", "password"}, {"alice", "none", "", "password"}}},
-		{"another user before the key", []string{both}, []step{{"mallory", "key", "alice", "publickey"}, {"alice", "key", "alice", "password"}, {"alice", "password", "alice", "in"}}},
-		{"the password, then the key", []string{"password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "in"}}},
+		{"another user before the key", []string{both}, []step{{"mallory", "key", "alice", "publickey"}, {"alice", "key", "alice", "password"}, {"alice", "password", "alice", "authenticated"}}},
+		{"the password, then the key", []string{"password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "authenticated"}}},
 		{"the key before its turn", []string{"password+publickey"}, []step{{"alice", "key", "alice", "password"}}},
 		{"another's key after the password", []string{"password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "key", "mallory", "publickey"}}},
 		{"another user after the password", []string{"password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"mallory", "key", "mallory", "ended"}}},
-		{"the short way", []string{both, password}, []step{{"alice", "password", "alice", "in"}}},
-		{"the long way", []string{both, password}, []step{{"alice", "key", "alice", "password"}, {"alice", "password", "alice", "in"}}},
-		{"a short way with a key", []string{both, key}, []step{{"alice", "key", "alice", "in"}}},
-		{"both orders, the key", []string{both, "password+publickey"}, []step{{"alice", "none", "", "password,publickey"}, {"alice", "key", "alice", "password"}, {"alice", "password", "alice", "in"}}},
-		{"both orders, the password", []string{both, "password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "in"}}},
+		{"the shorter combination", []string{both, password}, []step{{"alice", "password", "alice", "authenticated"}}},
+		{"the longer combination", []string{both, password}, []step{{"alice", "key", "alice", "password"}, {"alice", "password", "alice", "authenticated"}}},
+		{"the shorter combination, a key", []string{both, key}, []step{{"alice", "key", "alice", "authenticated"}}},
+		{"both orders, the key", []string{both, "password+publickey"}, []step{{"alice", "none", "", "password,publickey"}, {"alice", "key", "alice", "password"}, {"alice", "password", "alice", "authenticated"}}},
+		{"both orders, the password", []string{both, "password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "authenticated"}}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { openHouse(t, tt.ways...).follow(t, tt.steps...) })
+		t.Run(tt.name, func(t *testing.T) { newFixture(t, tt.ways...).follow(t, tt.steps...) })
 	}
 }
 
-// What is not offered is not asked of anybody either.
-func TestMethodsAskNobodyElse(t *testing.T) {
+// A source is not called for a method that is not offered.
+func TestMethodsAskOnlyOfferedSources(t *testing.T) {
 	for _, tt := range []struct {
 		way, method string
-		asked       string // what the sources were asked: passwords, keys
+		calls       string // of the sources: passwords, keys
 	}{
 		{"password", "key", "0 0"},
-		{"password", "show", "0 0"},
+		{"password", "query", "0 0"},
 		{"password", "password", "1 0"},
 		{"publickey", "password", "0 0"},
 		{"publickey", "key", "0 2"},
 		{"publickey+password", "password", "0 0"},
 		{"password+publickey", "key", "0 0"},
-		{"password+publickey", "show", "0 0"},
+		{"password+publickey", "query", "0 0"},
 	} {
-		h := openHouse(t, tt.way)
+		h := newFixture(t, tt.way)
 		h.try(h.Server.DialRaw(t), step{user: "alice", method: tt.method, owner: "alice"})
-		if got := fmt.Sprint(len(h.passwords.answered()), h.asked()); got != tt.asked {
-			t.Errorf("%s where %s leads in: %s asked, want %s", tt.method, tt.way, got, tt.asked)
+		if got := fmt.Sprint(len(h.passwords.answered()), h.calls()); got != tt.calls {
+			t.Errorf("%s where %s is configured: %s calls, want %s", tt.method, tt.way, got, tt.calls)
 		}
 	}
 }
 
-// Who comes in is the user of the attempt that succeeded, whatever was claimed, shown or tried before.
+// A session has the user of the attempt that succeeded, whatever the client claimed, queried or attempted before.
 func TestIdentity(t *testing.T) {
 	const all = "password,publickey"
 	for _, tt := range []struct {
 		name  string
 		steps []step
 	}{
-		{"another's password before", []step{{"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "in"}}},
-		{"a shown key, proven by another", []step{{"alice", "show", "alice", "shown"}, {"mallory", "key", "mallory", "in"}}},
-		{"a shown key, and another's for it", []step{{"alice", "show", "alice", "shown"}, {"alice", "key", "mallory", all}}},
-		{"a shown key, another's password", []step{{"alice", "show", "alice", "shown"}, {"mallory", "password", "mallory", "in"}}},
-		{"a shown key, another's password for it", []step{{"alice", "show", "alice", "shown"}, {"alice", "password", "mallory", all}}},
-		{"a shown key, another's name for it", []step{{"alice", "show", "alice", "shown"}, {"mallory", "key", "alice", all}}},
-		{"a question", []step{{"alice", "none", "", all}, {"mallory", "key", "mallory", "in"}}},
-		{"a question in between", []step{{"mallory", "show", "mallory", "shown"}, {"alice", "none", "", all}, {"mallory", "key", "mallory", "in"}}},
-		{"another method in between", []step{{"alice", "show", "alice", "shown"}, {"alice", "keyboard-interactive", "", all}, {"mallory", "password", "mallory", "in"}}},
+		{"another's password before", []step{{"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "authenticated"}}},
+		{"a query, then another user's key", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "key", "mallory", "authenticated"}}},
+		{"a query, then another key for the same user", []step{{"alice", "query", "alice", "accepted"}, {"alice", "key", "mallory", all}}},
+		{"a query, then another user's password", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "password", "mallory", "authenticated"}}},
+		{"a query, then another's password for the same user", []step{{"alice", "query", "alice", "accepted"}, {"alice", "password", "mallory", all}}},
+		{"a query, then the same key for another user", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "key", "alice", all}}},
+		{"none first", []step{{"alice", "none", "", all}, {"mallory", "key", "mallory", "authenticated"}}},
+		{"none in between", []step{{"mallory", "query", "mallory", "accepted"}, {"alice", "none", "", all}, {"mallory", "key", "mallory", "authenticated"}}},
+		{"another method in between", []step{{"alice", "query", "alice", "accepted"}, {"alice", "keyboard-interactive", "", all}, {"mallory", "password", "mallory", "authenticated"}}},
 		{"other methods only", []step{{"alice", "keyboard-interactive", "", all}, {"alice", "hostbased", "", all}, {"alice", "", "", all}}},
-		{"a new password", []step{{"alice", "change", "alice", "ended"}}},
-		{"a new password after a shown key", []step{{"alice", "show", "alice", "shown"}, {"mallory", "change", "mallory", "ended"}}},
-		{"another's key", []step{{"mallory", "key", "alice", all}, {"alice", "key", "alice", "in"}}},
+		{"a change of password", []step{{"alice", "change", "alice", "ended"}}},
+		{"a change of password after a query", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "change", "mallory", "ended"}}},
+		{"another's key", []step{{"mallory", "key", "alice", all}, {"alice", "key", "alice", "authenticated"}}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { openHouse(t, "publickey", "password").follow(t, tt.steps...) })
+		t.Run(tt.name, func(t *testing.T) { newFixture(t, "publickey", "password").follow(t, tt.steps...) })
 	}
 }
 
-// A session with a password has no key, also where one was shown before.
+// A session that was authenticated by a password has no key, also where the client queried one before.
 func TestIdentityHasNoOtherKey(t *testing.T) {
-	h := openHouse(t, "publickey", "password")
+	h := newFixture(t, "publickey", "password")
 	c := h.Server.DialRaw(t)
-	h.try(c, step{user: "alice", method: "show", owner: "alice"})
-	h.try(c, step{user: "alice", method: "password", owner: "alice"})
+	for _, s := range []step{{"alice", "query", "alice", "accepted"}, {"alice", "password", "alice", "authenticated"}} {
+		if got := h.try(c, s); got != s.want {
+			t.Fatalf("%s: %q, want %q", s.method, got, s.want)
+		}
+	}
 	if err := c.Shell(); err != nil {
 		t.Fatal(err)
 	}
@@ -276,53 +281,53 @@ func TestIdentityHasNoOtherKey(t *testing.T) {
 }
 
 func TestMethodsAreLogged(t *testing.T) {
-	h := openHouse(t, "publickey+password")
-	h.follow(t, step{"alice", "key", "alice", "password"}, step{"alice", "password", "mallory", "password"}, step{"alice", "password", "alice", "in"})
+	h := newFixture(t, "publickey+password")
+	h.follow(t, step{"alice", "key", "alice", "password"}, step{"alice", "password", "mallory", "password"}, step{"alice", "password", "alice", "authenticated"})
 	first := h.log.Line(t, "authentication continues", "user=alice", "method=publickey")
 	if !strings.HasPrefix(first, "level=info") || strings.Contains(first, "err=") {
-		t.Errorf("the first step is no failure: %s", first)
+		t.Errorf("the first step is logged as a failure: %s", first)
 	}
 	h.log.Line(t, "level=warn", "authentication failed", "user=alice", "method=password")
 	h.log.Line(t, "level=info", "authentication succeeded", "user=alice", "method=password")
 	h.log.Line(t, "session opened", "user=alice", "key="+gossh.FingerprintSHA256(h.keys["alice"].PublicKey()))
 }
 
-// permissions is a handler that says what the login may do and where from, and with which key.
+// permissions is a handler that writes the key, the PTY permission and the source-address of the login.
 func permissions(sess ssh.Session) {
 	p := sess.Permissions()
 	_, pty := p.Extensions[keyfile.PermitPTY]
 	_, _ = fmt.Fprint(sess, p.Extensions[middleware.KeyFingerprint], " ", pty, " ", p.CriticalOptions["source-address"])
 }
 
-// What a key demands and permits is not forgotten over a password.
+// The permissions and restrictions of a key hold also where a password is required in addition.
 func TestMethodsKeepRestrictions(t *testing.T) {
 	key := sshtest.HostKey(t)
 	free := map[string]string{keyfile.PermitPTY: ""}
 	from := func(network string) map[string]string { return map[string]string{"source-address": network} }
 	fingerprint := gossh.FingerprintSHA256(key.PublicKey())
 	for _, tt := range []struct {
-		name         string
-		shown, asked gossh.Permissions // the source's answers
-		want         string            // empty: not let in
-		pty          bool
+		name          string
+		first, second gossh.Permissions // the source's answers to the query and to the attempt
+		want          string            // empty: not authenticated
+		pty           bool
 	}{
 		{"free", gossh.Permissions{Extensions: free}, gossh.Permissions{Extensions: free}, fingerprint + " true ", true},
 		{"no PTY", gossh.Permissions{}, gossh.Permissions{}, fingerprint + " false ", false},
-		{"no PTY any more", gossh.Permissions{Extensions: free}, gossh.Permissions{}, fingerprint + " false ", false},
+		{"no PTY in the second answer", gossh.Permissions{Extensions: free}, gossh.Permissions{}, fingerprint + " false ", false},
 		{"from here", gossh.Permissions{}, gossh.Permissions{CriticalOptions: from("127.0.0.0/8")}, fingerprint + " false 127.0.0.0/8", false},
 		{"from elsewhere", gossh.Permissions{CriticalOptions: from("192.0.2.1")}, gossh.Permissions{}, "", false},
-		{"from elsewhere by now", gossh.Permissions{}, gossh.Permissions{CriticalOptions: from("192.0.2.1")}, "", false},
+		{"from elsewhere in the second answer", gossh.Permissions{}, gossh.Permissions{CriticalOptions: from("192.0.2.1")}, "", false},
 	} {
 		for _, way := range []string{"publickey", "publickey+password", "password+publickey"} {
 			t.Run(tt.name+", "+way, func(t *testing.T) {
 				answers := make(chan *gossh.Permissions, 2)
-				answers <- &tt.shown
-				answers <- &tt.asked
+				answers <- &tt.first
+				answers <- &tt.second
 				source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return <-answers, nil })
-				srv := sshtest.Serve(t, middleware.PublicKey(source), checks(func(_, password string) bool { return password == "open" }), middleware.Methods(way), middleware.Handler("test", permissions))
+				srv := sshtest.Serve(t, middleware.PublicKey(source), passwordLayer(func(_, password string) bool { return password == "open" }), middleware.Methods(way), middleware.Handler("test", permissions))
 				client, err := dialBoth(t, srv, key)
 				if in := err == nil; in != (tt.want != "") {
-					t.Fatalf("let in: %t, %v", in, err)
+					t.Fatalf("authenticated: %t, error: %v", in, err)
 				}
 				if err == nil {
 					expect(t, sshtest.Run(t, client, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: tt.want, PTY: tt.pty})
@@ -332,7 +337,7 @@ func TestMethodsKeepRestrictions(t *testing.T) {
 	}
 }
 
-// dialBoth connects with keys and the password "open", in whatever order is asked for.
+// dialBoth authenticates with keys and the password "open", in the order that the server asks for.
 func dialBoth(t *testing.T, srv *sshtest.Server, keys ...gossh.Signer) (*gossh.Client, error) {
 	t.Helper()
 	client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
@@ -347,10 +352,10 @@ func dialBoth(t *testing.T, srv *sshtest.Server, keys ...gossh.Signer) (*gossh.C
 	return client, err
 }
 
-// An agent with many keys reaches the password prompt.
+// A client with an agent that has many keys can still attempt a password.
 func TestMethodsWithAnAgent(t *testing.T) {
 	refuse := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, nil })
-	srv := sshtest.Serve(t, middleware.Logging(sshtest.NewLog().Events()), middleware.PublicKey(refuse), checks(func(_, password string) bool { return password == "open" }), middleware.Methods("publickey", "password"), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(sshtest.NewLog().Events()), middleware.PublicKey(refuse), passwordLayer(func(_, password string) bool { return password == "open" }), middleware.Methods("publickey", "password"), middleware.Handler("test", whoami))
 	for n, want := range map[int]bool{20: true, 29: true, 30: false} {
 		var agent []gossh.Signer
 		for range n {
@@ -373,45 +378,45 @@ func TestMethodsBudgets(t *testing.T) {
 	}{
 		{"five wrong passwords", [][]step{attempts(5, "password", "mallory")}, false},
 		{"six wrong passwords", [][]step{attempts(6, "password", "mallory")}, true},
-		{"a question and five", [][]step{attempts(1, "none", ""), attempts(5, "password", "mallory")}, false},
-		{"a question and six", [][]step{attempts(1, "none", ""), attempts(6, "password", "mallory")}, true},
-		{"a question too many", [][]step{attempts(7, "none", "")}, true},
-		{"keys that are shown", [][]step{attempts(29, "show", "mallory")}, false},
-		{"one too many", [][]step{attempts(30, "show", "mallory")}, true},
-		{"keys that are proven", [][]step{attempts(30, "key", "mallory")}, true},
+		{"none and five wrong passwords", [][]step{attempts(1, "none", ""), attempts(5, "password", "mallory")}, false},
+		{"none and six wrong passwords", [][]step{attempts(1, "none", ""), attempts(6, "password", "mallory")}, true},
+		{"none seven times", [][]step{attempts(7, "none", "")}, true},
+		{"29 key queries", [][]step{attempts(29, "query", "mallory")}, false},
+		{"30 key queries", [][]step{attempts(30, "query", "mallory")}, true},
+		{"30 signatures", [][]step{attempts(30, "key", "mallory")}, true},
 		{"passwords after keys", [][]step{attempts(29, "key", "mallory"), attempts(5, "password", "mallory")}, false},
 		{"six passwords after keys", [][]step{attempts(29, "key", "mallory"), attempts(6, "password", "mallory")}, true},
 		{"keys after passwords", [][]step{attempts(5, "password", "mallory"), attempts(30, "key", "mallory")}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := openHouse(t, "publickey", "password")
+			h := newFixture(t, "publickey", "password")
 			c := h.Server.DialRaw(t)
 			steps := slices.Concat(tt.steps...)
 			for i, s := range steps {
-				if err := h.refused(c, s); (err != nil) != (tt.ended && i == len(steps)-1) {
+				if err := h.attempt(c, s); (err != nil) != (tt.ended && i == len(steps)-1) {
 					t.Fatalf("attempt %d of %d: %v", i+1, len(steps), err)
 				}
 			}
 			if tt.ended {
 				h.log.Line(t, "level=warn", "too many failures")
-				h.log.Line(t, "connection closed", `err="hung up on"`)
+				h.log.Line(t, "connection closed", `err="closed by the server"`)
 				return
 			}
 			if in, err := c.Password("alice", "alice's"); !in {
-				t.Errorf("not let in after that: %v", err)
+				t.Errorf("not authenticated after that: %v", err)
 			}
 		})
 	}
 }
 
-// refused makes an attempt that asks nothing after it. The error is that of a connection that has ended.
-func (h *house) refused(c *sshtest.Raw, s step) (err error) {
+// attempt makes the attempt of a step. The error is that of a connection that has ended.
+func (h *fixture) attempt(c *sshtest.Raw, s step) (err error) {
 	switch s.method {
 	case "password":
 		_, err = c.Password(s.user, s.owner+"'s")
 	case "key":
 		_, err = c.PublicKey(s.user, h.keys[s.owner])
-	case "show":
+	case "query":
 		_, err = c.Query(s.user, h.keys[s.owner].PublicKey())
 	default:
 		_, err = c.Attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
@@ -419,38 +424,38 @@ func (h *house) refused(c *sshtest.Raw, s step) (err error) {
 	return err
 }
 
-// The tries are those of the connection: a first step gives no new ones.
+// The attempts count for the connection: a partial success does not reset them.
 func TestMethodsBudgetOfTwoSteps(t *testing.T) {
 	for wrong, want := range map[int]bool{2: true, 3: false} {
-		h := openHouse(t, "publickey+password")
+		h := newFixture(t, "publickey+password")
 		c := h.Server.DialRaw(t)
 		for range 3 {
-			_, _ = c.Password("alice", "alice's") // before its turn
+			_, _ = c.Password("alice", "alice's") // out of order
 		}
 		_, _ = c.PublicKey("alice", h.keys["alice"])
 		for range wrong {
 			_, _ = c.Password("alice", "mallory's")
 		}
 		if in, _ := c.Password("alice", "alice's"); in != want {
-			t.Errorf("after three failures and %d: let in: %t", wrong, in)
+			t.Errorf("after three failures and %d: authenticated: %t", wrong, in)
 		}
 	}
 }
 
-// A first step that succeeds is no failure.
-func TestMethodsBudgetSparesTheFirstStep(t *testing.T) {
-	h := openHouse(t, "password+publickey")
+// A partial success does not count as a failure.
+func TestMethodsBudgetAfterPartialSuccess(t *testing.T) {
+	h := newFixture(t, "password+publickey")
 	c := h.Server.DialRaw(t)
 	for range 5 {
 		_, _ = c.Password("alice", "mallory's")
 	}
 	_, _ = c.Password("alice", "alice's")
 	if in, err := c.PublicKey("alice", h.keys["alice"]); !in {
-		t.Errorf("not let in: %v", err)
+		t.Errorf("not authenticated: %v", err)
 	}
 }
 
-// Nothing is served to who is not in, and success is not for a client to declare.
+// No request is served before authentication, and a client cannot declare its own success.
 func TestNothingBeforeAuthentication(t *testing.T) {
 	keepalive := sshtest.Message(sshtest.MsgGlobalRequest, "keepalive@openssh.com", true)
 	shell := sshtest.Message(sshtest.MsgChannelRequest, uint32(0), "shell", true)
@@ -462,19 +467,19 @@ func TestNothingBeforeAuthentication(t *testing.T) {
 		"another service":  sshtest.Message(sshtest.MsgServiceRequest, "ssh-connection"),
 		"data":             sshtest.Message(sshtest.MsgChannelData, uint32(0), ""),
 	} {
-		for _, before := range []string{"nothing", "none", "show", "password", "partial"} {
+		for _, before := range []string{"nothing", "none", "query", "password", "partial"} {
 			t.Run(name+" after "+before, func(t *testing.T) { tryToSkip(t, before, packet) })
 		}
 	}
 }
 
-// tryToSkip sends a packet that is not for who is not in, and then asks for a session all the same.
+// tryToSkip sends a packet that is not allowed before authentication, and then opens a session.
 func tryToSkip(t *testing.T, before string, packet []byte) {
 	way := "publickey"
 	if before == "partial" {
 		before, way = "key", "publickey+password"
 	}
-	h := openHouse(t, way)
+	h := newFixture(t, way)
 	served := make(chan string, 10)
 	h.RequestHandlers["default"] = func(_ ssh.Context, _ *ssh.Server, req *gossh.Request) (bool, []byte) {
 		served <- req.Type
@@ -482,7 +487,7 @@ func tryToSkip(t *testing.T, before string, packet []byte) {
 	}
 	c := h.Server.DialRaw(t)
 	if before != "nothing" {
-		_ = h.refused(c, step{user: "alice", method: before, owner: "alice"})
+		_ = h.attempt(c, step{user: "alice", method: before, owner: "alice"})
 	}
 	mustWrite(t, c, packet)
 	if answer, err := c.Read(); err == nil && answer[0] != sshtest.MsgDisconnect {
@@ -496,33 +501,33 @@ func tryToSkip(t *testing.T, before string, packet []byte) {
 	}
 }
 
-// A panic in a source fails its attempt: not the connection, nor another one, nor the door.
+// A panic in a source fails its attempt. The connection, other connections and the server go on.
 func TestPanicFailsTheAttempt(t *testing.T) {
 	for _, ways := range [][]string{{"publickey", "password"}, {"password+publickey"}, {"publickey+password"}} {
 		t.Run(strings.Join(ways, ","), func(t *testing.T) {
-			h := openHouse(t, ways...)
+			h := newFixture(t, ways...)
 			other := h.Server.DialRaw(t)
 			panicked := h.Server.DialRaw(t)
 			in, err := panicked.Password("alice", "panic")
 			if in || err != nil {
-				t.Errorf("password: let in: %t, %v", in, err)
+				t.Errorf("password: authenticated: %t, error: %v", in, err)
 			}
 			if in, err = panicked.PublicKey("panic", h.keys["alice"]); in || err != nil {
-				t.Errorf("key: let in: %t, %v", in, err)
+				t.Errorf("key: authenticated: %t, error: %v", in, err)
 			}
 			h.log.Line(t, "level=error", "panic in authentication", "stack=")
 			h.log.Line(t, "authentication failed", "panic in authentication")
 			for _, c := range []*sshtest.Raw{panicked, other} {
-				if !h.letsIn(c) {
-					t.Error("not let in after a panic")
+				if !h.login(c) {
+					t.Error("not authenticated after a panic")
 				}
 			}
 		})
 	}
 }
 
-// letsIn reports whether alice gets in with what she has, in whatever order.
-func (h *house) letsIn(c *sshtest.Raw) bool {
+// login reports whether alice is authenticated by her key and password, in any order.
+func (h *fixture) login(c *sshtest.Raw) bool {
 	for range 2 {
 		if in, _ := c.PublicKey("alice", h.keys["alice"]); in {
 			return true
@@ -534,8 +539,8 @@ func (h *house) letsIn(c *sshtest.Raw) bool {
 	return false
 }
 
-// A password that nobody had the time to look at was no failure.
-func TestMethodsForgiveABusyDoor(t *testing.T) {
+// A password that the server was too busy to check does not count as a failure.
+func TestMethodsPasswordQueueFull(t *testing.T) {
 	busy := passwordSource(func(password string) error {
 		if password == "right" {
 			return nil
@@ -546,11 +551,11 @@ func TestMethodsForgiveABusyDoor(t *testing.T) {
 	c := srv.DialRaw(t)
 	for i := range 10 {
 		if in, err := c.Password("alice", "wrong"); in || err != nil {
-			t.Fatalf("attempt %d: let in %t, error %v", i+1, in, err)
+			t.Fatalf("attempt %d: authenticated: %t, error: %v", i+1, in, err)
 		}
 	}
 	if in, err := c.Password("alice", "right"); !in {
-		t.Errorf("not let in after that: %v", err)
+		t.Errorf("not authenticated after that: %v", err)
 	}
 }
 
@@ -560,8 +565,8 @@ func (s passwordSource) VerifyFrom(_ context.Context, _ netip.Addr, _, password 
 	return s(password)
 }
 
-// A layer that lets in by a method of its own lets nobody in past the combinations, wherever it stands.
-func TestMethodsWhereverTheyStand(t *testing.T) {
+// A layer with a method of its own does not bypass the combinations, at any place in the list.
+func TestMethodsAtAnyPlace(t *testing.T) {
 	key := sshtest.HostKey(t)
 	keys := middleware.PublicKey(sourceFunc(func(_ string, offered gossh.PublicKey) (*gossh.Permissions, error) {
 		if string(offered.Marshal()) != string(key.PublicKey().Marshal()) {
@@ -569,7 +574,7 @@ func TestMethodsWhereverTheyStand(t *testing.T) {
 		}
 		return &gossh.Permissions{}, nil
 	}))
-	password := checks(func(_, password string) bool { return password == "right" })
+	password := passwordLayer(func(_, password string) bool { return password == "right" })
 	interactive := configures(func(cfg *gossh.ServerConfig) {
 		cfg.KeyboardInteractiveCallback = func(gossh.ConnMetadata, gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
 			return &gossh.Permissions{}, nil
@@ -594,7 +599,7 @@ func TestMethodsWhereverTheyStand(t *testing.T) {
 				User: "guest", Auth: tt.methods, HostKeyCallback: gossh.InsecureIgnoreHostKey(),
 			})
 			if (err == nil) != tt.in {
-				t.Errorf("list %d, %d methods: error %v, want to be let in: %t", i, len(tt.methods), err, tt.in)
+				t.Errorf("list %d, %d methods: error %v, want to be authenticated: %t", i, len(tt.methods), err, tt.in)
 			}
 			if err == nil {
 				_ = client.Close()
@@ -613,7 +618,7 @@ func TestMethodsWithKeyboardInteractive(t *testing.T) {
 			return &gossh.Permissions{}, nil
 		}
 	}, "keyboard-interactive")
-	password := checks(func(_, password string) bool { return password == "right" })
+	password := passwordLayer(func(_, password string) bool { return password == "right" })
 	srv := sshtest.Serve(t, password, code, middleware.Methods("password+keyboard-interactive"), middleware.Handler("test", whoami))
 	for given, in := range map[string]bool{"123456": true, "654321": false} {
 		answer := gossh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
@@ -637,7 +642,7 @@ func TestMethodsWithKeyboardInteractive(t *testing.T) {
 
 func TestMethodsErrors(t *testing.T) {
 	keys := middleware.PublicKey(sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, io.EOF }))
-	password := checks(func(_, _ string) bool { return false })
+	password := passwordLayer(func(_, _ string) bool { return false })
 	other := middleware.Layer{Combinations: [][]string{{"publickey"}}}
 	type layers = []middleware.Layer
 	for _, tt := range []struct {
@@ -648,7 +653,7 @@ func TestMethodsErrors(t *testing.T) {
 	}{
 		{"none", layers{keys, password}, nil, "no authentication method is configured"},
 		{"an empty one", layers{keys, password}, []string{""}, `unknown method ""`},
-		{"one that nobody checks", layers{keys, password}, []string{"password", "keyboard-interactive"}, "no layer checks keyboard-interactive"},
+		{"a method that no layer checks", layers{keys, password}, []string{"password", "keyboard-interactive"}, "no layer checks keyboard-interactive"},
 		{"an unknown step", layers{keys, password}, []string{"publickey+otp"}, `unknown method "otp"`},
 		{"a missing step", layers{keys, password}, []string{"publickey+"}, `unknown method ""`},
 		{"another case", layers{keys, password}, []string{"Password"}, `unknown method "Password"`},

@@ -17,10 +17,10 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// BenchmarkNewcomers measures who gets in, by who has to go: limits is this package's, the others are sshd's random early
-// drop (MaxStartups) with sshd's numbers, and with as many places as limits has. There are fifty visitors who log in at
-// once, alone or among two thousand connections that say nothing and come again when they are dropped; in% is how many
-// visitors are served within 2 seconds, at the first attempt.
+// BenchmarkNewcomers measures how many clients can log in, by the policy of eviction: this package's limits, and sshd's random
+// early drop (MaxStartups) with sshd's numbers and with as many places as limits has. Fifty clients log in concurrently, alone
+// or among two thousand silent connections that reconnect when they are dropped. in% is the share of clients that are served
+// within 2 seconds at the first attempt.
 func BenchmarkNewcomers(b *testing.B) {
 	for _, policy := range []struct {
 		name  string
@@ -48,9 +48,9 @@ func BenchmarkNewcomers(b *testing.B) {
 				served := 0
 				var took []time.Duration
 				for b.Loop() {
-					srv := sshtest.Serve(b, policy.layer(), checks(func(user, _ string) bool { return user == "guest" }), middleware.Message("hi\n"))
+					srv := sshtest.Serve(b, policy.layer(), passwordLayer(func(user, _ string) bool { return user == "guest" }), middleware.Message("hi\n"))
 					end := silence(b, srv.Address, crowd.silent, crowd.from)
-					for _, d := range visitors(srv.Address, 50) {
+					for _, d := range logins(srv.Address, 50) {
 						if d > 0 {
 							served++
 							took = append(took, d)
@@ -68,10 +68,10 @@ func BenchmarkNewcomers(b *testing.B) {
 	}
 }
 
-// visitors returns how long each of n took that log in at once, and 0 for those who were not served.
-func visitors(address string, n int) []time.Duration {
+// logins returns the times of n concurrent logins, and 0 for those that were not served.
+func logins(address string, n int) []time.Duration {
 	took := make([]time.Duration, n)
-	atOnce(n, func(i int) {
+	concurrently(n, func(i int) {
 		began := time.Now()
 		conn, err := net.DialTimeout("tcp", address, 2*time.Second)
 		if err != nil {
@@ -96,7 +96,7 @@ func visitors(address string, n int) []time.Duration {
 	return took
 }
 
-// silence makes n connections that say nothing, and come again when they are dropped, until end is called.
+// silence keeps n silent connections, which reconnect when they are dropped, until end is called.
 func silence(b *testing.B, address string, n int, from net.IP) (end func()) {
 	b.Helper()
 	stop := make(chan struct{})
@@ -124,9 +124,7 @@ func silence(b *testing.B, address string, n int, from net.IP) (end func()) {
 			}
 		})
 	}
-	for connected.Load() < int64(n) {
-		time.Sleep(time.Millisecond)
-	}
+	sshtest.Eventually(b, "not all silent connections were made", func() bool { return connected.Load() >= int64(n) })
 	return func() { close(stop); all.Wait() }
 }
 

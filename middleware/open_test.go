@@ -11,7 +11,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-func TestOpenLetsEverybodyIn(t *testing.T) {
+func TestOpenAuthenticatesEverybody(t *testing.T) {
 	l := sshtest.NewLog()
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() }
@@ -29,7 +29,7 @@ func TestOpenLetsEverybodyIn(t *testing.T) {
 		t.Run(tt.method, func(t *testing.T) {
 			client := srv.DialRaw(t)
 			if in, err := tt.attempt(client, tt.user); err != nil || !in {
-				t.Fatalf("let in %t, error %v", in, err)
+				t.Fatalf("authenticated: %t, error: %v", in, err)
 			}
 			l.Line(t, "authentication succeeded", "user="+tt.user, "method="+tt.method)
 			if err := client.Shell(); err != nil {
@@ -42,15 +42,15 @@ func TestOpenLetsEverybodyIn(t *testing.T) {
 	}
 }
 
-func TestOpenToTheGoClient(t *testing.T) {
+func TestOpenWithTheGoClient(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), middleware.Handler("test", whoami))
 	for _, user := range []string{"guest", "Zoë 東京"} {
 		expect(t, srv.Visit(t, sshtest.Visit{User: user}), sshtest.Result{Stdout: user})
 	}
 }
 
-// What one visitor was granted is not granted to the next.
-func TestOpenGrantsToEachTheirOwn(t *testing.T) {
+// Each connection has permissions of its own.
+func TestOpenPermissionsAreNotShared(t *testing.T) {
 	grant := func(sess ssh.Session) {
 		granted := sess.Context().Permissions()
 		_, _ = sess.Write([]byte(granted.Extensions["granted"]))
@@ -62,15 +62,15 @@ func TestOpenGrantsToEachTheirOwn(t *testing.T) {
 	}
 }
 
-// Open never silently lets everybody past a layer that checks them.
-func TestOpenRefusesToStandBesideAuthentication(t *testing.T) {
+// Open beside a layer that authenticates is an error.
+func TestOpenBesideAuthentication(t *testing.T) {
 	never := func(string, string) bool { return false }
 	for _, tt := range []struct {
 		name  string
 		other middleware.Layer
 		want  string
 	}{
-		{"password", checks(never), "layer open: another layer checks password already"},
+		{"password", passwordLayer(never), "layer open: another layer checks password already"},
 		{"open", middleware.Open(), "layer open: it stands in the list twice"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

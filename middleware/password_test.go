@@ -15,7 +15,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// users is what a Password layer asks: it knows the password of each, and remembers who was asked for.
+// users verifies passwords, and records the users of all calls.
 type users struct {
 	passwords map[string]string
 	mu        sync.Mutex
@@ -30,14 +30,14 @@ func (u *users) verify(user, password string) bool {
 	return ok && known == password
 }
 
-// answered returns who was asked for so far.
+// answered returns the users of the calls so far.
 func (u *users) answered() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.asked)
 }
 
-// whoami is a handler that says who it serves.
+// whoami is a handler that writes the session's user.
 func whoami(sess ssh.Session) { _, _ = io.WriteString(sess, sess.User()) }
 
 func TestPassword(t *testing.T) {
@@ -60,13 +60,13 @@ func TestPassword(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := &users{passwords: known}
-			srv := sshtest.Serve(t, checks(u.verify), middleware.Handler("test", whoami))
+			srv := sshtest.Serve(t, passwordLayer(u.verify), middleware.Handler("test", whoami))
 			client, err := srv.Dial(tt.user, tt.password)
 			if in := err == nil; in != tt.in {
 				t.Fatalf("Dial returned %v", err)
 			}
 			if asked := slices.Contains(u.answered(), tt.user); asked != tt.asked {
-				t.Errorf("verify was asked: %t", asked)
+				t.Errorf("verify was called: %t, want %t", asked, tt.asked)
 			}
 			if tt.in {
 				expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: tt.user})
@@ -76,13 +76,13 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// github.com/charmbracelet/ssh, fixed in charm.land/ssh 0.4: authenticate as one user, be served as another.
-func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
+// github.com/charmbracelet/ssh, fixed in charm.land/ssh 0.4: a client could authenticate as one user and be served as another.
+func TestPasswordUserOfTheAttempt(t *testing.T) {
 	l := sshtest.NewLog()
 	u := &users{passwords: map[string]string{"alice": "a", "root": "r"}}
 	served := make(chan string, 1)
 	note := func(sess ssh.Session) { served <- sess.User() + " " + sess.Context().User() }
-	srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(u.verify), middleware.Handler("test", note))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), passwordLayer(u.verify), middleware.Handler("test", note))
 	client := srv.DialRaw(t)
 	for _, attempt := range []struct {
 		user, password string
@@ -94,7 +94,7 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 		{"alice", "a", true},
 	} {
 		if in, err := client.Password(attempt.user, attempt.password); err != nil || in != attempt.in {
-			t.Fatalf("%+v: let in %t, error %v", attempt, in, err)
+			t.Fatalf("%+v: authenticated: %t, error: %v", attempt, in, err)
 		}
 	}
 	if got, want := strings.Join(u.answered(), " "), "root alice root alice"; got != want {
@@ -112,26 +112,26 @@ func TestPasswordIsTheUserOfThisAttempt(t *testing.T) {
 func TestPasswordSixFailuresEndTheConnection(t *testing.T) {
 	u := &users{passwords: map[string]string{"alice": "a"}}
 	log := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.Logging(log.Events()), checks(u.verify), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(log.Events()), passwordLayer(u.verify), middleware.Handler("test", whoami))
 	client := srv.DialRaw(t)
 	for i := range 6 {
 		in, err := client.Password("alice", "guess")
 		if in || (err != nil) != (i == 5) {
-			t.Fatalf("attempt %d: let in %t, error %v", i+1, in, err)
+			t.Fatalf("attempt %d: authenticated: %t, error: %v", i+1, in, err)
 		}
 	}
 	if _, err := client.Password("alice", "a"); err == nil {
 		t.Error("a seventh attempt was answered")
 	}
 	if got := len(u.answered()); got != 6 {
-		t.Errorf("verify was asked %d times", got)
+		t.Errorf("verify was called %d times, want 6", got)
 	}
 	log.Line(t, "connection closed", "too many authentication failures")
 }
 
-func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
+func TestPasswordIgnoresOtherMethods(t *testing.T) {
 	everybody := &users{passwords: map[string]string{"guest": ""}}
-	srv := sshtest.Serve(t, checks(everybody.verify), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, passwordLayer(everybody.verify), middleware.Handler("test", whoami))
 	client := srv.DialRaw(t)
 	for _, attempt := range []func() (bool, error){
 		func() (bool, error) { return client.Attempt("guest", "ssh-connection", "none", nil) },
@@ -141,11 +141,11 @@ func TestPasswordIsAskedForNoOtherMethod(t *testing.T) {
 		},
 	} {
 		if in, err := attempt(); in || err != nil {
-			t.Errorf("let in %t, error %v", in, err)
+			t.Errorf("authenticated: %t, error: %v", in, err)
 		}
 	}
 	if got := everybody.answered(); got != nil {
-		t.Errorf("verify was asked for %q", got)
+		t.Errorf("verify was called for %q", got)
 	}
 }
 
@@ -153,20 +153,20 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 	l := sshtest.NewLog()
 	verify := func(_, password string) bool {
 		if password == "panic" {
-			panic(errors.New("hash of no known kind"))
+			panic(errors.New("unknown hash"))
 		}
 		return true
 	}
-	srv := sshtest.Serve(t, middleware.Logging(l.Events()), checks(verify), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), passwordLayer(verify), middleware.Handler("test", whoami))
 	before, err := srv.Dial("early", "fine")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if client, err := srv.Dial("guest", "panic"); err == nil {
 		_ = client.Close()
-		t.Error("a verify that panics let somebody in")
+		t.Error("authenticated by a verify that panics")
 	}
-	l.Line(t, "panic in authentication", "hash of no known kind", "stack=")
+	l.Line(t, "panic in authentication", "unknown hash", "stack=")
 	l.Line(t, "connection closed", `err="left without authentication"`)
 	client := srv.DialRaw(t) // the attempt fails, and the next one on the connection does not
 	for _, attempt := range []struct {
@@ -174,7 +174,7 @@ func TestPasswordSurvivesAPanic(t *testing.T) {
 		in       bool
 	}{{"panic", false}, {"fine", true}} {
 		if in, err := client.Password("guest", attempt.password); in != attempt.in || err != nil {
-			t.Errorf("%s: let in %t, error %v", attempt.password, in, err)
+			t.Errorf("%s: authenticated: %t, error: %v", attempt.password, in, err)
 		}
 	}
 	expect(t, sshtest.Run(t, before, sshtest.Visit{}), sshtest.Result{Stdout: "early"})

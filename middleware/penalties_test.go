@@ -22,44 +22,44 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// penaltyDoor is a server with a Penalties layer, whose clock stands still until it is set forward.
-type penaltyDoor struct {
+// penaltyServer is a server with a Penalties layer, on a clock that only the test advances.
+type penaltyServer struct {
 	*sshtest.Server
 	t      testing.TB
 	log    *sshtest.Log
 	counts *counters.Counters
-	passed atomic.Int64  // on the clock
-	closed chan struct{} // one for each connection, once Penalties has heard of its end or has refused it
+	now    atomic.Int64  // of the clock
+	closed chan struct{} // receives once for each connection that has ended or was refused
 }
 
-// guard serves whoami behind Penalties and layers. The password of everybody is "right".
-func guard(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.Layer) *penaltyDoor {
+// servePenalties serves whoami inside of Penalties and layers. The password of every user is "right".
+func servePenalties(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.Layer) *penaltyServer {
 	t.Helper()
-	d := &penaltyDoor{t: t, log: sshtest.NewLog(), closed: make(chan struct{}, 1000)}
+	d := &penaltyServer{t: t, log: sshtest.NewLog(), closed: make(chan struct{}, 1000)}
 	cfg.Logger = d.log.Logger()
 	d.counts = counters.New(counters.Config{Logger: cfg.Logger})
 	cfg.Refused = d.counts.CountPenalty
-	cfg.Now = func() time.Time { return time.Unix(0, d.passed.Load()) }
-	end := hears(d.closed)
-	right := checks(func(_, password string) bool { return password == "right" })
+	cfg.Now = func() time.Time { return time.Unix(0, d.now.Load()) }
+	end := notifyClosed(d.closed)
+	right := passwordLayer(func(_, password string) bool { return password == "right" })
 	layers = append([]middleware.Layer{end, middleware.Penalties(cfg)}, layers...)
 	d.Server = sshtest.Serve(t, append(append(layers, right), middleware.Handler("test", whoami))...)
 	return d
 }
 
 // guess fails to authenticate.
-func (d *penaltyDoor) guess() {
+func (d *penaltyServer) guess() {
 	d.t.Helper()
 	client := d.Server.DialRaw(d.t)
 	if in, err := client.Password("guest", "wrong"); in || err != nil {
-		d.t.Fatalf("let in %t, error %v", in, err)
+		d.t.Fatalf("authenticated: %t, error: %v", in, err)
 	}
 	_ = client.Conn.Close()
 	sshtest.Receive(d.t, d.closed)
 }
 
-// refused reports whether a connection from addr is closed before a byte was sent.
-func (d *penaltyDoor) refused(addr string) bool {
+// refused reports whether the server closes a connection from addr before it sends a byte.
+func (d *penaltyServer) refused(addr string) bool {
 	d.t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
 	conn, err := dialer.Dial("tcp", d.Address)
@@ -71,13 +71,13 @@ func (d *penaltyDoor) refused(addr string) bool {
 	_ = conn.Close()
 	sshtest.Receive(d.t, d.closed)
 	if n == 0 && err != io.EOF {
-		d.t.Fatalf("neither let in nor hung up on: %v", err)
+		d.t.Fatalf("neither accepted nor closed: %v", err)
 	}
 	return n == 0
 }
 
-// lines are those of the log that tell of a block.
-func (d *penaltyDoor) lines() string {
+// lines returns the lines of the log that report a block.
+func (d *penaltyServer) lines() string {
 	var lines []string
 	for line := range strings.Lines(d.log.String()) {
 		if strings.Contains(line, "blocked") {
@@ -88,7 +88,7 @@ func (d *penaltyDoor) lines() string {
 }
 
 func TestPenalties(t *testing.T) {
-	d := guard(t, middleware.PenaltiesConfig{NoAuth: -1})
+	d := servePenalties(t, middleware.PenaltiesConfig{NoAuth: -1})
 	for range 3 {
 		d.guess()
 	}
@@ -102,7 +102,7 @@ func TestPenalties(t *testing.T) {
 		}
 	}
 	if _, err := d.Dial("guest", "right"); err == nil {
-		t.Error("the right password got in")
+		t.Error("a blocked source is authenticated with the right password")
 	}
 	sshtest.Receive(t, d.closed)
 	if d.refused("127.0.0.2") {
@@ -116,7 +116,7 @@ func TestPenalties(t *testing.T) {
 		t.Errorf("%d refusals were counted", got)
 	}
 
-	d.passed.Store(int64(20 * time.Second))
+	d.now.Store(int64(20 * time.Second))
 	expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
 	want := blocked + "\n" + `level=info msg="source unblocked" addr=127.0.0.1/32 refused=11`
 	if got := d.lines(); got != want {
@@ -124,8 +124,8 @@ func TestPenalties(t *testing.T) {
 	}
 }
 
-// A visitor who gets in pays nothing for the attempts before, be it with the least patient of settings.
-func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
+// A client that is authenticated gets no penalty for earlier attempts, even with the strictest settings.
+func TestPenaltiesAfterSuccess(t *testing.T) {
 	noKeys := configures(func(cfg *gossh.ServerConfig) {
 		cfg.MaxAuthTries = 100
 		cfg.PublicKeyCallback = func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) {
@@ -134,10 +134,10 @@ func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
 	}, "publickey")
 	for _, tt := range []struct {
 		name    string
-		visit   func(*testing.T, *penaltyDoor) bool
+		try     func(*testing.T, *penaltyServer) (expected bool)
 		blocked bool
 	}{
-		{"mistyped twice", func(t *testing.T, d *penaltyDoor) bool {
+		{"mistyped twice", func(t *testing.T, d *penaltyServer) bool {
 			client := d.Server.DialRaw(t)
 			defer func() { _ = client.Conn.Close() }()
 			_, _ = client.Password("guest", "rigth")
@@ -145,17 +145,17 @@ func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
 			in, _ := client.Password("guest", "right")
 			return in
 		}, false},
-		{"an agent with 20 keys, then the password", func(t *testing.T, d *penaltyDoor) bool {
-			return comeWithKeys(t, d, 20, "right")
+		{"an agent with 20 keys, then the password", func(t *testing.T, d *penaltyServer) bool {
+			return loginWithKeys(t, d, 20, "right")
 		}, false},
-		{"an agent with 20 keys, and no password", func(t *testing.T, d *penaltyDoor) bool {
-			return !comeWithKeys(t, d, 20, "")
+		{"an agent with 20 keys, and no password", func(t *testing.T, d *penaltyServer) bool {
+			return !loginWithKeys(t, d, 20, "")
 		}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := guard(t, middleware.PenaltiesConfig{Min: 4 * time.Second}, noKeys)
-			if !tt.visit(t, d) {
-				t.Fatal("the visit did not end as it should")
+			d := servePenalties(t, middleware.PenaltiesConfig{Min: 4 * time.Second}, noKeys)
+			if !tt.try(t, d) {
+				t.Fatal("the login did not end as expected")
 			}
 			sshtest.Receive(t, d.closed)
 			if got := d.refused("127.0.0.1"); got != tt.blocked {
@@ -168,8 +168,8 @@ func TestPenaltiesForgiveWhoGetsIn(t *testing.T) {
 	}
 }
 
-// comeWithKeys reports whether a client gets in that offers n keys and then, if it has one, a password.
-func comeWithKeys(t *testing.T, d *penaltyDoor, n int, password string) bool {
+// loginWithKeys reports whether a client is authenticated that offers n keys and then, if it is not empty, a password.
+func loginWithKeys(t *testing.T, d *penaltyServer, n int, password string) bool {
 	t.Helper()
 	keys := make([]gossh.Signer, n)
 	for i := range keys {
@@ -189,25 +189,26 @@ func comeWithKeys(t *testing.T, d *penaltyDoor, n int, password string) bool {
 	return true
 }
 
-// What a connection is penalised for that ends in one of many ways.
+// Each way in which a connection can fail has its reason.
 func TestPenaltiesReasons(t *testing.T) {
-	say := func(words string) func(*testing.T, *penaltyDoor) {
-		return func(t *testing.T, d *penaltyDoor) {
+	send := func(words string) func(*testing.T, *penaltyServer) {
+		return func(t *testing.T, d *penaltyServer) {
 			conn := d.Server.DialTCP(t)
 			_, _ = io.WriteString(conn, words)
 			sshtest.HalfClose(conn)
 		}
 	}
-	wait := func(words string) func(*testing.T, *penaltyDoor) {
-		return func(t *testing.T, d *penaltyDoor) {
+	wait := func(words string) func(*testing.T, *penaltyServer) {
+		return func(t *testing.T, d *penaltyServer) {
 			conn := d.Server.DialTCP(t)
 			_, _ = io.WriteString(conn, words)
 			_, _ = io.Copy(io.Discard, conn)
 		}
 	}
-	ask := func(method, rest string) func(*testing.T, *penaltyDoor) {
-		return func(t *testing.T, d *penaltyDoor) {
-			client := d.DialRaw(t)
+	ask := func(method, rest string) func(*testing.T, *penaltyServer) {
+		return func(t *testing.T, d *penaltyServer) {
+			client := sshtest.NewRaw(d.DialTCP(t)) // the server may be too slow for its own timeout: that is fine here
+			_ = client.Handshake("SSH-2.0-raw", sshtest.Curve25519)
 			_, _ = client.Attempt("nobody", "ssh-connection", method, []byte(rest))
 			_, _ = io.Copy(io.Discard, client.Conn)
 		}
@@ -218,22 +219,22 @@ func TestPenaltiesReasons(t *testing.T) {
 			return nil, err
 		}
 	}, "keyboard-interactive")
-	guess := func(user string) func(*testing.T, *penaltyDoor) {
-		return func(t *testing.T, d *penaltyDoor) {
+	guess := func(user string) func(*testing.T, *penaltyServer) {
+		return func(t *testing.T, d *penaltyServer) {
 			if _, err := d.Dial(user, "wrong"); err == nil {
-				t.Error("let in")
+				t.Error("authenticated")
 			}
 		}
 	}
 	for _, tt := range []struct {
 		name   string
-		come   func(*testing.T, *penaltyDoor)
+		fail   func(*testing.T, *penaltyServer)
 		reason string
 	}{
-		{"a port scan", say(""), "noauth"},
-		{"another protocol", say("GET / HTTP/1.1\r\n\r\n"), "noauth"},
-		{"a version scan", say("SSH-2.0-scan\r\n"), "noauth"},
-		{"no common algorithm", func(t *testing.T, d *penaltyDoor) {
+		{"a port scan", send(""), "noauth"},
+		{"another protocol", send("GET / HTTP/1.1\r\n\r\n"), "noauth"},
+		{"a version scan", send("SSH-2.0-scan\r\n"), "noauth"},
+		{"no common algorithm", func(t *testing.T, d *penaltyServer) {
 			_ = sshtest.NewRaw(d.DialTCP(t)).Handshake("SSH-2.0-old", "diffie-hellman-group1-sha1")
 		}, "noauth"},
 		{"silence", wait(""), "grace-exceeded"},
@@ -252,21 +253,21 @@ func TestPenaltiesReasons(t *testing.T) {
 				return nil
 			}}
 			known := func(name string) bool { return name == "alice" }
-			d := guard(t, middleware.PenaltiesConfig{Min: 1, KnownUser: known}, prompt, grace)
-			tt.come(t, d)
+			d := servePenalties(t, middleware.PenaltiesConfig{Min: 1, KnownUser: known}, prompt, grace)
+			tt.fail(t, d)
 			if line := d.log.Line(t, "source blocked"); !strings.HasSuffix(line, "reason="+tt.reason) {
 				t.Errorf("the line is %s, want the reason %s", line, tt.reason)
 			}
 			sshtest.Receive(t, d.closed)
 			if !d.refused("127.0.0.1") {
-				t.Error("was let in again")
+				t.Error("the next connection is not refused")
 			}
 		})
 	}
 }
 
 func TestPenaltiesExempt(t *testing.T) {
-	d := guard(t, middleware.PenaltiesConfig{
+	d := servePenalties(t, middleware.PenaltiesConfig{
 		Min: 1, Networks: source.Networks{Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 	})
 	for range 3 {
@@ -280,10 +281,10 @@ func TestPenaltiesExempt(t *testing.T) {
 	}
 }
 
-// Who is turned away by another layer, or let in by a layer that asks for nothing, has done nothing wrong.
-func TestPenaltiesBesideOthers(t *testing.T) {
+// A refusal by another layer and a login without proof (Open) cost no penalty.
+func TestPenaltiesWithOtherLayers(t *testing.T) {
 	full := connects(func(*middleware.Conn) error { return errors.New("full") })
-	d := guard(t, middleware.PenaltiesConfig{Min: 1}, full)
+	d := servePenalties(t, middleware.PenaltiesConfig{Min: 1}, full)
 	for range 3 {
 		d.refused("127.0.0.1")
 	}
@@ -296,14 +297,14 @@ func TestPenaltiesBesideOthers(t *testing.T) {
 	}
 }
 
-// Wherever it stands, Logging tells of an attempt. Of a refusal it does not where it stands inside.
+// Logging logs attempts outside and inside of Penalties. Inside, it does not log refused connections.
 func TestPenaltiesAndLogging(t *testing.T) {
 	for _, inside := range []bool{false, true} {
 		l := sshtest.NewLog()
 		layers := []middleware.Layer{
 			middleware.Logging(l.Events()),
 			middleware.Penalties(middleware.PenaltiesConfig{Min: 1, Logger: l.Logger()}),
-			checks(func(string, string) bool { return false }),
+			passwordLayer(func(string, string) bool { return false }),
 		}
 		accepted := 2
 		if inside {
@@ -313,7 +314,7 @@ func TestPenaltiesAndLogging(t *testing.T) {
 		srv := sshtest.Serve(t, append(layers, middleware.Handler("test", whoami))...)
 		for range 2 {
 			if _, err := srv.Dial("guest", "wrong"); err == nil {
-				t.Fatal("let in")
+				t.Fatal("authenticated")
 			}
 			l.Line(t, "source blocked")
 		}
@@ -324,15 +325,15 @@ func TestPenaltiesAndLogging(t *testing.T) {
 	}
 }
 
-// Connections that fail at once are one block, of the length that they add up to.
+// Connections that fail concurrently cause one block, as long as the sum of their penalties.
 func TestPenaltiesAtOnce(t *testing.T) {
 	const guessers = 50
-	d := guard(t, middleware.PenaltiesConfig{})
+	d := servePenalties(t, middleware.PenaltiesConfig{})
 	clients := make([]*sshtest.Raw, guessers)
 	for i := range clients {
 		clients[i] = d.Server.DialRaw(t)
 	}
-	atOnce(guessers, func(i int) {
+	concurrently(guessers, func(i int) {
 		_, _ = clients[i].Password("guest", "wrong")
 		_ = clients[i].Conn.Close()
 	})
@@ -342,11 +343,11 @@ func TestPenaltiesAtOnce(t *testing.T) {
 	if got := d.lines(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "source blocked") {
 		t.Errorf("the log is\n%s", got)
 	}
-	d.passed.Store(int64(249 * time.Second))
+	d.now.Store(int64(249 * time.Second))
 	if !d.refused("127.0.0.1") {
 		t.Error("the block is over before 250 seconds")
 	}
-	d.passed.Store(int64(250 * time.Second))
+	d.now.Store(int64(250 * time.Second))
 	if d.refused("127.0.0.1") {
 		t.Error("the block is not over after 250 seconds")
 	}
@@ -360,7 +361,7 @@ func TestPenaltiesBadSettings(t *testing.T) {
 	}
 }
 
-// 40,000 sources leave nothing behind but a table of the size that it may have.
+// 40,000 sources take no more memory than the table is allowed to.
 func TestPenaltiesManySources(t *testing.T) {
 	srv := &ssh.Server{}
 	srv.AddHostKey(sshtest.HostKey(t))
@@ -369,16 +370,16 @@ func TestPenaltiesManySources(t *testing.T) {
 	if err := middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
 		t.Fatal(err)
 	}
-	visits := func(from, to int) {
+	connect := func(from, to int) {
 		for i := from; i < to; i++ {
 			ip := net.ParseIP("2001:db8::1")
 			binary.BigEndian.PutUint32(ip[4:], uint32(i))
 			srv.HandleConn(silentConn{from: &net.TCPAddr{IP: ip}})
 		}
 	}
-	visits(0, 10_000)
+	connect(0, 10_000)
 	goroutines, heap := runtime.NumGoroutine(), heapInUse()
-	visits(10_000, 40_000)
+	connect(10_000, 40_000)
 	if grown := heapInUse() - heap; grown > 1<<18 {
 		t.Errorf("30,000 more sources take %d bytes more", grown)
 	}
@@ -392,28 +393,27 @@ func TestPenaltiesManySources(t *testing.T) {
 
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // frees what the first one found finalizers on
+	runtime.GC() // frees objects whose finalizers the first one has run
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// What a refused connection costs beside one on which a login fails, both with what it costs the client and without
-// a password's hash. The ratio is of the two times.
+// The time of a refused connection and of a failed login, client included and without a password hash, and their ratio.
 func BenchmarkPenalties(b *testing.B) {
-	failed := guard(b, middleware.PenaltiesConfig{AuthFail: -1})
-	refused := guard(b, middleware.PenaltiesConfig{Min: 1, Max: 1000 * time.Hour, AuthFail: 1000 * time.Hour})
+	failed := servePenalties(b, middleware.PenaltiesConfig{AuthFail: -1})
+	refused := servePenalties(b, middleware.PenaltiesConfig{Min: 1, Max: 1000 * time.Hour, AuthFail: 1000 * time.Hour})
 	refused.guess()
 	var failures, refusals time.Duration
 	for b.Loop() {
 		start := time.Now()
 		if _, err := failed.Dial("guest", "wrong"); err == nil {
-			b.Fatal("let in")
+			b.Fatal("authenticated")
 		}
 		<-failed.closed
 		between := time.Now()
 		if !refused.refused("127.0.0.1") {
-			b.Fatal("let in")
+			b.Fatal("authenticated")
 		}
 		failures, refusals = failures+between.Sub(start), refusals+time.Since(between)
 	}
@@ -422,7 +422,7 @@ func BenchmarkPenalties(b *testing.B) {
 	b.ReportMetric(float64(failures)/float64(refusals), "failures/refusal")
 }
 
-// What a refused connection costs the server alone.
+// The time of a refused connection in the server alone.
 func BenchmarkPenaltiesRefusal(b *testing.B) {
 	srv := &ssh.Server{}
 	cfg := middleware.PenaltiesConfig{NoAuth: time.Hour, Max: time.Hour, Logger: sshtest.NewLog().Logger()}

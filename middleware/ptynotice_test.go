@@ -12,13 +12,13 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-const ptyNotice = "Nothing is broken: a terminal was asked for, and there is none to give here.\r\n" +
-	"You are in all the same. `ssh -T` asks for none, and the line above goes away.\r\n"
+const ptyNotice = "Nothing is broken: you are connected, but this server provides no terminals.\r\n" +
+	"Use `ssh -T` to connect without the message above.\r\n"
 
 func TestPTYNotice(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Message("bye\r\n"))
-	narrow := "Nothing is broken: a terminal was asked\r\nfor, and there is none to give here.\r\n" +
-		"You are in all the same. `ssh -T` asks\r\nfor none, and the line above goes away.\r\n"
+	narrow := "Nothing is broken: you are connected,\r\nbut this server provides no terminals.\r\n" +
+		"Use `ssh -T` to connect without the\r\nmessage above.\r\n"
 	for _, tt := range []struct {
 		name  string
 		visit sshtest.Visit
@@ -29,10 +29,10 @@ func TestPTYNotice(t *testing.T) {
 		{"a narrow terminal", sshtest.Visit{Term: "xterm", Width: 40}, sshtest.Result{Stdout: "bye\r\n", Stderr: narrow}},
 		{"a terminal that can do nothing", sshtest.Visit{Term: "dumb"}, sshtest.Result{Stdout: "bye\r\n", Stderr: ptyNotice}},
 		{"a command", sshtest.Visit{Command: "ls"}, sshtest.Result{
-			Stderr: "You are in, but this door runs no commands and transfers no files.\nbye\n", Status: 1,
+			Stderr: "You are logged in, but this server runs no commands and transfers no files.\nbye\n", Status: 1,
 		}},
 		{"a command with a terminal", sshtest.Visit{Command: "ls", Term: "xterm"}, sshtest.Result{
-			Stderr: ptyNotice + "You are in, but this door runs no commands and transfers no files.\r\nbye\r\n", Status: 1,
+			Stderr: ptyNotice + "You are logged in, but this server runs no commands and transfers no files.\r\nbye\r\n", Status: 1,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestPTYNotice(t *testing.T) {
 	}
 }
 
-// All sessions of a connection share its context; what one of them asked for is nevertheless its own.
+// All sessions of a connection share its context. The notice depends on the session's own request.
 func TestPTYNoticeOfEachSession(t *testing.T) {
 	const sessions = 20
 	answer := func(i int) (sshtest.Visit, sshtest.Result) {
@@ -55,27 +55,27 @@ func TestPTYNoticeOfEachSession(t *testing.T) {
 	environ := func(sess ssh.Session) { _, _ = sess.Write([]byte(strings.Join(sess.Environ(), " "))) }
 
 	t.Run("one after the other", func(t *testing.T) {
-		client := enter(t, sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Handler("test", environ)), "")
+		client := dial(t, sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Handler("test", environ)), "")
 		for i := range sessions {
 			visit, want := answer(i)
 			expect(t, sshtest.Run(t, client, visit), want)
 		}
 	})
-	t.Run("at once", func(t *testing.T) {
-		all := meet(sessions)
-		client := enter(t, sshtest.Serve(t, middleware.Open(), all, middleware.PTYNotice(), all, middleware.Handler("test", environ)), "")
-		atOnce(sessions, func(i int) {
+	t.Run("concurrently", func(t *testing.T) {
+		all := barrier(t, sessions)
+		client := dial(t, sshtest.Serve(t, middleware.Open(), all, middleware.PTYNotice(), all, middleware.Handler("test", environ)), "")
+		concurrently(sessions, func(i int) {
 			visit, want := answer(i)
 			expect(t, sshtest.Run(t, client, visit), want)
 		})
 	})
 }
 
-// With the PTY granted there is nothing to explain.
+// Where the PTY is granted there is no notice.
 func TestPTYGrantedWithoutPTYNotice(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), middleware.Message("bye\n"))
-	client := enter(t, srv, "")
-	got := visit(t, client, func(sess *gossh.Session) error {
+	client := dial(t, srv, "")
+	got := runSession(t, client, func(sess *gossh.Session) error {
 		if err := sess.RequestPty("xterm", 24, 80, nil); err != nil {
 			return err
 		}

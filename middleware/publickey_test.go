@@ -30,7 +30,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// borrowed is a signer that shows one key and proves another.
+// borrowed is a signer that shows one key and signs with another.
 type borrowed struct {
 	gossh.Signer
 	shown gossh.PublicKey
@@ -60,12 +60,12 @@ func keyDir(t *testing.T, lines map[string]string) string {
 	return dir
 }
 
-// authorizedLine is a key as it stands in a file.
+// authorizedLine returns a key as a line of a key file.
 func authorizedLine(key gossh.Signer) string {
 	return string(gossh.MarshalAuthorizedKey(key.PublicKey()))
 }
 
-// serveKeys serves handler to who has a key in dir, or a certificate of ca.
+// serveKeys serves handler to users with a key in dir, or with a certificate signed by ca.
 func serveKeys(t *testing.T, handler middleware.Layer, dir string, ca gossh.Signer, before ...middleware.Layer) (*sshtest.Server, *sshtest.Log) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca")
@@ -82,7 +82,7 @@ func serveKeys(t *testing.T, handler middleware.Layer, dir string, ca gossh.Sign
 	return sshtest.Serve(t, append(append(layers, middleware.PublicKey(keys, authorities)), handler)...), l
 }
 
-// certify returns a certificate for the key, signed by ca, and the key that proves it.
+// certify returns a signer with a certificate for the key, signed by ca.
 func certify(t *testing.T, ca, key gossh.Signer, user string) gossh.Signer {
 	t.Helper()
 	cert := &gossh.Certificate{
@@ -114,7 +114,7 @@ func dialKey(t *testing.T, srv *sshtest.Server, user string, key gossh.Signer) (
 	return client, err
 }
 
-// whose says who was let in, and with which key.
+// whose is a handler that writes the session's user and key.
 func whose(sess ssh.Session) {
 	extensions := sess.Permissions().Extensions
 	_, _ = io.WriteString(sess, sess.User()+" "+extensions[middleware.KeyFingerprint]+" "+extensions[middleware.KeyCertificate])
@@ -133,7 +133,7 @@ func TestPublicKey(t *testing.T) {
 	for _, tt := range []struct {
 		name, user string
 		key        gossh.Signer
-		want       string // empty: not let in
+		want       string // empty: not authenticated
 	}{
 		{"one's own key", "alice", alice, "alice " + fingerprint(alice) + "  ssh-ed25519"},
 		{"another's key", "mallory", alice, ""},
@@ -164,7 +164,7 @@ func TestPublicKey(t *testing.T) {
 	}
 }
 
-// What was shown is no identity, whoever proves what afterwards (DESIGN.md, facts 10 and 15).
+// A key that was queried gives no identity, whatever the client authenticates with afterwards (DESIGN.md, fact 3).
 func TestPublicKeyShownIsNotProven(t *testing.T) {
 	alice, mallory := sshtest.HostKey(t), sshtest.HostKey(t)
 	served := make(chan string, 1)
@@ -175,30 +175,34 @@ func TestPublicKeyShownIsNotProven(t *testing.T) {
 	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice), "mallory": "no-pty " + authorizedLine(mallory)})
 	srv, _ := serveKeys(t, middleware.Handler("test", note), dir, sshtest.HostKey(t))
 
-	t.Run("the proof of another key", func(t *testing.T) {
+	t.Run("a signature by another key", func(t *testing.T) {
 		client := srv.DialRaw(t)
 		if ok, err := client.Query("alice", alice.PublicKey()); !ok {
-			t.Fatalf("the key would not do: %v", err)
+			t.Fatalf("the key is not accepted: %v", err)
 		}
-		if in, _ := client.PublicKey("alice", borrowed{mallory, alice.PublicKey()}); in {
-			t.Error("alice's key was proven with mallory's")
+		if in, err := client.PublicKey("alice", borrowed{mallory, alice.PublicKey()}); in || err != io.EOF {
+			t.Errorf("authenticated with alice's key and mallory's signature: %t, error: %v", in, err)
 		}
 	})
-	t.Run("another key of one's own", func(t *testing.T) {
+	t.Run("another key for the same user", func(t *testing.T) {
 		client := srv.DialRaw(t)
-		_, _ = client.Query("alice", alice.PublicKey())
-		if in, _ := client.PublicKey("alice", mallory); in {
-			t.Error("mallory came in as alice")
+		if ok, err := client.Query("alice", alice.PublicKey()); !ok {
+			t.Fatalf("the key is not accepted: %v", err)
+		}
+		if in, err := client.PublicKey("alice", mallory); in || err != nil {
+			t.Errorf("authenticated as alice with mallory's key: %t, error: %v", in, err)
 		}
 	})
 	t.Run("another user", func(t *testing.T) {
 		client := srv.DialRaw(t)
-		_, _ = client.Query("alice", alice.PublicKey())
-		if ok, _ := client.Query("mallory", alice.PublicKey()); ok {
-			t.Error("alice's key would do for mallory")
+		if ok, err := client.Query("alice", alice.PublicKey()); !ok {
+			t.Fatalf("the key is not accepted: %v", err)
+		}
+		if ok, err := client.Query("mallory", alice.PublicKey()); ok || err != nil {
+			t.Errorf("alice's key is accepted for mallory: %t, error: %v", ok, err)
 		}
 		if in, err := client.PublicKey("mallory", mallory); !in {
-			t.Fatalf("mallory is not let in: %v", err)
+			t.Fatalf("mallory is not authenticated: %v", err)
 		}
 		if err := client.Shell(); err != nil {
 			t.Fatal(err)
@@ -210,25 +214,25 @@ func TestPublicKeyShownIsNotProven(t *testing.T) {
 	})
 }
 
-// A key that is taken away after it was shown lets nobody in.
+// A key that is removed after it was queried authenticates nobody.
 func TestPublicKeyIsAskedForAgain(t *testing.T) {
 	alice := sshtest.HostKey(t)
 	dir := keyDir(t, map[string]string{"alice": authorizedLine(alice)})
 	srv, l := serveKeys(t, middleware.Handler("test", whose), dir, sshtest.HostKey(t))
 	client := srv.DialRaw(t)
 	if ok, err := client.Query("alice", alice.PublicKey()); !ok {
-		t.Fatalf("the key would not do: %v", err)
+		t.Fatalf("the key is not accepted: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	if in, err := client.PublicKey("alice", alice); in || err != nil {
-		t.Errorf("let in: %t, %v", in, err)
+		t.Errorf("authenticated: %t, error: %v", in, err)
 	}
 	l.Line(t, "authentication failed", "method=publickey", "key not authorized")
 }
 
-// A certificate is no key, and a key is no certificate, even where the other is known.
+// A certificate for an authorized key is not accepted as that key, and a key is not accepted for its certificate.
 func TestPublicKeyKinds(t *testing.T) {
 	ca, alice := sshtest.HostKey(t), sshtest.HostKey(t)
 	cert := certify(t, ca, alice, "alice")
@@ -264,7 +268,7 @@ func TestPublicKeyPTY(t *testing.T) {
 	dir := keyDir(t, map[string]string{
 		"guest": authorizedLine(free) + "restrict " + authorizedLine(bound) + "restrict,pty " + authorizedLine(again),
 	})
-	password := checks(func(_, password string) bool { return password == "open" })
+	password := passwordLayer(func(_, password string) bool { return password == "open" })
 	granting, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password)
 	refusing, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password, refusePTY())
 	for _, tt := range []struct {
@@ -278,8 +282,8 @@ func TestPublicKeyPTY(t *testing.T) {
 		{"a restricted key that may have a PTY", granting, again, true},
 		{"a certificate without extensions", granting, certify(t, ca, free, "guest"), false},
 		{"a password", granting, nil, true},
-		{"where no PTY is given", refusing, free, false},
-		{"a password where no PTY is given", refusing, nil, false},
+		{"a key where PTYs are refused", refusing, free, false},
+		{"a password where PTYs are refused", refusing, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client, err := tt.srv.Dial("guest", "open")
@@ -296,7 +300,7 @@ func TestPublicKeyPTY(t *testing.T) {
 	}
 }
 
-// A source cannot put words into the layer's mouth.
+// A source cannot set the extensions that belong to the layer.
 func TestPublicKeyExtensions(t *testing.T) {
 	key := sshtest.HostKey(t)
 	shared := &gossh.Permissions{Extensions: map[string]string{
@@ -323,15 +327,15 @@ func TestPublicKeyExtensions(t *testing.T) {
 	}
 	for _, name := range []string{"no-touch-required", middleware.KeyCertificate} {
 		if value, there := got[name]; there {
-			t.Errorf("%s is there: %q", name, value)
+			t.Errorf("%s is set to %q", name, value)
 		}
 	}
 	if _, there := shared.Extensions["left behind"]; there {
-		t.Error("a login wrote into the source's permissions")
+		t.Error("a session changed the source's permissions")
 	}
 }
 
-// A source that panics costs one attempt, and neither the connection nor the server.
+// A panic of a source fails one attempt, and neither the connection nor the server.
 func TestPublicKeyPanic(t *testing.T) {
 	key := sshtest.HostKey(t)
 	var calls atomic.Int32
@@ -345,7 +349,7 @@ func TestPublicKeyPanic(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.PublicKey(source), middleware.Handler("test", whose))
 	client := srv.DialRaw(t)
 	if in, err := client.PublicKey("alice", key); in || err != nil {
-		t.Errorf("let in: %t, %v", in, err)
+		t.Errorf("authenticated: %t, error: %v", in, err)
 	}
 	l.Line(t, "panic in authentication", "stack")
 	l.Line(t, "authentication failed", "panic in authentication")
@@ -354,7 +358,7 @@ func TestPublicKeyPanic(t *testing.T) {
 	}
 }
 
-// The log has the reason of the source whose kind of key it is.
+// The log has the reason of the source that supports the kind of key.
 func TestPublicKeyReason(t *testing.T) {
 	refuse := func(err error) middleware.KeySource {
 		return sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return nil, err })
@@ -370,13 +374,13 @@ func TestPublicKeyReason(t *testing.T) {
 		l := sshtest.NewLog()
 		srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.PublicKey(tt.sources...), middleware.Handler("test", whose))
 		if _, err := dialKey(t, srv, "guest", sshtest.HostKey(t)); err == nil {
-			t.Error("let in")
+			t.Error("authenticated")
 		}
 		l.Line(t, "authentication failed", "method=publickey", tt.want)
 	}
 }
 
-// A name that is too long is not even asked for.
+// The source is not called for a user name that is too long.
 func TestPublicKeyUserTooLong(t *testing.T) {
 	yes := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return &gossh.Permissions{}, nil })
 	srv := sshtest.Serve(t, middleware.PublicKey(yes), middleware.Handler("test", whose))
@@ -387,7 +391,7 @@ func TestPublicKeyUserTooLong(t *testing.T) {
 	}
 }
 
-// RSA is fine, and SHA-1 is not: rawClient signs with ssh-rsa, as clients did before RFC 8332.
+// RSA keys are accepted, and signatures with SHA-1 are not: sshtest.Raw signs with ssh-rsa, as clients did before RFC 8332.
 func TestPublicKeyRSA(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -399,15 +403,15 @@ func TestPublicKeyRSA(t *testing.T) {
 	}
 	srv, l := serveKeys(t, middleware.Handler("test", whose), keyDir(t, map[string]string{"alice": authorizedLine(key)}), sshtest.HostKey(t))
 	if _, err := dialKey(t, srv, "alice", key); err != nil {
-		t.Errorf("not let in with SHA-2: %v", err)
+		t.Errorf("not authenticated with SHA-2: %v", err)
 	}
 	if in, err := srv.DialRaw(t).PublicKey("alice", key); in || err != nil {
-		t.Errorf("let in with SHA-1: %t, %v", in, err)
+		t.Errorf("authenticated with SHA-1: %t, %v", in, err)
 	}
 	l.Line(t, "authentication failed", "ssh-rsa", "not accepted")
 }
 
-// A security key has to be touched, whatever a source would permit.
+// A security key must be touched, whatever the source permits.
 func TestPublicKeyOfASecurityKey(t *testing.T) {
 	key := newSecurityKey(t)
 	source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
@@ -474,11 +478,11 @@ func TestPublicKeyErrors(t *testing.T) {
 		layers []middleware.Layer
 		want   string
 	}{
-		{"no sources", []middleware.Layer{middleware.PublicKey()}, "layer publickey: nothing"},
-		{"a missing source", []middleware.Layer{middleware.PublicKey(yes, nil)}, "layer publickey: nothing"},
+		{"no sources", []middleware.Layer{middleware.PublicKey()}, "layer publickey: no key source"},
+		{"a missing source", []middleware.Layer{middleware.PublicKey(yes, nil)}, "layer publickey: no key source"},
 		{"twice", []middleware.Layer{middleware.PublicKey(yes), middleware.PublicKey(yes)}, "layer publickey: it stands in the list twice"},
-		{"an open door", []middleware.Layer{middleware.Open(), middleware.PublicKey(yes)}, "layer publickey: another layer"},
-		{"an open door behind", []middleware.Layer{middleware.PublicKey(yes), middleware.Open()}, "layer open: another layer"},
+		{"after Open", []middleware.Layer{middleware.Open(), middleware.PublicKey(yes)}, "layer publickey: another layer"},
+		{"before Open", []middleware.Layer{middleware.PublicKey(yes), middleware.Open()}, "layer open: another layer"},
 		{"the library's handler", []middleware.Layer{handler, middleware.PublicKey(yes)}, "would override"},
 	} {
 		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(tt.layers, middleware.Message(""))...).Install)
@@ -488,13 +492,13 @@ func TestPublicKeyErrors(t *testing.T) {
 	}
 }
 
-// The real ssh comes in with a key, and with a certificate that the real ssh-keygen made.
+// OpenSSH's ssh logs in with a key, and with a certificate made by ssh-keygen.
 func TestPublicKeyOfSSH(t *testing.T) {
 	dir := t.TempDir()
 	tool := func(name string, args ...string) (string, error) {
 		bin, err := exec.LookPath(name)
 		if err != nil {
-			t.Skip(name + " is not installed")
+			sshtest.Need(t, name, "apt-get install openssh-client", false)
 		}
 		cmd := exec.CommandContext(t.Context(), bin, args...)
 		cmd.Dir = dir
@@ -533,7 +537,7 @@ func TestPublicKeyOfSSH(t *testing.T) {
 	}
 }
 
-// keyFile writes a new key for ssh, and its public half beside it.
+// keyFile writes a new key for ssh, and its public key in a second file.
 func keyFile(t *testing.T, path string) gossh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -556,7 +560,7 @@ func keyFile(t *testing.T, path string) gossh.Signer {
 	return signer
 }
 
-// A layer that allows signatures over SHA-1 lets nobody in with one.
+// A layer that allows SHA-1 signatures does not make the server accept one.
 func TestPublicKeyRefusesSHA1(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-const broken = "It is not your fault: something broke on this side.\nThe operator can see what it was; please try again later.\n"
+const broken = "This is not your fault: something broke on the server.\nThe operator can see the details. Please try again later.\n"
 
 func TestRecover(t *testing.T) {
 	panicking := func(value any) ssh.Handler { return func(ssh.Session) { panic(value) } }
@@ -49,30 +49,30 @@ func TestRecover(t *testing.T) {
 				}
 			}
 			if strings.Contains(line, strings.Repeat("x", 300)) || strings.ContainsAny(line, "\x1b\u202e") {
-				t.Errorf("what panicked is in the log as it was:\n%.400q", line)
+				t.Errorf("the log has the value of the panic unchanged:\n%.400q", line)
 			}
 			l.Line(t, "session closed", "exit="+string(rune('0'+tt.want.Status)))
 		})
 	}
 }
 
-// mute is an error that has no words.
+// mute is an error whose Error method panics.
 type mute struct{ words *string }
 
 func (m *mute) Error() string { return *m.words }
 
 func TestRecoverFromALayer(t *testing.T) {
 	bad := middleware.Layer{Name: "bad", Session: func(ssh.Handler) ssh.Handler {
-		return func(ssh.Session) { panic(errors.New("layer of mud")) }
+		return func(ssh.Session) { panic(errors.New("broken layer")) }
 	}}
 	l := sshtest.NewLog()
 	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Recover(), middleware.Open(), bad, middleware.Handler("test", whoami))
 	expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stderr: broken, Status: 1})
-	l.Line(t, "panic in session", `err="layer of mud"`)
-	l.Line(t, "session closed", "exit=1") // also where Logging stands outside
+	l.Line(t, "panic in session", `err="broken layer"`)
+	l.Line(t, "session closed", "exit=1") // also where Logging is outside of Recover
 }
 
-// At a terminal the words are laid out for it.
+// At a terminal the text is formatted for it.
 func TestRecoverAtATerminal(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(sshtest.NewLog().Events()), middleware.Open(), middleware.Handler("test", func(ssh.Session) { panic("boom") }))
 	expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{
@@ -80,8 +80,8 @@ func TestRecoverAtATerminal(t *testing.T) {
 	})
 }
 
-// A panic ends one session. Those beside it, on the same connection and on others, do not notice.
-func TestRecoverLeavesOthersAlone(t *testing.T) {
+// A panic ends one session. Other sessions, on the same connection and on others, go on.
+func TestRecoverAffectsOneSession(t *testing.T) {
 	waiting, panicked := make(chan struct{}, 2), make(chan struct{})
 	handler := func(sess ssh.Session) {
 		if sess.RawCommand() == "panic" {
@@ -93,8 +93,8 @@ func TestRecoverLeavesOthersAlone(t *testing.T) {
 		_, _ = io.WriteString(sess, "and served")
 	}
 	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(sshtest.NewLog().Events()), middleware.Open(), middleware.Handler("test", handler))
-	same, other := enter(t, srv, ""), enter(t, srv, "")
-	atOnce(3, func(i int) {
+	same, other := dial(t, srv, ""), dial(t, srv, "")
+	concurrently(3, func(i int) {
 		switch i {
 		case 0:
 			expect(t, sshtest.Run(t, same, sshtest.Visit{}), sshtest.Result{Stdout: "waited, and served"})

@@ -15,8 +15,8 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// say returns a layer that writes before and after what it stands around.
-func say(name string) middleware.Layer {
+// writeAround returns a layer that writes before and after the next handler.
+func writeAround(name string) middleware.Layer {
 	return middleware.Layer{
 		Name: name,
 		Session: func(next ssh.Handler) ssh.Handler {
@@ -30,9 +30,9 @@ func say(name string) middleware.Layer {
 }
 
 func TestStackReadsOutermostFirst(t *testing.T) {
-	srv := sshtest.Serve(t, say("a"), middleware.Open(), say("b"), middleware.Layer{}, say("c"), middleware.Message("h"))
+	srv := sshtest.Serve(t, writeAround("a"), middleware.Open(), writeAround("b"), middleware.Layer{}, writeAround("c"), middleware.Message("h"))
 	if got, want := srv.Visit(t, sshtest.Visit{}).Stdout, "a(b(c(h)))"; got != want {
-		t.Errorf("a visitor saw %q, want %q", got, want)
+		t.Errorf("the client received %q, want %q", got, want)
 	}
 }
 
@@ -48,18 +48,18 @@ func TestStackErrors(t *testing.T) {
 		layers []middleware.Layer
 		want   string
 	}{
-		{"nobody authenticates", []middleware.Layer{middleware.Greeting("hi"), handler}, "no layer authenticates"},
+		{"no layer authenticates", []middleware.Layer{middleware.Greeting("hi"), handler}, "no layer authenticates"},
 		{"no layers", nil, "no layer authenticates"},
 		{"a layer's error names it", []middleware.Layer{middleware.Open(), broken, handler}, "layer broken: no such file"},
-		{"the library's own handlers override ours", []middleware.Layer{checks(yes), wishPassword, handler}, "would override"},
-		{"two layers check passwords", []middleware.Layer{checks(yes), checks(yes), handler}, "layer password: it stands in the list twice"},
-		{"an open server has no use for passwords", []middleware.Layer{middleware.Open(), checks(yes), handler}, "layer password: another layer"},
-		{"nor for other methods", []middleware.Layer{interactive, middleware.Open(), handler}, "layer open: another layer"},
-		{"nothing to check passwords with", []middleware.Layer{middleware.Password(nil), handler}, "layer password: nothing"},
+		{"the library's own handlers", []middleware.Layer{passwordLayer(yes), wishPassword, handler}, "would override"},
+		{"a layer twice", []middleware.Layer{passwordLayer(yes), passwordLayer(yes), handler}, "layer password: it stands in the list twice"},
+		{"passwords after Open", []middleware.Layer{middleware.Open(), passwordLayer(yes), handler}, "layer password: another layer"},
+		{"Open after another method", []middleware.Layer{interactive, middleware.Open(), handler}, "layer open: another layer"},
+		{"no password source", []middleware.Layer{middleware.Password(nil), handler}, "layer password: no password source"},
 		{"no handler", []middleware.Layer{middleware.Open()}, "the last layer has no handler"},
 		{"a handler before the end", []middleware.Layer{handler, middleware.Open()}, "layer message: a handler ends the list"},
 		{"two handlers", []middleware.Layer{middleware.Open(), handler, middleware.Handler("h", whoami)}, "layer message: a handler ends the list"},
-		{"a callback past the stack", []middleware.Layer{middleware.Open(), {Name: "own", Server: func(srv *ssh.Server) error {
+		{"a layer that sets a callback", []middleware.Layer{middleware.Open(), {Name: "own", Server: func(srv *ssh.Server) error {
 			srv.ServerConfigCallback = func(ssh.Context) *gossh.ServerConfig { return nil }
 			return nil
 		}}, handler}, "layer own: it sets a callback of the server"},
@@ -73,7 +73,7 @@ func TestStackErrors(t *testing.T) {
 	}
 }
 
-// What an option that comes after the stack does to the server lets nobody in.
+// An option after the stack that adds a handler authenticates nobody.
 func TestStackFailsClosed(t *testing.T) {
 	for name, option := range map[string]ssh.Option{
 		"a password handler": wish.WithPasswordAuth(func(ssh.Context, string) bool { return true }),
@@ -82,17 +82,17 @@ func TestStackFailsClosed(t *testing.T) {
 			func(ssh.Context, gossh.KeyboardInteractiveChallenge) bool { return true }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			never := checks(func(string, string) bool { return false })
+			never := passwordLayer(func(string, string) bool { return false })
 			srv := sshtest.Start(t, middleware.NewStack(never, middleware.Handler("test", whoami)).Install, option)
 			if client, err := srv.Dial("guest", "any"); err == nil {
 				_ = client.Close()
-				t.Error("let in")
+				t.Error("authenticated")
 			}
 		})
 	}
 }
 
-// A layer that sets a callback for a method which it does not declare lets nobody in by it, and the log says so.
+// A callback for a method that the layer does not declare authenticates nobody, and the log reports it.
 func TestStackIgnoresUndeclaredMethods(t *testing.T) {
 	granted := func() (*gossh.Permissions, error) { return &gossh.Permissions{}, nil }
 	for method, set := range map[string]func(*gossh.ServerConfig){
@@ -108,7 +108,7 @@ func TestStackIgnoresUndeclaredMethods(t *testing.T) {
 	} {
 		t.Run(method, func(t *testing.T) {
 			l := sshtest.NewLog()
-			never := checks(func(string, string) bool { return false })
+			never := passwordLayer(func(string, string) bool { return false })
 			srv := sshtest.Serve(t, middleware.Logging(l.Events()), configures(set), never, middleware.Handler("test", whoami))
 			key := sshtest.HostKey(t)
 			client, err := gossh.Dial("tcp", srv.Address, &gossh.ClientConfig{
@@ -118,20 +118,20 @@ func TestStackIgnoresUndeclaredMethods(t *testing.T) {
 			})
 			if err == nil {
 				_ = client.Close()
-				t.Error("let in")
+				t.Error("authenticated")
 			}
 			l.Line(t, "level=error", "authentication method ignored", "method="+method)
 		})
 	}
 }
 
-// A subsystem that has a handler of its own is served inside the layers: they see it, and a panic in it is contained.
+// The server's own handler of a subsystem runs inside the layers, which log it and recover its panics.
 func TestStackServesSubsystemsInside(t *testing.T) {
 	l := sshtest.NewLog()
 	srv := sshtest.Start(t,
 		wish.WithSubsystem("sftp", func(sess ssh.Session) { _, _ = io.WriteString(sess, "sftp") }),
 		wish.WithSubsystem("broken", func(ssh.Session) { panic("boom") }),
-		middleware.NewStack(middleware.Recover(), middleware.Logging(l.Events()), middleware.Open(), say("a"), middleware.Message("h")).Install)
+		middleware.NewStack(middleware.Recover(), middleware.Logging(l.Events()), middleware.Open(), writeAround("a"), middleware.Message("h")).Install)
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "sftp"}); got.Stdout != "a(sftp)" || got.Status != 0 {
 		t.Errorf("sftp: %+v", got)
 	}
@@ -140,19 +140,19 @@ func TestStackServesSubsystemsInside(t *testing.T) {
 		t.Errorf("broken: %+v", got)
 	}
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "other"}); got.Status != 1 || !strings.Contains(got.Stderr, "runs no commands") {
-		t.Errorf("another one: %+v", got)
+		t.Errorf("a subsystem without a handler: %+v", got)
 	}
 	srv = sshtest.Start(t, wish.WithSubsystem("default", func(sess ssh.Session) { _, _ = io.WriteString(sess, "default") }),
 		middleware.NewStack(middleware.Open(), middleware.Message("h")).Install)
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "other"}); got.Stdout != "default" {
-		t.Errorf("with a default: %+v", got)
+		t.Errorf("with a default handler: %+v", got)
 	}
 	if got := srv.Visit(t, sshtest.Visit{}); got.Stdout != "h" {
 		t.Errorf("a shell: %+v", got)
 	}
 }
 
-// What other packages put into the library's globals is not served by a stack.
+// A stack does not serve handlers that other packages add to the library's globals.
 func TestStackIgnoresGlobals(t *testing.T) {
 	ssh.DefaultRequestHandlers["backdoor"] = nil
 	ssh.DefaultSubsystemHandlers["backdoor"] = func(sess ssh.Session) { _, _ = io.WriteString(sess, "open") }

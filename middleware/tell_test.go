@@ -15,7 +15,7 @@ func TestTell(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		text  string
-		width int // of the terminal; -1: none is asked for
+		width int // of the terminal; -1: no terminal
 		want  string
 	}{
 		{"a program: the last line end is added", "a\nb", -1, "a\nb\n"},
@@ -30,8 +30,8 @@ func TestTell(t *testing.T) {
 		{"a terminal: exactly as wide", long, len(long), long + "\r\n"},
 		{"a terminal: a word that is too long is cut", strings.Repeat("x", 45), 20, strings.Repeat("x", 20) + "\r\n" + strings.Repeat("x", 20) + "\r\nxxxxx\r\n"},
 		{"a terminal: wide characters count twice", "東京東京東京東京東京 東京", 20, "東京東京東京東京東京\r\n東京\r\n"},
-		{"a terminal: of unknown width", long, 0, long + "\r\n"},
-		{"a terminal: too narrow for anything", long, 3, long + "\r\n"},
+		{"a terminal: unknown width", long, 0, long + "\r\n"},
+		{"a terminal: too narrow to wrap", long, 3, long + "\r\n"},
 		{"a terminal: absurdly wide", long, 1 << 31, long + "\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestTell(t *testing.T) {
 				name   string
 				policy middleware.Layer
 			}{{"granted", middleware.Layer{}}, {"refused", refusePTY()}} {
-				client := enter(t, sshtest.Serve(t, middleware.Open(), pty.policy, middleware.Handler("test", tell)), "")
+				client := dial(t, sshtest.Serve(t, middleware.Open(), pty.policy, middleware.Handler("test", tell)), "")
 				if tt.width < 0 {
 					expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stderr: tt.want})
 					continue

@@ -1,27 +1,21 @@
 package middleware_test
 
 import (
-	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
-
-	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
 	"foyer/middleware/sshtest"
 )
 
-// golang.org/x/crypto v0.59.0, ssh/handshake.go, readLoop: a client that sends packets behind one that ends the connection
-// would leave two goroutines behind, at whatever stage that is. If this fails after an update, look at the library first.
+// golang.org/x/crypto v0.59.0, ssh/handshake.go, readLoop: where a client sends packets after one that ends the connection,
+// the library leaves two goroutines behind, at any stage. If this fails after an update, look at the library first.
 func TestUnreadPackets(t *testing.T) {
 	fatal := []byte{sshtest.MsgChannelSuccess}
-	request := gossh.Marshal(struct {
-		Number byte
-		Name   string
-	}{sshtest.MsgServiceRequest, "foyer"})
+	request := sshtest.Message(sshtest.MsgServiceRequest, "foyer")
 	for _, tt := range []struct {
 		stage string
 		until func(*sshtest.Raw) error
@@ -40,29 +34,19 @@ func TestUnreadPackets(t *testing.T) {
 		t.Run(tt.stage, func(t *testing.T) {
 			srv := sshtest.Serve(t, middleware.Open(), middleware.Message("hi\n"))
 			for range 10 {
-				overrun(t, srv.Address, tt.until, tt.flood)
+				overrun(t, srv, tt.until, tt.flood)
 			}
-			deadline := time.Now().Add(30 * time.Second)
-			for left := inLibrary(); left != ""; left = inLibrary() {
-				if time.Now().After(deadline) {
-					t.Fatal(left)
-				}
-				time.Sleep(10 * time.Millisecond)
+			if !sshtest.Within(sshtest.Patience, func() bool { return inLibrary() == "" }) {
+				t.Errorf("left behind: %s", inLibrary())
 			}
 		})
 	}
 }
 
-// overrun comes as far as until, and sends more packets than the library has room for before it looks at one.
-func overrun(t *testing.T, address string, until func(*sshtest.Raw) error, flood []byte) {
+// overrun continues the connection as far as until, and then sends more packets at once than the library buffers.
+func overrun(t *testing.T, srv *sshtest.Server, until func(*sshtest.Raw) error, flood []byte) {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	held := &heldBack{Conn: conn}
+	held := &heldBack{Conn: srv.DialTCP(t)}
 	c := sshtest.NewRaw(held)
 	if err := c.Greet("SSH-2.0-overrun"); err != nil {
 		t.Fatal(err)
@@ -77,16 +61,14 @@ func overrun(t *testing.T, address string, until func(*sshtest.Raw) error, flood
 	for range 40 {
 		_ = c.Write(flood)
 	}
-	_, _ = conn.Write(held.bytes)
-	for err == nil {
-		_, err = c.Read()
-	}
+	_, _ = held.Conn.Write(held.bytes)
+	_, _ = io.Copy(io.Discard, held.Conn)
 }
 
-// heldBack holds back what is written, so that it arrives at once.
+// heldBack keeps what is written, so that it can be sent at once.
 type heldBack struct {
 	net.Conn
-	bytes []byte // nil if nothing is held back
+	bytes []byte // nil where writes pass through
 }
 
 func (h *heldBack) Write(p []byte) (int, error) {
@@ -97,13 +79,13 @@ func (h *heldBack) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inLibrary returns a goroutine of the library's that waits for somebody to take a packet, or for one that does.
+// inLibrary returns the stack of a goroutine of the library that serves a connection, or "".
 func inLibrary() string {
 	stacks := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 		for _, where := range []string{"readLoop", "kexLoop"} {
 			if strings.Contains(stack, "ssh.(*handshakeTransport)."+where) {
-				return fmt.Sprint("left behind: ", stack)
+				return stack
 			}
 		}
 	}
