@@ -9,47 +9,47 @@ import (
 	"foyer/middleware/penalties"
 )
 
-// PenaltiesConfig is what [Penalties] takes from whom; its fields are described there.
+// PenaltiesConfig configures [Penalties].
 type PenaltiesConfig = penalties.Config
 
-// Penalties returns the layer that hangs up on sources whose connections keep coming to nothing, before a byte is
-// exchanged: what PerSourcePenalties is to sshd(8), by the names of sshd_config(5). It is an address that pays, or for
-// IPv6 a /64.
+// Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before a byte is
+// exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). A source is an IPv4 address or an
+// IPv6 /64.
 //
-// A connection that ends without authentication costs one penalty, however much was tried on it: authfail 5s,
-// invaliduser 5s, grace-exceeded 10s, or noauth 1s where nothing was tried, or nothing but a false proof of a key that would
-// do, of which the library tells nobody. One that ends with it costs nothing and forgives nothing, or who has an account
-// could guess the others' passwords for free. A debt runs out by a second each second. Beyond Min, 15s, the source is
-// refused until it owes nothing; it never owes more than Max, 10m. Connections that are open go on, and pay.
+// A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s, invaliduser 5s,
+// grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid signature by an accepted
+// key, so that counts as noauth.) An authenticated connection gets none, but does not reduce the source's penalty either:
+// otherwise a user could guess other users' passwords without a limit. Penalties of a source add up and decrease by one
+// second per second. Above Min, 15s, the source is blocked until its penalty is zero; Max, 10m, is the upper limit. Open
+// connections of a blocked source stay open and still get penalties.
 //
-// So a block begins with the fourth login within 5 seconds that fails, with the second prompt within 5 seconds that
-// nobody answered in time, or with the sixteenth port scan within one second, and lasts 20, 20 and 16 seconds at first.
-// Who mistypes does so up to six times on one connection, for one penalty, which is gone before they have done it
-// again: no typing hand locks out the office that it shares an address with. Two forgotten prompts that end together
-// do, for 20 seconds, and so does a program there that fails more than once in 5 seconds, for as long as it does. A
-// health checker that looks in once a second is never blocked. Who guesses has six guesses in 5 seconds in the long
-// run, unless on so many connections at once, over 120, that Max forgives some: those are another layer's concern.
+// So a source is blocked after four failed logins within 5 seconds, two timeouts at the password prompt within 5 seconds, or
+// 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up to six times on
+// one connection gets one penalty, which is over before the next one, so typing errors do not block an office behind one
+// address. Two timeouts together do, for 20 seconds, and so does a program that fails more than once in 5 seconds, for as
+// long as it does. A health checker that connects once a second is never blocked. An attacker has six guesses in 5 seconds in
+// the long run, or more on over 120 connections at once, because of Max: other layers limit those.
 //
-// The line belongs outside Logging's, which would tell of each refusal; this layer tells of each block. Without an
-// [ssh.Server.HandshakeTimeout] whoever says nothing pays nothing. Behind a proxy that does not pass on addresses all
-// visitors are one source: exempt it.
+// The layer logs each block. It belongs before Logging in the list, because Logging would log each refused connection.
+// Without a handshake deadline (see [Deadlines]), silent clients get no penalty. Exempt a proxy that does not pass on the
+// clients' addresses: behind it all visitors are one source.
 func Penalties(cfg PenaltiesConfig) Layer {
-	ledger, err := penalties.NewLedger(cfg)
+	tracker, err := penalties.NewTracker(cfg)
 	return Layer{
 		Name:   "penalties",
 		Server: func(*ssh.Server) error { return err },
 		Connect: func(c *Conn) (Moments, error) {
-			visit, admitted := ledger.Admit(c.RemoteAddr())
+			attempts, admitted := tracker.Admit(c.RemoteAddr())
 			if !admitted {
 				return Moments{}, errors.New("the source is blocked")
 			}
-			started := false // the handshake: what another layer refuses is not the client's fault
+			started := false // a connection that another layer refuses gets no penalty
 			return Moments{
 				Configure: func(*gossh.ServerConfig) { started = true },
-				Attempt:   func(a Attempt) { visit.Attempt(a.User(), outcomeOf(a.Outcome)) },
+				Attempt:   func(a Attempt) { attempts.Attempt(a.User(), outcomeOf(a.Outcome)) },
 				Closed: func(err error) {
 					if started {
-						visit.Close(err)
+						attempts.Close(err)
 					}
 				},
 			}, nil
@@ -57,8 +57,8 @@ func Penalties(cfg PenaltiesConfig) Layer {
 	}
 }
 
-// outcomeOf says what an attempt is to the penalties. A refused key is a failure: an agent with many keys fails once, at the
-// end of its connection, and not at all if a password follows.
+// outcomeOf returns an outcome as package penalties counts it. A refused key is a failed attempt: a client with many keys gets
+// one penalty when its connection ends, and none if it is authenticated with a password.
 func outcomeOf(o Outcome) penalties.Outcome {
 	switch o {
 	case Succeeded:

@@ -11,30 +11,32 @@ import (
 	"foyer/middleware/source"
 )
 
-// Config is how hard a [Ledger] is. The zero value has sshd's defaults, except for Prefix6.
+// Config configures a [Tracker]. The zero value has sshd's defaults, except that an IPv6 source is a /64.
 type Config struct {
-	// What a connection costs that ends without authentication: 5s, 5s, 1s and 10s where they are zero, and nothing
-	// where they are negative.
+	// The penalties for a connection that ends without authentication: 5s, 5s, 1s and 10s if they are zero, none if they are
+	// negative.
 	AuthFail, InvalidUser, NoAuth, GraceExceeded time.Duration
-	// Min is what a source may owe before it is blocked, 15s by default, and Max the most that it can owe, 10m.
+	// Min is the accumulated penalty above which a source is blocked, 15s by default. Max is the largest accumulated penalty,
+	// 10m by default.
 	Min, Max time.Duration
-	// Networks says which addresses are one source. Its exempt networks pay nothing and are never refused: the health
-	// checker, the bastion.
+	// Networks says which addresses are one source. Its exempt networks, such as a health checker's or a bastion's, get no
+	// penalties and are never refused.
 	Networks source.Networks
-	// MaxSources4 and MaxSources6 bound the tables: 65536 by default, which take up to 16 MB each.
+	// MaxSources4 and MaxSources6 limit the tables: 65536 sources by default, which take up to 16 MB each.
 	MaxSources4, MaxSources6 int
-	// KnownUser reports whether there is such a user, and is asked at each failed attempt; with nil there always is.
-	// Where InvalidUser differs from AuthFail, the moment at which a block begins tells strangers what it reported.
+	// KnownUser reports whether a user exists. It is called after each failed attempt; nil means that every user exists. If
+	// InvalidUser differs from AuthFail, clients can find out which users exist from the time at which they are blocked.
 	KnownUser func(name string) bool
-	// Logger gets a line for each block, as many as strangers cause: it must be bounded. The default logger if nil.
+	// Logger writes a line for each block; the default logger if nil. Clients decide how many lines that is, so the logger
+	// must limit them.
 	Logger *slog.Logger
-	// Refused hears of each connection that is refused, and of its source's last penalty, if it is not nil.
+	// Refused is called for each refused connection, with the reason of its source's last penalty, if it is not nil.
 	Refused func(reason Reason, peer net.Addr)
-	// Now is for tests; [time.Now] where it is nil.
+	// Now is for tests; [time.Now] if nil.
 	Now func() time.Time
 }
 
-// complete returns cfg with its defaults in place, and why it cannot be used.
+// complete returns cfg with the defaults filled in, or an error if it is invalid.
 func (cfg Config) complete() (Config, error) {
 	defaults := func(d *time.Duration, otherwise time.Duration) { *d = cmp.Or(*d, otherwise) }
 	defaults(&cfg.AuthFail, 5*time.Second)
@@ -66,7 +68,7 @@ func (cfg Config) check() error {
 	case cfg.Max <= cfg.Min:
 		return fmt.Errorf("maximum %s is not more than the minimum, %s: nothing would be blocked", cfg.Max, cfg.Min)
 	case cfg.MaxSources4 < 1 || cfg.MaxSources6 < 1:
-		return errors.New("a table has room for at least one source")
+		return errors.New("the maximum number of sources must be positive")
 	}
 	return cfg.Networks.Validate()
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Outcome is what became of an attempt to authenticate.
+// Outcome is the outcome of an attempt to authenticate.
 type Outcome int
 
 // The outcomes.
 const (
 	Succeeded  Outcome = iota
-	Failed             // or only one step of several succeeded
-	Asked              // the client asked which methods there are
-	NotChecked         // the server was too busy to check it
+	Failed             // also if only one step of several succeeded
+	Asked              // the client asked for the list of methods
+	NotChecked         // the server was too busy to check the attempt
 )
 
-// Connection is what a ledger knows of one connection. It is for one goroutine. Nil is a connection that pays nothing.
+// Connection records the attempts on one connection. It is not safe for concurrent use. Nil is an exempt connection.
 type Connection struct {
-	ledger        *Ledger
+	tracker       *Tracker
 	table         *Table
 	source        netip.Prefix
 	failed        bool
@@ -30,7 +30,7 @@ type Connection struct {
 	authenticated bool
 }
 
-// Attempt notes an attempt to authenticate.
+// Attempt records an attempt to authenticate.
 func (c *Connection) Attempt(user string, outcome Outcome) {
 	switch {
 	case c == nil:
@@ -40,41 +40,42 @@ func (c *Connection) Attempt(user string, outcome Outcome) {
 		c.notChecked = true
 	case outcome == Failed:
 		c.failed = true
-		c.invalid = c.invalid || !c.ledger.KnownUser(user)
+		c.invalid = c.invalid || !c.tracker.KnownUser(user)
 	}
 }
 
-// Close charges the source for the connection, unless somebody was authenticated on it. The error is why nobody was. A
-// connection on which nothing failed costs nothing if this side closed it to make room for another, or was too busy to
-// check what it tried.
+// Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty either
+// if no attempt failed and the server closed the connection to make room for another one, or was too busy to check an
+// attempt.
 func (c *Connection) Close(err error) {
 	if c == nil || c.authenticated || !c.failed && (c.notChecked || errors.Is(err, net.ErrClosed)) {
 		return
 	}
-	l, reason := c.ledger, c.reason(err)
-	if l.cost(reason) <= 0 {
+	t, reason := c.tracker, c.reason(err)
+	if t.penalty(reason) <= 0 {
 		return
 	}
-	block, ended := c.table.Add(l.now(), c.source, l.cost(reason), reason)
-	l.tell(ended)
+	block, ended := c.table.Add(t.now(), c.source, t.penalty(reason), reason)
+	t.logEnded(ended)
 	if block > 0 {
-		l.Logger.Warn("source blocked", "addr", c.source.String(), "duration", block.Round(time.Millisecond/10),
+		t.Logger.Warn("source blocked", "addr", c.source.String(), "duration", block.Round(time.Millisecond/10),
 			"reason", reason.String())
 	}
 }
 
-// reason is the most expensive one that applies. In sshd a timeout hides a failure, and a failure an invalid user; with its
-// defaults that is the same, and an operator who turns one of them off means only that one.
+// reason returns the reason with the largest penalty of those that apply. In sshd a timeout takes precedence over a failure,
+// and a failure over an invalid user. With sshd's defaults the result is the same. An operator who disables one of the
+// penalties still gets the others.
 func (c *Connection) reason(err error) Reason {
-	worst := NoAuth
+	largest := NoAuth
 	if c.failed {
-		worst = AuthFail
+		largest = AuthFail
 	}
-	if c.invalid && c.ledger.cost(InvalidUser) >= c.ledger.cost(worst) {
-		worst = InvalidUser
+	if c.invalid && c.tracker.penalty(InvalidUser) >= c.tracker.penalty(largest) {
+		largest = InvalidUser
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && c.ledger.cost(GraceExceeded) >= c.ledger.cost(worst) {
-		worst = GraceExceeded
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.tracker.penalty(GraceExceeded) >= c.tracker.penalty(largest) {
+		largest = GraceExceeded
 	}
-	return worst
+	return largest
 }

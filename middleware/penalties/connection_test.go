@@ -42,13 +42,13 @@ func TestWhoPays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			still := func() time.Time { return time.Unix(0, 0) }
-			ledger, err := penalties.NewLedger(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
+			tracker, err := penalties.NewTracker(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
 			if err != nil {
 				t.Fatal(err)
 			}
 			peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
 			for range 20 {
-				c, admitted := ledger.Admit(peer)
+				c, admitted := tracker.Admit(peer)
 				if !admitted {
 					break
 				}
@@ -57,7 +57,7 @@ func TestWhoPays(t *testing.T) {
 				}
 				c.Close(tt.err)
 			}
-			if _, admitted := ledger.Admit(peer); admitted == tt.pays {
+			if _, admitted := tracker.Admit(peer); admitted == tt.pays {
 				t.Errorf("admitted after twenty connections: %t", admitted)
 			}
 		})

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// entry is what is kept of a source.
+// entry is a source with a penalty.
 type entry struct {
 	source  netip.Prefix
-	expiry  time.Duration
-	refused int
-	index   int // in its heap
-	reason  Reason
+	expiry  time.Duration // when the penalty has run out
+	refused int           // connections, while it is blocked
+	index   int           // in its heap
+	reason  Reason        // of the last penalty
 	blocked bool
 }
 
-// byExpiry is a [heap.Interface] whose first is the soonest done.
+// byExpiry is a [heap.Interface] ordered by expiry, soonest first.
 type byExpiry []*entry
 
 func (h byExpiry) first() *entry {

@@ -1,15 +1,15 @@
 package penalties
 
-// Reason is what a source was last penalised for, by the names that sshd_config(5) has for them.
+// Reason is why a source gets a penalty, with the names of sshd_config(5).
 type Reason uint8
 
 const (
-	NoAuth        Reason = iota // left without an attempt to authenticate
-	AuthFail                    // left after attempts that all failed
-	InvalidUser                 // left after an attempt as a user who does not exist
-	GraceExceeded               // was not authenticated in time
+	NoAuth        Reason = iota // the client did not try to authenticate
+	AuthFail                    // all attempts failed
+	InvalidUser                 // an attempt was for a user who does not exist
+	GraceExceeded               // the client was not authenticated in time
 
-	reasons // is how many there are
+	reasons // how many there are
 )
 
 // String returns sshd's keyword.

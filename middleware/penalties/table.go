@@ -7,29 +7,30 @@ import (
 	"time"
 )
 
-// Table keeps the penalties of the sources of one address family. Times are what has passed since any moment that the
-// caller likes, on a clock that does not jump.
+// Table holds the penalties of the sources of one address family. Times are relative to any fixed point, on a monotonic
+// clock.
 //
-// A source that owes more than the minimum is blocked, until it owes nothing. When the table is full and one more
-// source comes, the one goes that is soonest done, as with sshd's overflow:permissive, but none that is blocked while
-// there are others. A port scan that owes a second is itself the first to go. So that a block goes, every other place
-// must hold one that lasts longer. With 65536 places and 5 seconds for a failed login that takes 262,140 of those in
-// 5 seconds, or, because debts run out meanwhile, 6,500 a second for as long as there is time: more than a core can
-// refuse. Who has that many sources has no need to free one, and with overflow:deny-all they would shut everybody out.
+// The penalty of a source decreases by one second per second. A source with more than the minimum is blocked until its
+// penalty is zero. If a new source comes and the table is full, the source whose penalty ends first is removed, as with
+// sshd's overflow:permissive, but a blocked source is removed only if all others are blocked too. To remove a block, an
+// attacker must fill the table with blocks that last longer. With 65536 entries and 5s for a failed login that takes 262,140
+// failed logins in 5 seconds. A slower attack takes 6,500 a second, because penalties decrease meanwhile; that is more than a
+// core can refuse. An attacker with so many sources does not need to unblock one, and with overflow:deny-all it could lock
+// everybody out.
 //
-// A source takes 150 bytes, and 240 once very many have come and gone: most of it is the map's. A call is O(log n).
+// A source takes 150 bytes, or 240 in a table that has been much larger; most of that is the map's. A call takes O(log n).
 type Table struct {
 	minimum, maximum time.Duration
 	limit            int
 
-	mu      sync.Mutex
-	sources map[netip.Addr]*entry
-	waiting byExpiry // owe something and are not blocked
-	blocked byExpiry
+	mu        sync.Mutex
+	sources   map[netip.Addr]*entry
+	unblocked byExpiry
+	blocked   byExpiry
 }
 
-// NewTable returns an empty table with places for limit sources. It blocks those that owe more than minimum, and none
-// owes more than maximum.
+// NewTable returns an empty table for up to limit sources. It blocks a source with more than minimum, and no penalty exceeds
+// maximum.
 func NewTable(minimum, maximum time.Duration, limit int) *Table {
 	return &Table{minimum: minimum, maximum: maximum, limit: limit, sources: map[netip.Addr]*entry{}}
 }
@@ -38,11 +39,11 @@ func NewTable(minimum, maximum time.Duration, limit int) *Table {
 type Ended struct {
 	Source  netip.Prefix
 	Refused int  // how many connections were refused while it lasted
-	Early   bool // whether it had to make room in a full table
+	Early   bool // it was removed from a full table
 }
 
-// Refuse reports whether a connection from source is refused now, and why, and counts it if so. Each block that is over
-// is in ended once, here or from Add.
+// Refuse reports whether a connection from source is refused, with the reason of the last penalty, and counts it if so. It
+// also returns blocks that have ended. Each of them is returned once, by Refuse or Add.
 func (t *Table) Refuse(now time.Duration, source netip.Prefix) (reason Reason, refused bool, ended []Ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,8 +55,7 @@ func (t *Table) Refuse(now time.Duration, source netip.Prefix) (reason Reason, r
 	return e.reason, true, ended
 }
 
-// Add adds a penalty to what source owes. It returns how long the source is blocked if that begins now, and 0 where
-// it is not blocked or has been before.
+// Add adds a penalty to source. It returns how long the source is blocked if the block begins now, and 0 if not.
 func (t *Table) Add(now time.Duration, source netip.Prefix, penalty time.Duration, reason Reason) (
 	block time.Duration, ended []Ended,
 ) {
@@ -65,13 +65,13 @@ func (t *Table) Add(now time.Duration, source netip.Prefix, penalty time.Duratio
 	if e == nil {
 		e = &entry{source: source, expiry: now}
 		t.sources[source.Addr()] = e
-		heap.Push(&t.waiting, e)
+		heap.Push(&t.unblocked, e)
 	}
-	owed := min(e.expiry-now+penalty, t.maximum)
-	e.expiry, e.reason = now+owed, reason
-	if owed > t.minimum && !e.blocked {
-		block = owed
-		heap.Remove(&t.waiting, e.index)
+	total := min(e.expiry-now+penalty, t.maximum)
+	e.expiry, e.reason = now+total, reason
+	if total > t.minimum && !e.blocked {
+		block = total
+		heap.Remove(&t.unblocked, e.index)
 		e.blocked = true
 		heap.Push(&t.blocked, e)
 	} else {
@@ -80,30 +80,30 @@ func (t *Table) Add(now time.Duration, source netip.Prefix, penalty time.Duratio
 	if len(t.sources) <= t.limit {
 		return block, ended
 	}
-	out := t.soonest()
-	t.remove(out)
+	evicted := t.evictable()
+	t.remove(evicted)
 	switch {
-	case out == e:
+	case evicted == e:
 		block = 0
-	case out.blocked:
-		ended = append(ended, Ended{out.source, out.refused, true})
+	case evicted.blocked:
+		ended = append(ended, Ended{evicted.source, evicted.refused, true})
 	}
 	return block, ended
 }
 
-// Len returns how many sources owe something, or did not long ago.
+// Len returns how many sources are in the table, including some whose penalty has just run out.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.sources)
 }
 
-// find returns what is kept of source, and forgets it first if it owes nothing any more. So it does with the one that
-// is soonest done of each kind: a call brings at most one source, so the table gets rid of them faster than they
-// come, and no call has to do it for all.
+// find returns the entry of source, or nil. It removes the entry if its penalty has run out. It does the same for the first
+// entry of each heap. A call adds at most one source, so the table removes expired entries faster than it grows, without a
+// call that removes them all.
 func (t *Table) find(now time.Duration, source netip.Prefix) (found *entry, ended []Ended) {
 	found = t.sources[source.Addr()]
-	for _, e := range []*entry{found, t.waiting.first(), t.blocked.first()} {
+	for _, e := range []*entry{found, t.unblocked.first(), t.blocked.first()} {
 		if e == nil || e.expiry > now || t.sources[e.source.Addr()] != e {
 			continue
 		}
@@ -123,9 +123,9 @@ func (t *Table) remove(e *entry) {
 	delete(t.sources, e.source.Addr())
 }
 
-// soonest returns who makes room.
-func (t *Table) soonest() *entry {
-	if e := t.waiting.first(); e != nil {
+// evictable returns the entry to remove from a full table.
+func (t *Table) evictable() *entry {
+	if e := t.unblocked.first(); e != nil {
 		return e
 	}
 	return t.blocked.first()
@@ -135,5 +135,5 @@ func (t *Table) heap(e *entry) *byExpiry {
 	if e.blocked {
 		return &t.blocked
 	}
-	return &t.waiting
+	return &t.unblocked
 }

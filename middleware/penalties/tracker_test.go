@@ -15,9 +15,9 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// book is a ledger with a clock and a log for a test.
+// book is a tracker with a clock and a log for a test.
 type book struct {
-	*penalties.Ledger
+	*penalties.Tracker
 	t       *testing.T
 	now     time.Time
 	log     *sshtest.Log
@@ -34,11 +34,11 @@ func newBook(t *testing.T, cfg penalties.Config) *book {
 			b.refused[reason]++
 		}
 	}
-	ledger, err := penalties.NewLedger(cfg)
+	tracker, err := penalties.NewTracker(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Ledger = ledger
+	b.Tracker = tracker
 	return b
 }
 
@@ -79,7 +79,7 @@ var (
 	guess    = "root fails"
 )
 
-func TestLedgerReasons(t *testing.T) {
+func TestTrackerReasons(t *testing.T) {
 	known := func(name string) bool { return name == "alice" }
 	for _, tt := range []struct {
 		name     string
@@ -131,7 +131,7 @@ func TestLedgerReasons(t *testing.T) {
 	}
 }
 
-func TestLedgerTellsOfABlock(t *testing.T) {
+func TestTrackerTellsOfABlock(t *testing.T) {
 	b := newBook(t, penalties.Config{})
 	for range 1000 {
 		b.visit("2001:db8::1", io.EOF, guess)
@@ -158,7 +158,7 @@ func TestLedgerTellsOfABlock(t *testing.T) {
 }
 
 // The end of a block is logged if it refused a connection, or if it ended early because the table is full.
-func TestLedgerTellsOfWhatEnded(t *testing.T) {
+func TestTrackerTellsOfWhatEnded(t *testing.T) {
 	b := newBook(t, penalties.Config{MaxSources4: 1, AuthFail: 20 * time.Second})
 	b.visit("192.0.2.1", io.EOF, guess)
 	b.now = b.now.Add(20 * time.Second)
@@ -175,7 +175,7 @@ func TestLedgerTellsOfWhatEnded(t *testing.T) {
 }
 
 // An office where everybody mistypes now and then, and a health checker that looks in every second.
-func TestLedgerSharedAddress(t *testing.T) {
+func TestTrackerSharedAddress(t *testing.T) {
 	b := newBook(t, penalties.Config{})
 	for i := range 10_000 {
 		b.now = b.now.Add(time.Second)
@@ -191,7 +191,7 @@ func TestLedgerSharedAddress(t *testing.T) {
 	}
 }
 
-func TestLedgerExempt(t *testing.T) {
+func TestTrackerExempt(t *testing.T) {
 	b := newBook(t, penalties.Config{Networks: source.Networks{Exempt: []netip.Prefix{
 		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}}})
 	for addr, visits := range map[string]int{
@@ -207,7 +207,7 @@ func TestLedgerExempt(t *testing.T) {
 	}
 }
 
-func TestLedgerWithoutAnAddress(t *testing.T) {
+func TestTrackerWithoutAnAddress(t *testing.T) {
 	b := newBook(t, penalties.Config{Min: 1})
 	for _, addr := range []net.Addr{nil, (*net.TCPAddr)(nil), &net.TCPAddr{}, &net.UnixAddr{}} {
 		for range 2 {
@@ -224,24 +224,24 @@ func TestLedgerWithoutAnAddress(t *testing.T) {
 	}
 }
 
-func TestLedgerDefaults(t *testing.T) {
-	ledger, err := penalties.NewLedger(penalties.Config{})
+func TestTrackerDefaults(t *testing.T) {
+	tracker, err := penalties.NewTracker(penalties.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{ledger.AuthFail, ledger.InvalidUser, ledger.NoAuth, ledger.GraceExceeded, ledger.Min, ledger.Max,
-		ledger.MaxSources4, ledger.MaxSources6, ledger.KnownUser("nobody")}
+	got := []any{tracker.AuthFail, tracker.InvalidUser, tracker.NoAuth, tracker.GraceExceeded, tracker.Min, tracker.Max,
+		tracker.MaxSources4, tracker.MaxSources6, tracker.KnownUser("nobody")}
 	if got, want := fmt.Sprint(got), "[5s 5s 1s 10s 15s 10m0s 65536 65536 true]"; got != want {
 		t.Errorf("the defaults are %s, want %s", got, want)
 	}
 	for range 5 { // with the default log, counter and clock
-		if c, admitted := ledger.Admit(peer("192.0.2.1")); admitted {
+		if c, admitted := tracker.Admit(peer("192.0.2.1")); admitted {
 			c.Close(io.EOF)
 		}
 	}
 }
 
-func TestLedgerBadSettings(t *testing.T) {
+func TestTrackerBadSettings(t *testing.T) {
 	networks := func(n source.Networks) penalties.Config { return penalties.Config{Networks: n} }
 	exempt := func(prefix netip.Prefix) penalties.Config {
 		return networks(source.Networks{Exempt: []netip.Prefix{prefix}})
@@ -256,13 +256,13 @@ func TestLedgerBadSettings(t *testing.T) {
 		{networks(source.Networks{Bits4: -1}), "IPv4 prefix /-1 is not one of /1 to /32"},
 		{networks(source.Networks{Bits4: 33}), "IPv4 prefix /33 is not one of /1 to /32"},
 		{networks(source.Networks{Bits6: 129}), "IPv6 prefix /129 is not one of /1 to /128"},
-		{penalties.Config{MaxSources4: -1}, "a table has room for at least one source"},
-		{penalties.Config{MaxSources6: -1}, "a table has room for at least one source"},
+		{penalties.Config{MaxSources4: -1}, "the maximum number of sources must be positive"},
+		{penalties.Config{MaxSources6: -1}, "the maximum number of sources must be positive"},
 		{exempt(netip.Prefix{}), "an exempt network is not valid"},
 		{exempt(netip.MustParsePrefix("192.0.2.1/24")), "exempt network 192.0.2.1/24 has host bits: write 192.0.2.0/24"},
 		{exempt(netip.MustParsePrefix("::ffff:192.0.2.0/120")), "exempt network ::ffff:192.0.2.0/120: write it as IPv4"},
 	} {
-		if _, err := penalties.NewLedger(tt.cfg); err == nil || err.Error() != tt.want {
+		if _, err := penalties.NewTracker(tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("%+v: got %v, want %s", tt.cfg, err, tt.want)
 		}
 	}
