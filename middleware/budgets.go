@@ -9,9 +9,9 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// Budgets returns the layer that bounds how much work one connection may make: key exchanges, global requests, channels
-// other than sessions, and bytes that no session reads. A connection over a budget is hung up on; counts, which may be nil,
-// says why. What x/crypto answers by itself, such as ping@openssh.com, counts by its bytes.
+// Budgets returns the layer that limits the work that one connection may cause: key exchanges, global requests, channels other
+// than sessions, and bytes that no session reads. A connection that exceeds a budget is closed and counted in counts, which
+// may be nil. Requests that x/crypto answers by itself, such as ping@openssh.com, count as bytes.
 func Budgets(counts *counters.Counters) Layer {
 	var shared budgets.Budgets
 	return Layer{
@@ -23,7 +23,7 @@ func Budgets(counts *counters.Counters) Layer {
 				if reason == "" {
 					return nil
 				}
-				once.Do(func() { // what the client sent before is still handled for a moment
+				once.Do(func() { // packets that arrived before the close may exceed it again
 					counts.Count(reason, c.RemoteAddr())
 					_ = c.Close()
 				})
@@ -35,7 +35,7 @@ func Budgets(counts *counters.Counters) Layer {
 					if a.Outcome == Succeeded {
 						spent.Authenticated()
 					} else if a.Err != nil {
-						_ = charge(spent.Received(len(a.Err.Error()))) // x/crypto keeps it, and it quotes the client
+						_ = charge(spent.Received(len(a.Err.Error()))) // x/crypto stores the error, which may quote the client
 					}
 				},
 				Open: func(channel gossh.NewChannel, _ int) error {

@@ -14,14 +14,13 @@ import (
 
 const busy = "too many visitors at the moment, please try again in a minute"
 
-// Limits returns the layer that bounds how many connections there are, in all and from one source, authenticated and not,
-// and how many sessions each has. When there are too many, an unauthenticated connection makes room (package limits says
-// which), and a new one is refused only where all are authenticated. Both are told why, which ssh shows: "Received
-// disconnect from …: too many visitors at the moment", or without the address to somebody at the password prompt, once
-// they have typed.
+// Limits returns the layer that limits the number of connections, in total and per source, and of sessions per connection.
+// When there are too many connections, it evicts an unauthenticated one (see package limits), or refuses the new one if all
+// are authenticated. The client gets the reason, and ssh shows it: "Received disconnect from …: too many visitors at the
+// moment". At the password prompt ssh shows it, without the address, after the visitor has pressed Enter.
 //
-// A session over the limit is refused with a reason, and the connection goes on. A connection that has had too many
-// sessions in all, or asks for many more than it may have at once, is hung up on.
+// A session over the limit is refused with a reason, and the connection stays open. A connection that has had too many
+// sessions in total, or opens many more than the limit at once, is closed.
 func Limits(table *limits.Table) Layer {
 	return Layer{
 		Name: "limits",
@@ -32,32 +31,32 @@ func Limits(table *limits.Table) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			place, evicted, _ := table.Admit(c.RemoteAddr(), func() { c.Disconnect(transport.TooManyConnections, busy) })
+			entry, evicted, _ := table.Admit(c.RemoteAddr(), func() { c.Disconnect(transport.TooManyConnections, busy) })
 			for _, other := range evicted {
 				go other.Evict()
 			}
-			if place == nil {
+			if entry == nil {
 				c.Disconnect(transport.TooManyConnections, busy)
 				return Moments{}, errors.New(busy)
 			}
 			return Moments{
-				Stage:  func(stage Stage) { note(place, stage) },
+				Stage:  func(stage Stage) { record(entry, stage) },
 				Open:   limitSessions(c, table),
-				Closed: func(error) { place.Closed() },
+				Closed: func(error) { entry.Closed() },
 			}, nil
 		},
 	}
 }
 
-// note tells the table how far the connection has come.
-func note(place *limits.Connection, stage Stage) {
+// record records in the table that the connection has reached a stage.
+func record(entry *limits.Connection, stage Stage) {
 	switch stage {
 	case Speaking:
-		place.Spoke()
+		entry.Spoke()
 	case KeysExchanged:
-		place.KeysExchanged()
+		entry.KeysExchanged()
 	case Authenticated:
-		place.Authenticated()
+		entry.Authenticated()
 	}
 }
 
@@ -74,7 +73,7 @@ func limitSessions(c *Conn, table *limits.Table) func(gossh.NewChannel, int) err
 			return errors.New("too many sessions on this connection: please connect again")
 		case sessions > table.MaxSessions:
 			table.Counters.Count(counters.Sessions, c.RemoteAddr())
-			if sessions > 2*table.MaxSessions { // it goes on asking without taking the answers
+			if sessions > 2*table.MaxSessions { // it keeps opening sessions without reading the refusals
 				_ = c.Close()
 			}
 			return errors.New("too many sessions at once on this connection")

@@ -1,4 +1,4 @@
-// Package budgets counts what one connection makes the server do, and says when that is too much.
+// Package budgets counts the work that a connection causes, and reports when it is too much.
 package budgets
 
 import (
@@ -12,65 +12,65 @@ import (
 
 // The budgets of one connection.
 const (
-	// maxKeyExchanges is how many key exchanges there may be in a minute, the first one included. Each costs a signature and
-	// a Diffie-Hellman exchange, and clients want another one after a gigabyte or an hour (RFC 4253 section 9).
+	// maxKeyExchanges is how many key exchanges a minute may have, including the first one. Each takes a signature and a
+	// Diffie-Hellman exchange. Clients start one after a gigabyte or an hour (RFC 4253 section 9).
 	maxKeyExchanges = 10
-	// maxGlobalRequests is how many global requests there may be in a minute: a keepalive each second, and as many again.
+	// maxGlobalRequests is how many global requests a minute may have: a keepalive each second, twice.
 	maxGlobalRequests = 120
-	// maxChannelOpens is how many channels other than sessions may be asked for in a minute. All are refused, and a browser
-	// behind ssh -D finds out in no more tries.
+	// maxChannelOpens is how many channels other than sessions a client may open in a minute. All are refused, and a browser
+	// that uses ssh -D needs fewer attempts to notice.
 	maxChannelOpens = 60
-	// maxBeforeAuth is how many bytes a client may send before it is authenticated, with what x/crypto remembers of its
-	// attempts: thirty RSA keys of 2 KiB, the largest there are, offered and proven; two KEXINITs of 35,000 bytes, which RFC
-	// 4253 section 6.1 has everybody accept; and a fifth more.
+	// maxBeforeAuth is how many bytes a client may send before it is authenticated, including what x/crypto stores about its
+	// attempts. It allows thirty RSA keys of 2 KiB, the largest ones, each offered and proven; two KEXINITs of 35,000 bytes,
+	// which every implementation must accept (RFC 4253 section 6.1); and a fifth more.
 	maxBeforeAuth = 256 << 10
-	// maxUnread is how many bytes it may send afterwards that no session reads: the window of one session, which a client
-	// with a file to send fills at once, and as much again. Packets that nobody wants count as well.
+	// maxUnread is how many bytes that no session reads a client may send afterwards: twice the window of a session, which a
+	// client that sends a file fills at once. Unwanted packets count as well.
 	maxUnread = 4 << 20
-	// maxUnreadTotal is how many bytes all connections together may have sent that no session reads. Beyond it, a
-	// connection with more than fairUnread is over its budget.
+	// maxUnreadTotal is how many bytes that no session reads all clients together may send. Beyond it, a connection with
+	// more than fairUnread has exceeded its budget.
 	maxUnreadTotal = 128 << 20
 	fairUnread     = 64 << 10
 )
 
-// ErrExceeded is what is over a budget fails with.
+// ErrExceeded is the error of an operation that exceeds a budget.
 var ErrExceeded = errors.New("connection exceeded its budget")
 
-// Budgets are what the connections of a server share. The zero value is ready to use.
+// Budgets holds the total of all connections of a server. The zero value is ready to use.
 type Budgets struct {
 	unread atomic.Int64
 }
 
-// Connection counts for one connection, which is not authenticated at first.
+// Connection counts the work of one connection.
 type Connection struct {
 	shared *Budgets
 
 	mu                                   sync.Mutex
-	unread, limit                        int64 // bytes that no session has read, and how many there may be; 0 once it is over
+	unread, limit                        int64 // bytes that no session has read, and their limit; 0 once it is closed
 	keyExchanges, requests, channelOpens perMinute
 }
 
-// Connection returns what counts for a new connection.
+// Connection returns the counts of a new, unauthenticated connection.
 func (b *Budgets) Connection() *Connection { return &Connection{shared: b, limit: maxBeforeAuth} }
 
-// Authenticated forgives what was sent so far.
-func (c *Connection) Authenticated() { c.settle(maxUnread) }
+// Authenticated resets the number of unread bytes and sets the limit for authenticated clients.
+func (c *Connection) Authenticated() { c.reset(maxUnread) }
 
-// Closed notes that the connection is over: what it left unread is no longer in memory.
-func (c *Connection) Closed() { c.settle(0) }
+// Closed records that the connection is closed and its unread bytes are no longer in memory.
+func (c *Connection) Closed() { c.reset(0) }
 
-func (c *Connection) settle(limit int64) {
+func (c *Connection) reset(limit int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shared.unread.Add(-c.unread)
 	c.unread = 0
-	if c.limit > 0 { // a connection that is over stays so
+	if c.limit > 0 { // not if it is closed
 		c.limit = limit
 	}
 }
 
-// Received counts n bytes that the client has sent, or that are kept because of what it has sent. It returns
-// [counters.Received] where they are too many, and else "", as the other methods do with their reasons.
+// Received counts n bytes that the client has sent, or that the server stores because of it. It returns [counters.Received]
+// if they exceed the budget, and "" if not. The other methods return their reasons in the same way.
 func (c *Connection) Received(n int) counters.Reason {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,7 @@ func (c *Connection) Received(n int) counters.Reason {
 	return ""
 }
 
-// Read takes back n bytes that a session has read, and an eighth more for the packets around them.
+// Read subtracts n bytes that a session has read, and an eighth more for the overhead of their packets.
 func (c *Connection) Read(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,12 +94,12 @@ func (c *Connection) Read(n int) {
 	c.shared.unread.Add(-read)
 }
 
-// KeyExchange counts one.
+// KeyExchange counts a key exchange.
 func (c *Connection) KeyExchange() counters.Reason {
 	return c.spend(&c.keyExchanges, maxKeyExchanges, counters.KeyExchanges)
 }
 
-// GlobalRequest counts one.
+// GlobalRequest counts a global request.
 func (c *Connection) GlobalRequest() counters.Reason {
 	return c.spend(&c.requests, maxGlobalRequests, counters.GlobalRequests)
 }
@@ -118,7 +118,7 @@ func (c *Connection) spend(m *perMinute, limit int, reason counters.Reason) coun
 	return ""
 }
 
-// perMinute counts what happens in a minute.
+// perMinute counts events within a minute.
 type perMinute struct {
 	began time.Time
 	n     int

@@ -1,20 +1,20 @@
-// Package limits holds the connections of a server and decides which of them makes room when there are too many.
+// Package limits tracks the connections of a server and decides which one is evicted when there are too many.
 //
-// When there is no room for a new connection, one that is not authenticated is evicted:
+// When there is no room for a new connection, an unauthenticated one is evicted:
 //
 //   - the one that has waited longest for its key exchange, if that is more than two seconds;
-//   - else the oldest of the source that has most of those waiting for their key exchange;
-//   - else the oldest of the source that has most of those waiting for authentication.
+//   - otherwise, of the connections before their key exchange, the oldest one of the source that has most of them;
+//   - otherwise, of the connections before their authentication, the oldest one of the source that has most of them.
 //
-// So silent connections make room for clients that log in, and no number of them evicts a person at the password prompt;
-// under a flood the server drops those for whom it has done the least work. Where more wait for authentication than for
-// their key exchange, and the oldest has waited for more than two seconds, that one goes first, so that a crowd at the
-// prompt keeps nobody out. If all connections are authenticated, the new one is refused.
+// So silent connections make room for clients that log in, and never evict a person at the password prompt. In a flood the
+// server evicts the connections on which it has spent the least work. One case has precedence: if more connections wait for
+// authentication than for their key exchange, and the oldest of them has waited for more than two seconds, it is evicted. So
+// many clients at the prompt cannot keep new ones out. If all connections are authenticated, the new one is refused.
 //
-// sshd's random early drop (MaxStartups start:rate:full) was measured against this (BenchmarkNewcomers, package
-// middleware). Fifty clients log in at once among two thousand silent connections, each of which comes back when it is
-// dropped: with sshd's rule none gets in, or one in eleven with as many places as here; with this rule all do, within 0.2
-// seconds.
+// BenchmarkNewcomers (package middleware) compares this with sshd's random early drop (MaxStartups start:rate:full). Fifty
+// clients log in at once while two thousand silent connections reconnect whenever they are evicted. With sshd's rule and
+// its default no client logs in, and with a limit as high as here one in eleven does. With this rule all of them log in,
+// within 0.2 seconds.
 package limits
 
 import (
@@ -30,18 +30,17 @@ import (
 	"foyer/middleware/source"
 )
 
-// Config is how many there may be. Every number must be at least 1.
+// Config holds the limits. Every number must be positive.
 type Config struct {
-	// Max is how many connections there may be at once, and MaxPerSource how many from one source.
+	// Max is the limit of connections at once, and MaxPerSource that of one source.
 	Max, MaxPerSource int
-	// MaxUnauthenticated is how many of them may be unauthenticated, and MaxUnauthenticatedPerSource how many from one
-	// source.
+	// MaxUnauthenticated is the limit of unauthenticated connections, and MaxUnauthenticatedPerSource that of one source.
 	MaxUnauthenticated, MaxUnauthenticatedPerSource int
-	// MaxSessions is how many sessions a connection may have at once, as sshd's MaxSessions. MaxSessionsEver is how many it
-	// may have in all. The limits layer applies both.
+	// MaxSessions is the limit of sessions at once on a connection, as sshd's MaxSessions. MaxSessionsEver is the limit of
+	// sessions in total on a connection. The limits layer enforces both.
 	MaxSessions, MaxSessionsEver int
-	// Networks says which addresses are one source. Its exempt networks have no limit per source: those of a proxy, say,
-	// behind which all visitors have one address.
+	// Networks says which addresses are one source. Its exempt networks have no limit per source. Exempt a proxy, for
+	// example, behind which all visitors have one address.
 	Networks source.Networks
 	// Counters counts the limits that are reached. It may be nil.
 	Counters *counters.Counters
@@ -52,15 +51,15 @@ type Table struct {
 	Config
 
 	mu      sync.Mutex
-	n       int // connections
-	waiting queues
+	n       int    // connections
+	waiting queues // the unauthenticated ones
 	sources map[netip.Prefix]*peers
 }
 
-// NewTable returns a table without connections.
+// NewTable returns an empty table.
 func NewTable(cfg Config) *Table { return &Table{Config: cfg, sources: map[netip.Prefix]*peers{}} }
 
-// Connection is one connection in a [Table]. It tells the table how far it has come.
+// Connection is one connection in a [Table].
 type Connection struct {
 	table *Table
 	peers *peers
@@ -68,13 +67,13 @@ type Connection struct {
 
 	// Guarded by the table.
 	stage  stage
-	since  time.Time     // when it came to that stage, or the client's first bytes arrived
-	silent *list.Element // its place among those waiting for their key exchange
-	place  *list.Element // its place among its source's, while it is not authenticated
+	since  time.Time     // when it reached that stage, or when the client's first bytes arrived
+	inAge  *list.Element // in the table's list by age, before the key exchange
+	inPeer *list.Element // in the source's list, while it is unauthenticated
 }
 
-// Admit takes a connection in. It returns the connections that it evicts for that, whose Evict the caller calls, and the
-// limit that was reached, if one was. Where there is no room it returns no connection. The table calls nothing itself.
+// Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and the
+// limit that was reached, or "". The connection is nil if there is no room for it.
 func (t *Table) Admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	c, evicted, reached = t.admit(peer, evict)
 	if reached != "" {
@@ -88,34 +87,34 @@ func (t *Table) admit(peer net.Addr, evict func()) (c *Connection, evicted []*Co
 	defer t.mu.Unlock()
 	from := t.peersOf(peer)
 	for _, limit := range t.limits(from) {
-		if limit.has-len(evicted) < limit.max { // whoever makes room for its source makes room for all
+		if limit.has-len(evicted) < limit.max { // a connection that is evicted for one limit counts for all
 			continue
 		}
 		reached = limit.reason
-		first := limit.from.first()
-		if first == nil {
+		victim := limit.from.evictable()
+		if victim == nil {
 			return nil, evicted, reached
 		}
-		first.leave()
-		evicted = append(evicted, first)
+		victim.remove()
+		evicted = append(evicted, victim)
 	}
 	c = &Connection{table: t, peers: from, evict: evict}
 	t.n++
 	from.total++
 	t.sources[from.network] = from
-	t.waiting.push(c)
+	t.waiting.add(c)
 	return c, evicted, reached
 }
 
-// limit is one that a new connection may reach.
+// limit is a limit that a new connection may reach.
 type limit struct {
 	reason counters.Reason
 	has    int
 	max    int
-	from   interface{ first() *Connection } // who makes room
+	from   interface{ evictable() *Connection }
 }
 
-// limits lists those of the source first: a source over its share makes room itself.
+// limits returns the limits that apply, those of the source first: a source over its limit loses one of its own connections.
 func (t *Table) limits(from *peers) []limit {
 	limits := []limit{
 		{counters.Connections, t.n, t.Max, &t.waiting},
@@ -129,7 +128,7 @@ func (t *Table) limits(from *peers) []limit {
 		limit{counters.SourceUnauthenticated, from.unauthenticated(), t.MaxUnauthenticatedPerSource, from})
 }
 
-// peersOf returns what there is of a peer's source. All exempt peers, and those without an address, are one source.
+// peersOf returns the connections of a peer's source. All exempt peers are one source, and so are peers without an IP address.
 func (t *Table) peersOf(peer net.Addr) *peers {
 	network, exempt := t.Networks.Of(source.Addr(peer))
 	if exempt {
@@ -148,30 +147,30 @@ func (t *Table) Len() (connections, sources int) {
 	return t.n, len(t.sources)
 }
 
-// Evict calls what Admit was given for an evicted connection.
+// Evict calls the function that was given to Admit.
 func (c *Connection) Evict() { c.evict() }
 
-// Spoke notes that the client's first bytes have arrived.
+// Spoke records that the client's first bytes have arrived.
 func (c *Connection) Spoke() {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	if c.stage == connected {
 		c.since = time.Now()
-		c.table.waiting.silent.MoveToBack(c.silent)
+		c.table.waiting.byAge.MoveToBack(c.inAge)
 	}
 }
 
-// KeysExchanged notes that the server has done its part of the key exchange.
+// KeysExchanged records that the server has done its part of the key exchange.
 func (c *Connection) KeysExchanged() { c.reach(keysExchanged) }
 
-// Authenticated notes that somebody is authenticated.
+// Authenticated records that the client is authenticated.
 func (c *Connection) Authenticated() { c.reach(authenticated) }
 
-// Closed notes that the connection is over. A second call does nothing.
+// Closed removes the connection from the table. A second call does nothing.
 func (c *Connection) Closed() {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
-	c.leave()
+	c.remove()
 }
 
 func (c *Connection) reach(stage stage) {
@@ -180,8 +179,8 @@ func (c *Connection) reach(stage stage) {
 	c.move(stage)
 }
 
-// leave takes c out of the table. Its descriptor is free a moment later.
-func (c *Connection) leave() {
+// remove removes c from the table. Its file descriptor is closed slightly later.
+func (c *Connection) remove() {
 	if c.stage == closed {
 		return
 	}
@@ -192,19 +191,19 @@ func (c *Connection) leave() {
 	}
 }
 
-// move takes c to a later stage.
+// move moves c to a later stage.
 func (c *Connection) move(to stage) {
 	if c.stage >= to {
 		return
 	}
 	if c.stage < authenticated {
-		c.table.waiting.pull(c)
+		c.table.waiting.remove(c)
 	}
 	c.stage = to
 	if c.stage < authenticated {
-		c.table.waiting.push(c)
+		c.table.waiting.add(c)
 	}
 }
 
-// slow reports whether the client has taken longer than an honest program does.
+// slow reports whether the client takes longer than an honest program does.
 func (c *Connection) slow() bool { return time.Since(c.since) > slowAfter }

@@ -17,9 +17,9 @@ const (
 	closed
 )
 
-// slowAfter is how long an honest client may take for its version line, from there for its key exchange, and from there for
-// its authentication unless a person types for it. These take milliseconds and a few round trips, and a second where the
-// server is short of CPU.
+// slowAfter is how long an honest client takes at most for each of three steps: its version line, its key exchange, and its
+// authentication unless a person types a password. They take milliseconds and a few round trips, or a second on an
+// overloaded server.
 const slowAfter = 2 * time.Second
 
 // peers are the connections of one source.
@@ -28,12 +28,12 @@ type peers struct {
 	exempt  bool
 	total   int
 	waiting [authenticated]list.List     // connections by stage, oldest first
-	rank    [authenticated]*list.Element // the source's place in the queues
+	inCount [authenticated]*list.Element // in the queues' lists by count
 }
 
-// first returns which connection makes room for another of the same source, or nil.
-func (p *peers) first() *Connection {
-	return first(p.waiting[connected].Len(), p.waiting[keysExchanged].Len(), p.oldest)
+// evictable returns the connection to evict for another one of the same source, or nil.
+func (p *peers) evictable() *Connection {
+	return evictable(p.waiting[connected].Len(), p.waiting[keysExchanged].Len(), p.oldest)
 }
 
 func (p *peers) oldest(at stage) *Connection {
@@ -47,20 +47,21 @@ func (p *peers) unauthenticated() int {
 	return p.waiting[connected].Len() + p.waiting[keysExchanged].Len()
 }
 
-// queues hold the sources that have unauthenticated connections, by stage and by how many they have there.
+// queues holds the unauthenticated connections.
 type queues struct {
-	n       int       // connections
-	silent  list.List // those waiting for their key exchange, in the order in which their clients last said something
-	byCount [authenticated][]*list.List
+	n       int                         // connections
+	byAge   list.List                   // those before their key exchange, by since, oldest first
+	byCount [authenticated][]*list.List // sources, by stage and by how many connections they have at that stage
 }
 
-// first returns which connection makes room for a new one, or nil: the longest silent one if it is slow, else the oldest
-// of the source that has most. Of several sources with as many it is the one that has had them longest.
-func (q *queues) first() *Connection {
-	if e := q.silent.Front(); e != nil && e.Value.(*Connection).slow() {
+// evictable returns the connection to evict for a new one, or nil: the oldest one before its key exchange if it is slow,
+// otherwise the oldest one of the source that has most. Of several such sources it chooses the one that has reached that
+// number first.
+func (q *queues) evictable() *Connection {
+	if e := q.byAge.Front(); e != nil && e.Value.(*Connection).slow() {
 		return e.Value.(*Connection)
 	}
-	return first(q.silent.Len(), q.n-q.silent.Len(), q.oldest)
+	return evictable(q.byAge.Len(), q.n-q.byAge.Len(), q.oldest)
 }
 
 func (q *queues) oldest(at stage) *Connection {
@@ -69,52 +70,51 @@ func (q *queues) oldest(at stage) *Connection {
 		if e := lists[i].Front(); e != nil {
 			return e.Value.(*peers).oldest(at)
 		}
-		q.byCount[at] = lists[:i] // so that nobody looks there again in vain
+		q.byCount[at] = lists[:i] // do not search the empty list again
 	}
 	return nil
 }
 
-// first returns which connection makes room, given how many wait for their key exchange and how many have exchanged keys.
-// It is one that waits for its key exchange, for which the server has done little, unless more have exchanged keys and
-// the oldest of those is slow. Otherwise a crowd at the prompt would leave one place for all newcomers to evict one
-// another from.
-func first(withoutKeys, withKeys int, oldest func(stage) *Connection) *Connection {
+// evictable returns the connection to evict, given how many are before their key exchange and how many are after it. It
+// chooses one before its key exchange, on which the server has spent little work, unless more are after it and the oldest of
+// those is slow. Without that exception, many clients at the prompt would leave one place, from which new clients would evict
+// each other.
+func evictable(withoutKeys, withKeys int, oldest func(stage) *Connection) *Connection {
 	if c := oldest(keysExchanged); withKeys > withoutKeys && c.slow() {
 		return c
 	}
 	return cmp.Or(oldest(connected), oldest(keysExchanged))
 }
 
-// push puts c at the end of the queue of its stage, and pull takes it out.
-func (q *queues) push(c *Connection) {
+func (q *queues) add(c *Connection) {
 	c.since = time.Now()
 	if c.stage == connected {
-		c.silent = q.silent.PushBack(c)
+		c.inAge = q.byAge.PushBack(c)
 	}
-	q.unrank(c.peers, c.stage)
-	c.place = c.peers.waiting[c.stage].PushBack(c)
-	q.rank(c.peers, c.stage)
+	q.removeSource(c.peers, c.stage)
+	c.inPeer = c.peers.waiting[c.stage].PushBack(c)
+	q.addSource(c.peers, c.stage)
 	q.n++
 }
 
-func (q *queues) pull(c *Connection) {
+func (q *queues) remove(c *Connection) {
 	if c.stage == connected {
-		q.silent.Remove(c.silent)
+		q.byAge.Remove(c.inAge)
 	}
-	q.unrank(c.peers, c.stage)
-	c.peers.waiting[c.stage].Remove(c.place)
-	q.rank(c.peers, c.stage)
+	q.removeSource(c.peers, c.stage)
+	c.peers.waiting[c.stage].Remove(c.inPeer)
+	q.addSource(c.peers, c.stage)
 	q.n--
 }
 
-func (q *queues) unrank(p *peers, at stage) {
-	if p.rank[at] != nil {
-		q.byCount[at][p.waiting[at].Len()].Remove(p.rank[at])
-		p.rank[at] = nil
+func (q *queues) removeSource(p *peers, at stage) {
+	if p.inCount[at] != nil {
+		q.byCount[at][p.waiting[at].Len()].Remove(p.inCount[at])
+		p.inCount[at] = nil
 	}
 }
 
-func (q *queues) rank(p *peers, at stage) {
+func (q *queues) addSource(p *peers, at stage) {
 	count := p.waiting[at].Len()
 	if count == 0 {
 		return
@@ -122,5 +122,5 @@ func (q *queues) rank(p *peers, at stage) {
 	for len(q.byCount[at]) <= count {
 		q.byCount[at] = append(q.byCount[at], list.New())
 	}
-	p.rank[at] = q.byCount[at][count].PushBack(p)
+	p.inCount[at] = q.byCount[at][count].PushBack(p)
 }
