@@ -1,6 +1,6 @@
-// Newlayer creates a layer: "go run ./middleware/newlayer hello" writes middleware/hello.go with its test and adds a line
-// to the list in cmd/foyer/layers.go, before the handler. The result compiles, passes its test and can be seen by a
-// visitor; then it is yours to change. Run it at the top of the repository, as "task new NAME=hello" does.
+// Newlayer creates a layer. "go run ./middleware/newlayer hello" writes middleware/hello.go and its test, and adds a line to the
+// list in cmd/foyer/layers.go, before the handler. The new layer compiles, passes its test and greets visitors, as a starting
+// point for your own. Run the command in the top directory of the repository, as "task new NAME=hello" does.
 package main
 
 import (
@@ -35,16 +35,16 @@ func main() {
 	fmt.Println("created", strings.Join(created, ", "))
 }
 
-// list is the file in which every layer has its line.
+// list is the file with the list of layers.
 const list = "cmd/foyer/layers.go"
 
 var goodName = regexp.MustCompile(`^[a-z][a-z0-9]{0,31}$`)
 
-// create writes the layer of that name in the repository at root and returns the files that it has written. It checks
-// everything before it writes anything.
+// create writes the layer name in the repository at root and returns the files that it wrote. It checks everything before it
+// writes.
 func create(root, name string) ([]string, error) {
 	if !goodName.MatchString(name) {
-		return nil, fmt.Errorf("%q cannot be the name of a layer: use one lower-case word, like hello", name)
+		return nil, fmt.Errorf("%q is not a valid name for a layer: use one lower-case word, such as hello", name)
 	}
 	constructor := strings.ToUpper(name[:1]) + name[1:]
 	if err := checkFree(filepath.Join(root, "middleware"), name, constructor); err != nil {
@@ -72,30 +72,30 @@ func create(root, name string) ([]string, error) {
 	return created, nil
 }
 
-// checkFree returns an error where the package in dir has the file or the constructor already.
+// checkFree returns an error if the package in dir already has the file or the constructor.
 func checkFree(dir, name, constructor string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil || len(paths) == 0 {
-		return errors.New("no middleware directory here: run this at the top of the repository")
+		return errors.New("no middleware directory: run this in the top directory of the repository")
 	}
 	taken := regexp.MustCompile(`(?m)^((func|type|var|const) |\t)(Test)?` + constructor + `\b`)
 	for _, path := range paths {
 		if base := filepath.Base(path); base == name+".go" || base == name+"_test.go" {
-			return fmt.Errorf("%s exists already", path)
+			return fmt.Errorf("%s already exists", path)
 		}
 		source, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
 		if taken.Match(source) {
-			return fmt.Errorf("%s has a %s already", path, constructor)
+			return fmt.Errorf("%s already declares %s", path, constructor)
 		}
 	}
 	return nil
 }
 
-// addToList returns the file at path with a line for the constructor in its list of layers, before the handler, which is
-// last.
+// addToList returns the file at path with a line for the constructor added to its list of layers, before the handler, which is
+// the last element.
 func addToList(path, constructor string) ([]byte, error) {
 	source, err := os.ReadFile(path)
 	if err != nil {
