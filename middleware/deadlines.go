@@ -12,25 +12,24 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// DeadlinesConfig is what [Deadlines] gives a connection. Each duration must be positive.
+// DeadlinesConfig configures [Deadlines]. Each duration must be positive.
 type DeadlinesConfig struct {
-	// Handshake is how long a client may take until it is authenticated. A person types a password in it.
+	// Handshake is how long a client may take to authenticate, including the time to type a password.
 	Handshake time.Duration
-	// Idle is how long a connection may be without a session.
+	// Idle is how long a connection may have no session.
 	Idle time.Duration
-	// Keepalive is how often a client is asked whether it is still there. One that leaves three intervals unanswered is
-	// gone. Any answer will do.
+	// Keepalive is the interval between two keepalives. A connection without an answer for three intervals is closed.
 	Keepalive time.Duration
-	// Counters counts the connections whose time is up. It may be nil.
+	// Counters counts the connections that exceed a deadline. It may be nil.
 	Counters *counters.Counters
 }
 
 // maxUnanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
 const maxUnanswered = 3
 
-// Deadlines returns the layer that closes connections on which nothing happens: a client that is not authenticated in
-// time, whatever it sends meanwhile; one that is, and has no session (ssh -N); and one that has vanished, so that no TCP
-// packet tells. Sessions have deadlines of their own (package session).
+// Deadlines returns the layer that closes three kinds of connections: those of clients that do not authenticate in time, even
+// if they keep sending; authenticated ones without a session (ssh -N); and those whose client is gone without closing them.
+// Sessions have their own deadlines (package session).
 func Deadlines(cfg DeadlinesConfig) Layer {
 	return Layer{
 		Name: "deadlines",
@@ -44,7 +43,7 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			w := &idleWatch{cfg: cfg, conn: c}
+			w := &watchdog{cfg: cfg, conn: c}
 			c.LimitDeadline(time.Now().Add(cfg.Handshake))
 			return Moments{
 				Stage: func(stage Stage) {
@@ -60,27 +59,27 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 	}
 }
 
-// idleWatch watches over a connection from its authentication on.
-type idleWatch struct {
+// watchdog has the timers of an authenticated connection.
+type watchdog struct {
 	cfg  DeadlinesConfig
 	conn *Conn
 
 	mu              sync.Mutex
 	stopped         bool
-	waiting         bool // the idle timer runs
+	waiting         bool // the idle timer is running
 	idle, keepalive *time.Timer
 }
 
-func (w *idleWatch) start() {
+func (w *watchdog) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = true
 	w.idle = time.AfterFunc(w.cfg.Idle, w.expire)
-	w.keepalive = time.AfterFunc(w.cfg.Keepalive, w.ask)
+	w.keepalive = time.AfterFunc(w.cfg.Keepalive, w.sendKeepalive)
 }
 
 // update runs the idle timer while there is no session.
-func (w *idleWatch) update() {
+func (w *watchdog) update() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch idle := w.conn.Sessions() == 0; {
@@ -94,7 +93,7 @@ func (w *idleWatch) update() {
 	}
 }
 
-func (w *idleWatch) stop(err error) {
+func (w *watchdog) stop(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.cfg.Counters.Count(counters.HandshakeTime, w.conn.RemoteAddr())
 	}
@@ -107,30 +106,30 @@ func (w *idleWatch) stop(err error) {
 	}
 }
 
-// expire closes a connection that has had no session for too long.
-func (w *idleWatch) expire() {
+// expire closes a connection that had no session for too long.
+func (w *watchdog) expire() {
 	w.mu.Lock()
 	idle := w.waiting && !w.stopped
 	w.mu.Unlock()
 	if idle {
-		w.hangUp(counters.IdleTime)
+		w.close(counters.IdleTime)
 	}
 }
 
-func (w *idleWatch) hangUp(reason counters.Reason) {
+func (w *watchdog) close(reason counters.Reason) {
 	w.cfg.Counters.Count(reason, w.conn.RemoteAddr())
 	_ = w.conn.Close()
 }
 
-// ask asks the client whether it is there, as sshd does (serverloop.c, client_alive_check), and again later if it is. A
-// client that has closed its SSH window, or TCP's, does not answer.
-func (w *idleWatch) ask() {
+// sendKeepalive sends a keepalive as sshd does (serverloop.c, client_alive_check), waits for the answer and sets the timer for
+// the next one. Any answer will do. A client that does not read cannot answer.
+func (w *watchdog) sendKeepalive() {
 	conn, ok := w.conn.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn)
 	if ok {
-		vanished := time.AfterFunc(maxUnanswered*w.cfg.Keepalive, func() { w.hangUp(counters.Vanished) })
+		vanished := time.AfterFunc(maxUnanswered*w.cfg.Keepalive, func() { w.close(counters.Vanished) })
 		defer vanished.Stop()
 		if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
-			return // the connection is over
+			return // the connection is closed
 		}
 	}
 	w.mu.Lock()

@@ -15,25 +15,24 @@ import (
 	"charm.land/ssh"
 )
 
-// FailLog returns the layer that tells programs which ban who guesses, such as fail2ban and CrowdSec, of failed logins:
-// in sshd's own words, so that their stock filters read them, one line and one Write each. Logging is for people.
+// FailLog returns the layer that logs failed logins for programs that ban attackers, such as fail2ban and CrowdSec. The lines
+// have sshd's format, so that the standard filters of these programs match them. Each line is one Write.
 //
-//	Nov 22 16:20:00 door sshd[17]: Failed password for invalid user root from 192.0.2.1 port 4711 ssh2
+//	Nov 22 16:20:00 host sshd[17]: Failed password for invalid user root from 192.0.2.1 port 4711 ssh2
 //
-// The number is the connection's, as with sshd, which has a process for each: filters tell by it what belongs together,
-// and forget the failures of a connection when somebody gets in on it. The time is local, as syslog's. Where known is not
-// nil, users for whom it is false are called invalid.
+// The number identifies the connection, where sshd has a process ID. Filters use it to group lines, and to discard the
+// failures of a connection that is authenticated later. The time is local, as in syslog. If known is not nil, users for whom
+// it is false are logged as invalid.
 //
-// A user name is shown as what those filters take for one: letters, digits, "_", "-" and ".", every other character as
-// "_", and no more than 64. A name that is dressed up as the end of a line bans nobody, and one that no filter can read
-// protects nobody.
+// A user name is shown with the characters that the filters accept: letters, digits, "_", "-" and ".". Other characters
+// become "_", and only 64 bytes are shown. So no name can forge the end of a line, and no name keeps a filter from matching.
 //
-// A file has to be opened with O_APPEND, and rotated with copytruncate: it is written to for as long as the server runs.
+// Open a file with O_APPEND and rotate it with copytruncate, because it stays open while the server runs.
 //
-// Failed keys are not told: clients offer one after the other, and an offer that is refused looks here like a proof that
-// is; of a false proof of a key that would do the library does not tell. Their users are told when the connection ends
-// without success. That is also when "Invalid user" is said, which sshd says at once: a line more for some users than for
-// others could be seen in the time until the answer.
+// Refused keys are not logged. Clients offer several keys, the layer cannot distinguish a refused offer from an invalid
+// signature, and the library does not report an invalid signature by an accepted key. The user of such a connection is logged
+// when it ends without authentication. sshd logs "Invalid user" at once, but this layer waits until then: an extra line for
+// some users could be measured in the response time.
 func FailLog(w io.Writer, known func(user string) bool) Layer {
 	l := &failLog{w: w, known: known}
 	return Layer{
@@ -46,7 +45,7 @@ func FailLog(w io.Writer, known func(user string) bool) Layer {
 	}
 }
 
-// maxPID is the largest process id that Linux has. Numbers start again after it.
+// maxPID is the largest process ID on Linux. After it the numbers start again at 1.
 const maxPID = 1 << 22
 
 type failLog struct {
@@ -60,21 +59,21 @@ type failLog struct {
 
 func (l *failLog) prepare(*ssh.Server) error {
 	if l.w == nil {
-		return errors.New("nothing to write to")
+		return errors.New("no writer")
 	}
 	host, err := os.Hostname()
 	l.host = nameOf(host)
 	return err
 }
 
-// failures are those of one connection.
+// failures logs the failed logins of one connection.
 type failures struct {
 	log    *failLog
 	conn   *Conn
 	number uint32
 	peer   string // "192.0.2.1 port 4711"
-	user   string // who tried last, cleaned; empty where nobody did
-	valid  bool
+	user   string // of the last attempt, as it is shown; "" before the first one
+	valid  bool   // the user is known
 }
 
 func (f *failures) attempt(a Attempt) {
@@ -112,18 +111,18 @@ func (f *failures) closed(err error) {
 	f.write("Connection closed by %s user %s %s [preauth]", kind, f.user, f.peer)
 }
 
-// write writes a line. If that fails the attempt is decided all the same.
-func (f *failures) write(format string, facts ...any) {
+// write writes a line. A write error does not change the outcome of the attempt.
+func (f *failures) write(format string, args ...any) {
 	prefix := fmt.Sprintf("%s %s sshd[%d]: ", time.Now().Format(time.Stamp), f.log.host, f.number)
-	line := []byte(prefix + fmt.Sprintf(format, facts...) + "\n")
+	line := []byte(prefix + fmt.Sprintf(format, args...) + "\n")
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	if _, err := f.log.w.Write(line); err != nil {
-		f.conn.Logger().Error("failed login not told", "err", err)
+		f.conn.Logger().Error("failed login not written", "err", err)
 	}
 }
 
-// nameOf returns name as a filter takes it for one: CrowdSec's USERNAME is [a-zA-Z0-9._-]+, and fail2ban wants no space.
+// nameOf returns name in a form that filters match: CrowdSec's USERNAME is [a-zA-Z0-9._-]+, and fail2ban allows no space.
 func nameOf(name string) string {
 	shown := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
@@ -137,7 +136,7 @@ func nameOf(name string) string {
 	return shown
 }
 
-// peerOf returns an address in sshd's words, and, where it is none, those that sshd has for that.
+// peerOf returns an address in sshd's format, also if it is not an IP address.
 func peerOf(addr net.Addr) string {
 	peer, err := netip.ParseAddrPort(addr.String())
 	if err != nil {

@@ -17,32 +17,26 @@ import (
 	"foyer/middleware/session"
 )
 
-// How much of what a peer chose is shown, in bytes: of a name or a client version (which RFC 4253 section 4.2 allows
-// 255), and of a command or an error that may quote a peer.
+// How many bytes of a peer's text are shown: of a name or a client version (RFC 4253 section 4.2 allows 255), and of a command
+// or an error that may quote the peer.
 const (
 	maxShownName = 64
 	maxShownText = 256
 )
 
-// Logging returns the layer that tells the operator who came, how they got in or did not, and what became of each
-// session. One line per event, all lines of a connection with the same conn; passwords and what is said in a session
-// are never in it, and what a peer chose is in it cleaned and bounded (package clean).
+// Logging returns the layer that logs connections, attempts to authenticate and sessions. Each event is one line, and all
+// lines of a connection have the same conn. Passwords and the data of a session are never logged, and text that a peer chose
+// is escaped and shortened (package sanitize).
 //
-// Failed logins never reach a session, so they are logged from the handshake. The "none" that most clients open with
-// is a question, not a failure, and is logged at debug level.
+// Most clients begin with the method "none" to get the list of methods. That is logged at debug level, not as a failure.
 //
-// The log is bounded. A connection writes at most 100 lines, each of at most 2 kB and mostly of 200 bytes: a visit has
-// five, and 48 sessions on one connection are told in full. All connections together write 100 lines a second after a
-// burst of 25,000, those of strangers and those of people who are authenticated each: a flood of strangers hides no
-// visitor, and the front page of a news site, 5,000 visitors in ten seconds, is no flood. Above that a connection is
-// left out from its first line on, until somebody gets in; one that is in the log has a last line in any case, with the
-// number of those that were left out before, omitted. Errors pass: nothing but errors, by the same rate, is in their
-// way. So whatever comes, and however long, adds 20 kB a second for each of the two, 200 kB at the very worst. From 250
-// connections, guesses or sessions a second on that is less than they are themselves, once they have made up for the
-// burst.
-//
-// The logger is a [log.Logger] for these bounds, or what [eventlog.New] has made of one for others. Lines that were left
-// out are counted in its counters, as log-lines or log-rate, which tells of them once a minute.
+// lines limits the log; the numbers here are its defaults. A connection writes at most 100 lines, enough for 48 sessions; a
+// line has 200 bytes, or 2 kB at most. Unauthenticated connections together write 100 lines a second after a burst of 25,000,
+// and so do authenticated ones, so a flood of unauthenticated clients does not hide visitors. 5,000 visitors in ten seconds
+// are within the limit. Above it, a new connection is omitted completely until it is authenticated. A connection that is in
+// the log always has its last line, with the number of omitted lines. Errors have a limit of their own at the same rate. So
+// the log grows by 20 kB a second for each kind of connection, or by 200 kB at worst. Omitted lines are counted as log-lines
+// or log-rate.
 func Logging(lines *eventlog.Log) Layer {
 	return Layer{
 		Name: "logging",
@@ -66,9 +60,8 @@ func Logging(lines *eventlog.Log) Layer {
 	}
 }
 
-// Logger returns the connection's logger, whose lines carry its conn and addr and count towards its share of the log. It is
-// the default logger where there is no Logging layer. Lines may be written a moment later, so what they are given must not
-// change any more.
+// Logger returns the connection's logger. Its lines have the keys conn and addr and count towards the connection's limit.
+// Without a Logging layer it is the default logger. A line may be written later, so its values must not change any more.
 func (c *Conn) Logger() *slog.Logger {
 	if c != nil && c.log != nil {
 		return c.log.Logger()
@@ -84,7 +77,7 @@ func (c *Conn) logAttempt(a Attempt) {
 		c.log.Authenticated()
 	case Continues:
 		level, event = slog.LevelInfo, "authentication continues"
-	case Asked: // every client begins so
+	case Asked:
 		level = slog.LevelDebug
 	}
 	if !c.log.Take(level, 1) {
@@ -108,65 +101,65 @@ func logSession(next ssh.Handler) ssh.Handler {
 			next(sess)
 			return
 		}
-		known := known(sess)
-		conn.Write(slog.LevelInfo, "session opened", known...)
+		facts := sessionFacts(sess)
+		conn.Write(slog.LevelInfo, "session opened", facts...)
 
-		status := 1 // a panic's, which passes through here before an outer layer ends the session with it
+		status := 1 // after a panic, with which an outer layer ends the session
 		defer func() {
-			facts := session.InfoOf(sess)
-			if facts.Exited {
-				status = facts.Status
+			info := session.InfoOf(sess)
+			if info.Exited {
+				status = info.Status
 			}
-			ended := append(known, "exit", status, "bytes", facts.Bytes, "duration", since(opened))
-			if facts.Err != nil {
-				ended = append(ended, "err", facts.Err)
+			facts = append(facts, "exit", status, "bytes", info.Bytes, "duration", since(opened))
+			if info.Err != nil {
+				facts = append(facts, "err", info.Err)
 			}
-			conn.Write(slog.LevelInfo, "session closed", ended...)
+			conn.Write(slog.LevelInfo, "session closed", facts...)
 		}()
 		next(sess)
-		status = 0 // a handler that returns without an Exit has succeeded
+		status = 0 // unless the handler has called Exit
 	}
 }
 
-// known is what is known of a session when it begins.
-func known(sess ssh.Session) []any {
-	facts := session.InfoOf(sess)
-	known := []any{
+// sessionFacts returns what is known about a session when it opens.
+func sessionFacts(sess ssh.Session) []any {
+	info := session.InfoOf(sess)
+	facts := []any{
 		"user", sanitize.String(sess.User(), maxShownName),
 		"client", sanitize.String(sess.Context().ClientVersion(), maxShownName),
-		"request", facts.Request,
+		"request", info.Request,
 	}
 	if key, ok := sess.Permissions().Extensions[KeyFingerprint]; ok {
-		known = append(known, "key", key)
+		facts = append(facts, "key", key)
 	}
-	if certificate, ok := sess.Permissions().Extensions[KeyCertificate]; ok { // by this it is revoked
-		known = append(known, "certificate", certificate)
+	if certificate, ok := sess.Permissions().Extensions[KeyCertificate]; ok { // the operator needs it to revoke the certificate
+		facts = append(facts, "certificate", certificate)
 	}
-	if facts.Request != "shell" {
-		known = append(known, "command", sanitize.String(sess.RawCommand()+sess.Subsystem(), maxShownText)) // one is empty
+	if info.Request != "shell" {
+		facts = append(facts, "command", sanitize.String(sess.RawCommand()+sess.Subsystem(), maxShownText)) // one is empty
 	}
-	return append(known, "pty", facts.PTY.String())
+	return append(facts, "pty", info.PTY.String())
 }
 
-// reason says why a connection failed, in fewer words than the library, which lists every attempt, and every algorithm of
-// ours before the client's.
+// reason says why a connection failed. It is shorter than the library's error, which lists every attempt and all algorithms of
+// the server.
 func (c *Conn) reason(err error) string {
 	var denied *gossh.ServerAuthError
-	var apart *gossh.AlgorithmNegotiationError
+	var mismatch *gossh.AlgorithmNegotiationError
 	switch {
 	case errors.As(err, &denied) && len(denied.Errors) > c.attempts: // the last one is the library's SSH_MSG_DISCONNECT
 		return "too many authentication failures"
 	case errors.Is(err, net.ErrClosed):
-		return "hung up on"
+		return "closed by the server"
 	case errors.As(err, &denied):
 		return "left without authentication"
-	case errors.As(err, &apart):
-		return fmt.Sprintf("no common algorithm for %s: the client offers %q", apart.What, apart.RequestedAlgorithms)
+	case errors.As(err, &mismatch):
+		return fmt.Sprintf("no common algorithm for %s: the client offers %q", mismatch.What, mismatch.RequestedAlgorithms)
 	}
 	return err.Error()
 }
 
-// since is rounded to what an operator compares.
+// since returns the time since t, rounded to a tenth of a millisecond.
 func since(t time.Time) time.Duration {
 	return time.Since(t).Round(time.Millisecond / 10)
 }

@@ -11,32 +11,30 @@ import (
 	"foyer/middleware/source"
 )
 
-// What a client may send as a password and as a user name, in bytes. Nobody types more, and what is over the limit
-// is refused before a hash is computed over it.
+// The longest password and user name, in bytes. Longer ones are refused before a hash is computed.
 const (
 	maxPassword = 1 << 10
 	maxUser     = 256
 )
 
-// PasswordSource knows whose passwords are whose. It is asked from many connections at once, and must take as long for
-// a user that does not exist as for one that does; passwords.File is one.
+// PasswordSource verifies passwords. It must be safe for concurrent use, and take the same time for users that exist and for
+// users that do not. An implementation is passwords.File.
 type PasswordSource interface {
-	// VerifyFrom returns nil if password is that of user, and an error for the log if not. The address is where the
-	// attempt comes from, not valid where that is no IP address; ctx ends with the connection.
+	// VerifyFrom returns nil if password is the password of user, and an error for the log if not. from is the client's
+	// address, or invalid if that is not an IP address. ctx ends with the connection.
 	VerifyFrom(ctx context.Context, from netip.Addr, user, password string) error
 }
 
-// Password returns the layer that lets in who knows the password of the user of this attempt, whatever earlier ones
-// claimed. A source that panics has refused.
-//
-// A visitor has six attempts, as with sshd's MaxAuthTries.
+// Password returns the layer that authenticates clients with passwords. Each attempt is verified for the user that it names,
+// independent of earlier attempts. If the source panics, the attempt fails. A client has six attempts, as with sshd's
+// MaxAuthTries.
 func Password(source PasswordSource) Layer {
 	return Layer{
 		Name:    "password",
 		Methods: []string{"password"},
 		Server: func(*ssh.Server) error {
 			if source == nil {
-				return errors.New("nothing to check passwords with")
+				return errors.New("no password source")
 			}
 			return nil
 		},
@@ -53,7 +51,7 @@ func Password(source PasswordSource) Layer {
 	}
 }
 
-// errWrongPassword says no more: whether the user exists is nobody's business, not even the log reader's.
+// errWrongPassword does not say whether the user exists, so that not even the log reveals it.
 var errWrongPassword = errors.New("wrong password")
 
 func verify(c *Conn, passwords PasswordSource, conn gossh.ConnMetadata, password []byte) (err error) {

@@ -6,15 +6,14 @@ import (
 	"foyer/middleware/session"
 )
 
-const ptyNotice = "Nothing is broken: a terminal was asked for, and there is none to give here.\n" +
-	"You are in all the same. `ssh -T` asks for none, and the line above goes away."
+const ptyNotice = "Nothing is broken: you are connected, but this server provides no terminals.\n" +
+	"Use `ssh -T` to connect without the message above."
 
-// PTYNotice returns the layer that refuses every PTY and explains the line that ssh prints then, "PTY allocation
-// request failed on channel 0", which has been filed as a bug against a hundred servers. A session that asked for no
-// terminal hears nothing.
+// PTYNotice returns the layer that refuses every PTY and explains the line that ssh then prints, "PTY allocation request
+// failed on channel 0", which many people take for a bug of the server. Sessions without a PTY request get no notice.
 //
-// With `ssh -t` the terminal is demanded, and OpenSSH leaves as soon as it is refused (so do paramiko's get_pty and
-// asyncssh): no text can reach that visitor, and only a server without this layer, which grants the PTY, can help.
+// With `ssh -tt`, OpenSSH exits as soon as its PTY is refused, and so do paramiko's get_pty and asyncssh. They show no notice.
+// To serve such clients, grant the PTY: leave this layer out.
 func PTYNotice() Layer {
 	return Layer{
 		Name: "ptynotice",

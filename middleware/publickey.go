@@ -15,38 +15,37 @@ import (
 	"foyer/middleware/eventlog/sanitize"
 )
 
-// KeySource knows whose keys are whose. It is asked from many connections at once, about a key that was only shown as
-// well as about one that was proven, and its answer is the same for both.
+// KeySource authorizes keys. It must be safe for concurrent use. It is called for offered and for proven keys, and must give
+// the same answer for both.
 type KeySource interface {
-	// Authorize returns what the user may do who holds key and comes from remote, as names in the Extensions (see
-	// package keyfile), or an error for the log. It is [errors.ErrUnsupported] for a key of a kind that is none of
-	// this source's, such as a certificate.
+	// Authorize returns what user may do after a login with key from remote, as names in the Extensions (see package
+	// keyfile), or an error for the log. The error is [errors.ErrUnsupported] if the source does not handle this type of key,
+	// such as a certificate.
 	Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gossh.Permissions, error)
 }
 
-// What is known of a login with a key, beside what the key permits: names in the Extensions of its Permissions. A login
-// that has no KeyFingerprint was not with a key.
+// Names in the Extensions of a login's Permissions. Only logins with a key have a KeyFingerprint.
 const (
-	// KeyFingerprint is the fingerprint of the key that was proven, also where a certificate vouched for it.
+	// KeyFingerprint is the fingerprint of the proven key, also if the key has a certificate.
 	KeyFingerprint = "fingerprint@foyer"
-	// KeyCertificate says which certificate it was: its id, serial number and authority, clean enough for a log. An id
-	// that is long or has a backslash in it is not there to the letter: serial number and authority are.
+	// KeyCertificate is the certificate's ID, serial number and authority, safe for a log. A long ID is shortened, and special
+	// characters in it are escaped.
 	KeyCertificate = "certificate@foyer"
 )
 
-// provenKey is where charm.land/ssh looks, once somebody is in, for the key that the session's PublicKey returns.
+// provenKey is the extension in which charm.land/ssh expects the key that the session's PublicKey returns.
 const provenKey = "gliderlabs/ssh.PublicKey"
 
-// PublicKey returns the layer that lets in who holds a key, or a certificate, that one of the sources knows as theirs;
-// the first that does decides what it permits. Sources are authorizedkeys.Dir and userca.Authorities.
+// PublicKey returns the layer that authenticates clients with keys and certificates. The first source that authorizes a key
+// decides what it permits. Sources are authorizedkeys.Dir and userca.Authorities.
 //
-// A key that is only shown lets nobody in, and nothing is kept of it: once its holder has proven it, the sources are
-// asked again, about the user of that attempt. A source that panics, a name over 256 bytes, RSA with SHA-1 and DSA are
-// refused. Logins that the key does not permit a PTY get none; other methods' logins are not affected. Session.PublicKey
-// returns the proven key or certificate, and that of no other login.
+// An offered key authenticates nobody, and nothing about it is stored: when the client has proven to hold a key, the sources
+// are asked again, for the user of that attempt. A user name over 256 bytes, RSA with SHA-1 and DSA are refused, and if a
+// source panics, the attempt fails. A login with a key gets a PTY only if the key permits it. Session.PublicKey returns the
+// proven key or certificate, and nil for other logins.
 //
-// Without Methods, which counts them otherwise, six keys that are only shown may be refused, and each further one, or one
-// that is proven at once, is one of six attempts.
+// Methods limits the number of refused keys. Without it, the library's limit applies: six refused offers are free, and each
+// further one, or a key that is proven without an offer, is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
 	algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
 	return Layer{
@@ -54,7 +53,7 @@ func PublicKey(sources ...KeySource) Layer {
 		Methods: []string{"publickey"},
 		Server: func(*ssh.Server) error {
 			if len(sources) == 0 || slices.Contains(sources, nil) {
-				return errors.New("nothing to check keys with")
+				return errors.New("no key source")
 			}
 			return nil
 		},
@@ -72,7 +71,7 @@ func PublicKey(sources ...KeySource) Layer {
 	}
 }
 
-// permitsPTY reports whether a login may have a PTY. A login without a key may.
+// permitsPTY reports whether a login may have a PTY. Logins without a key always may.
 func permitsPTY(granted *ssh.Permissions) bool {
 	if granted == nil || granted.Permissions == nil {
 		return true
@@ -82,28 +81,29 @@ func permitsPTY(granted *ssh.Permissions) bool {
 	return permitted || !withKey
 }
 
-// keyCheck checks the keys of one connection. It keeps nothing between two attempts.
+// keyCheck checks the keys of one connection. It has no state, so attempts do not affect each other.
 type keyCheck struct {
 	conn       *Conn
 	sources    []KeySource
-	algorithms []string // of signatures, without SHA-1
+	algorithms []string // of signatures
 }
 
-// offered answers whether a key would be accepted. Nothing in the answer is an identity.
+// offered reports whether a key would be accepted. The result does not identify the client.
 func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 	granted, err := k.authorize(conn, key)
 	if err != nil {
 		return nil, err
 	}
-	// Without extensions: x/crypto would find no-touch-required here. It checks the addresses at once.
+	// The extensions are left out, because x/crypto acts on no-touch-required. The critical options have the addresses, which
+	// x/crypto checks.
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions)}, nil
 }
 
-// proven decides on the user of an attempt who has proven to hold key. It asks the sources again, because the key may have
-// been removed since it was offered.
+// proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again, because the
+// key may have been offered for another user, or removed since.
 func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
 	if !slices.Contains(k.algorithms, algorithm) {
-		return nil, errors.New("a signature over SHA-1")
+		return nil, errors.New("signature uses SHA-1")
 	}
 	granted, err := k.authorize(conn, key)
 	if err != nil {
@@ -123,10 +123,10 @@ func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions), Extensions: extensions}, nil
 }
 
-// errNoKey says no more than that: whether the user exists is nobody's business.
+// errNoKey does not say whether the user exists.
 var errNoKey = errors.New("key not authorized")
 
-// authorize asks the sources. The error is that of the first one whose kind of key it is.
+// authorize asks the sources. The error comes from the first source that handles this type of key.
 func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
 	defer k.conn.recoverAttempt(&err)
 	if len(conn.User()) > maxUser {

@@ -10,9 +10,9 @@ import (
 	"foyer/middleware/eventlog/sanitize"
 )
 
-// Recover returns the layer that contains a panic in the layers it stands around, or in the handler. The visitor is
-// told in words and the session ends with exit status 1; the log has the stack; every other session, on the same
-// connection too, goes on. It belongs outermost.
+// Recover returns the layer that recovers from a panic in a session, in the layers after it or in the handler. The visitor
+// reads an apology, the session ends with exit status 1, and the stack is logged. All other sessions continue, also on the
+// same connection. It belongs first in the list.
 func Recover() Layer {
 	return Layer{
 		Name: "recover",
@@ -34,14 +34,14 @@ func rescue(sess ssh.Session) {
 		"user", sanitize.String(sess.User(), maxShownName),
 		"err", sanitize.String(fmt.Sprint(r), maxShownText),
 		"stack", string(debug.Stack()))
-	Tell(sess, "It is not your fault: something broke on this side.\nThe operator can see what it was; please try again later.")
+	Tell(sess, "This is not your fault: something broke on the server.\nThe operator can see the details. Please try again later.")
 	_ = sess.Exit(1)
 }
 
-// errPanic is why an attempt to authenticate failed in which a check panicked.
+// errPanic is the error of an attempt to authenticate whose check panicked.
 var errPanic = errors.New("panic in authentication")
 
-// recoverAttempt is deferred around a check of an attempt to authenticate. A panic in it fails that attempt.
+// recoverAttempt is deferred around the check of an attempt to authenticate. A panic makes the attempt fail.
 func (c *Conn) recoverAttempt(err *error) {
 	if r := recover(); r != nil {
 		*err = errPanic

@@ -22,7 +22,7 @@ import (
 )
 
 // answer is what a command is answered with, on stderr.
-const answer = "You are in, but this door runs no commands and transfers no files.\n" +
+const answer = "You are logged in, but this server runs no commands and transfers no files.\n" +
 	"This session is very simple.  Goodbye!\n"
 
 const (

@@ -20,9 +20,9 @@ import (
 
 const (
 	message = "This session is very simple.  Goodbye!\r\n"
-	notice  = "Nothing is broken: a terminal was asked for, and there is none to give here.\r\n" +
-		"You are in all the same. `ssh -T` asks for none, and the line above goes away.\r\n"
-	greeting = "Welcome, guest. This is the door, and there is no shell behind it.\r\n"
+	notice  = "Nothing is broken: you are connected, but this server provides no terminals.\r\n" +
+		"Use `ssh -T` to connect without the message above.\r\n"
+	greeting = "Welcome, guest. This server has no shell.\r\n"
 	refusal  = "PTY allocation request failed on channel 0\r\n" // ssh's own
 	goodbye  = "Connection to localhost closed.\r\n"            // ssh's own
 )
