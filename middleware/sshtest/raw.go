@@ -20,7 +20,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// The messages that a [Raw] client and its users speak of by number (RFC 4250 section 4.1.2).
+// Message numbers (RFC 4250 section 4.1.2).
 const (
 	MsgDisconnect       = 1
 	MsgIgnore           = 2
@@ -53,34 +53,35 @@ const (
 	MsgPing             = 192 // OpenSSH's PROTOCOL, section 1.9
 )
 
-// The key exchanges that a [Raw] client can carry out.
+// The key exchanges that a [Raw] client supports.
 const (
 	Curve25519 = "curve25519-sha256"     // RFC 8731
 	MLKEM      = "mlkem768x25519-sha256" // draft-ietf-sshm-mlkem-hybrid-kex
 )
 
-// Raw is a client that says what x/crypto's would not: any version line, any bytes before the keys and any packet after
-// them, another user with each attempt. It speaks ssh-ed25519 and aes128-gcm (RFC 5647) and believes the host.
+// Raw is a client that can break the protocol, unlike x/crypto's: it sends any version line, any bytes before and any packet
+// after the key exchange, and a different user with each attempt. It supports ssh-ed25519 and aes128-gcm (RFC 5647) and does
+// not verify the host key.
 //
-// It is for one goroutine that reads and one that writes. While keys are exchanged it is for one.
+// One goroutine may read and another one may write at the same time, except during a key exchange.
 type Raw struct {
 	Conn    net.Conn
-	Session []byte // the session identifier, once there are keys
-	Strict  bool   // ask for the strict key exchange (OpenSSH's PROTOCOL, section 1.10)
+	Session []byte // the session identifier, after the first key exchange
+	Strict  bool   // request the strict key exchange (OpenSSH's PROTOCOL, section 1.10)
 
 	in             *bufio.Reader
 	client, server string      // the version lines
-	sealing        cipher.AEAD // nil until the keys are in use
+	sealing        cipher.AEAD // nil before the first key exchange
 	opening        cipher.AEAD
 	sealIV, openIV []byte
 }
 
-// NewRaw returns a client that has said nothing yet.
+// NewRaw returns a client that has not sent anything yet.
 func NewRaw(conn net.Conn) *Raw {
 	return &Raw{Conn: conn, in: bufio.NewReader(conn)}
 }
 
-// Greet sends a version line, which lacks its line end, and reads the server's.
+// Greet sends a version line, given without its line end, and reads the server's.
 func (c *Raw) Greet(version string) error {
 	if _, err := io.WriteString(c.Conn, version+"\r\n"); err != nil {
 		return err
@@ -101,7 +102,7 @@ func (c *Raw) Handshake(version, kex string) error {
 	return c.Service("ssh-userauth")
 }
 
-// Init returns a KEXINIT with what this client speaks, and kex as its key exchanges.
+// Init returns a KEXINIT with the algorithms of this client, and kex as the list of key exchanges.
 func Init(kex string) []byte {
 	const aead = "aes128-gcm@openssh.com"
 	return InitOf(kex, gossh.KeyAlgoED25519, aead, aead, "", "", "none", "none", "", "")
@@ -116,7 +117,7 @@ func InitOf(lists ...string) []byte {
 	return append(packet, make([]byte, 5)...)
 }
 
-// Keys agrees on keys by the method kex: the first ones, or new ones.
+// Keys does a key exchange with the method kex: the first one, or another one.
 func (c *Raw) Keys(kex string) error {
 	ours := Init(kex)
 	if c.Strict {
@@ -141,7 +142,7 @@ func (c *Raw) Keys(kex string) error {
 	return c.finish(ours, theirs, share)
 }
 
-// finish takes the server's share, proves nothing, and uses the keys that follow from it.
+// finish reads the server's key share and uses the keys derived from it. It does not verify the server's signature.
 func (c *Raw) finish(ours, theirs []byte, share *share) error {
 	answer, err := c.Await(MsgKexECDHReply)
 	if err != nil {
@@ -174,7 +175,7 @@ func (c *Raw) finish(ours, theirs []byte, share *share) error {
 	return c.useKeys(append(secret, hash[:]...))
 }
 
-// useKeys derives the keys of RFC 4253 section 7.2.
+// useKeys derives the keys (RFC 4253 section 7.2).
 func (c *Raw) useKeys(secret []byte) (err error) {
 	derive := func(letter byte) []byte {
 		key := sha256.Sum256(slices.Concat(secret, []byte{letter}, c.Session))
@@ -196,7 +197,7 @@ func gcm(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// Service asks for a service, and returns when it is granted.
+// Service requests a service, and returns when it is granted.
 func (c *Raw) Service(name string) error {
 	if err := c.Write(Message(MsgServiceRequest, name)); err != nil {
 		return err
@@ -205,7 +206,7 @@ func (c *Raw) Service(name string) error {
 	return err
 }
 
-// Attempt makes one attempt to authenticate, and reports whether it succeeded. What follows the names is the method's.
+// Attempt makes one attempt to authenticate, and reports whether it succeeded. rest holds the fields of the method.
 func (c *Raw) Attempt(user, service, method string, rest []byte) (bool, error) {
 	if err := c.Write(Message(MsgUserauthRequest, user, service, method, rest)); err != nil {
 		return false, err
@@ -320,7 +321,7 @@ func (c *Raw) Read() ([]byte, error) {
 	}
 	size := int(binary.BigEndian.Uint32(length))
 	if size > 1<<20 {
-		return nil, fmt.Errorf("a packet of %d bytes", size)
+		return nil, fmt.Errorf("packet of %d bytes", size)
 	}
 	if c.opening != nil {
 		size += c.opening.Overhead()
@@ -337,12 +338,12 @@ func (c *Raw) Read() ([]byte, error) {
 		countUp(c.openIV)
 	}
 	if len(body) < 2 || int(body[0]) >= len(body)-1 {
-		return nil, errors.New("a packet without a message")
+		return nil, errors.New("packet without a message")
 	}
 	return body[1 : len(body)-int(body[0])], nil
 }
 
-// Disconnected is what [Raw.Await] returns when the server has said goodbye.
+// Disconnected is the error of [Raw.Await] if the server has sent an SSH_MSG_DISCONNECT.
 type Disconnected struct {
 	Reason  uint32 // RFC 4253 section 11.1
 	Message string
@@ -352,7 +353,7 @@ func (d *Disconnected) Error() string {
 	return fmt.Sprintf("disconnected: %s (%d)", d.Message, d.Reason)
 }
 
-// Await reads until a message of one of these types comes, and passes over the others.
+// Await reads packets until a message of one of these types arrives, and returns it. It skips the others.
 func (c *Raw) Await(types ...byte) ([]byte, error) {
 	for {
 		packet, err := c.Read()
@@ -377,7 +378,7 @@ func countUp(iv []byte) {
 	binary.BigEndian.PutUint64(iv[4:], binary.BigEndian.Uint64(iv[4:])+1)
 }
 
-// share is this side's half of a key exchange.
+// share is the client's key share in a key exchange.
 type share struct {
 	public  []byte
 	lattice *mlkem.DecapsulationKey768 // nil without MLKEM
@@ -400,7 +401,7 @@ func newShare(kex string) (*share, error) {
 	return s, nil
 }
 
-// secret returns the shared secret as it is hashed: a number with a curve, a string with MLKEM.
+// secret returns the shared secret in the encoding for the exchange hash: an mpint with a curve, a string with MLKEM.
 func (s *share) secret(theirs []byte) ([]byte, error) {
 	ciphertext := theirs[:max(0, len(theirs)-32)]
 	peer, err := ecdh.X25519().NewPublicKey(theirs[len(ciphertext):])

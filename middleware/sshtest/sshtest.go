@@ -53,7 +53,7 @@ func Start(t testing.TB, options ...ssh.Option) *Server {
 	go func() { served <- srv.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		_ = listener.Close() // Close before Serve has begun is lost
+		_ = listener.Close() // srv.Close has no effect before Serve has begun
 		<-served
 	})
 	return &Server{Server: srv, Address: listener.Addr().String()}
@@ -87,7 +87,7 @@ type Visit struct {
 // Result is what the client received.
 type Result struct {
 	Stdout, Stderr string
-	Status         int  // the exit status, or -1 where none was sent
+	Status         int  // the exit status, or -1 if none was sent
 	PTY            bool // whether the PTY was granted
 }
 
@@ -102,7 +102,7 @@ func (s *Server) Visit(t testing.TB, v Visit) Result {
 	return Run(t, client, v)
 }
 
-// Dial connects and authenticates, as "guest" where user is empty.
+// Dial connects and authenticates, as "guest" if user is empty.
 func (s *Server) Dial(user, password string) (*gossh.Client, error) {
 	if user == "" {
 		user = "guest"
@@ -232,7 +232,7 @@ func readAll(channel gossh.Channel) (stdout, stderr string) {
 	return string(b), string(<-done)
 }
 
-// Log is a log that a test can read while it is written.
+// Log is a log that a test can read while the server writes to it.
 type Log struct {
 	mu    sync.Mutex
 	text  strings.Builder
@@ -272,7 +272,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String returns what was written so far.
+// String returns the lines that were written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
