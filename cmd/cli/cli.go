@@ -1,5 +1,4 @@
-// Package remedy is how the house's commands end: every error is told with what to do about it, and the exit status says
-// whose it was.
+// Package cli runs command lines. It prints errors with a hint, and its exit status distinguishes usage errors from others.
 package cli
 
 import (
@@ -16,17 +15,17 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Run executes a command line and returns the exit status: 0, 1 for what went wrong, 2 for what was typed wrong.
+// Run executes a command line and returns the exit status: 0, 1 for an error, or 2 for a usage error.
 func Run(ctx context.Context, root *cobra.Command) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		if unfit, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			err = fmt.Errorf("--%s: %w", unfit.GetFlag().Name, Unfit(err))
+		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			err = fmt.Errorf("--%s: %w", invalid.GetFlag().Name, Unfit(err))
 		}
 		return Usage(err)
 	})
-	refuseUnknownTopics(root)
+	checkHelpTopic(root)
 	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
-		explain(w, called(root).CommandPath(), err)
+		printError(w, called(root).CommandPath(), err)
 	}))
 	switch {
 	case err == nil:
@@ -37,8 +36,8 @@ func Run(ctx context.Context, root *cobra.Command) int {
 	return 1
 }
 
-// refuseUnknownTopics has "help" fail where there is no such command: cobra's helps with another one.
-func refuseUnknownTopics(root *cobra.Command) {
+// checkHelpTopic makes "help" fail for an unknown command. cobra's shows the help of another command.
+func checkHelpTopic(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() != "help" {
@@ -46,14 +45,14 @@ func refuseUnknownTopics(root *cobra.Command) {
 		}
 		cmd.Args = func(_ *cobra.Command, args []string) error {
 			if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
-				return Misuse("run: "+root.CommandPath()+" --help", "there is no command %q", strings.Join(args, " "))
+				return Misuse("run: "+root.CommandPath()+" --help", "unknown command %q", strings.Join(args, " "))
 			}
 			return nil
 		}
 	}
 }
 
-// called returns the command that was called: it, or one of its subcommands.
+// called returns the command that was called: cmd or one of its subcommands.
 func called(cmd *cobra.Command) *cobra.Command {
 	for _, sub := range cmd.Commands() {
 		if at := called(sub); at.CalledAs() != "" {
@@ -63,39 +62,37 @@ func called(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// With returns err as one that comes with something to do about it.
+// With returns err with a hint that says how to fix it.
 func With(err error, hint string) error { return hinted{err, hint} }
 
-// Usage returns err as a mistake in how the command was called. Its hint points to that command's help, unless err knows
-// better.
+// Usage returns err as a usage error. Its hint is the command's help, unless err has a hint.
 func Usage(err error) error { return usage{err} }
 
-// Misuse returns a mistake in how the command was called, with something to type instead.
+// Misuse returns a usage error with a hint.
 func Misuse(hint, format string, args ...any) error {
 	return Usage(With(fmt.Errorf(format, args...), hint))
 }
 
-// Unfit says why a flag cannot have its value, in words for whoever typed it: the library's are those of its parsers. An
-// error of another kind is returned as it is.
+// Unfit replaces a parser's error about the value of a flag with one for the operator. It returns other errors unchanged.
 func Unfit(err error) error {
-	unfit, ok := errors.AsType[*pflag.InvalidValueError](err)
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err
 	}
 	_, notNumber := errors.AsType[*strconv.NumError](err)
-	switch value, why := unfit.GetValue(), unfit.Unwrap(); {
-	case unfit.GetFlag().Value.Type() == "bool":
-		return fmt.Errorf("%q is neither true nor false", value)
+	switch value, cause := invalid.GetValue(), invalid.Unwrap(); {
+	case invalid.GetFlag().Value.Type() == "bool":
+		return fmt.Errorf("%q is not true or false", value)
 	case notNumber:
-		return fmt.Errorf("%q is not a number, or too large", value)
-	case strings.HasPrefix(why.Error(), "time: "):
-		return fmt.Errorf("%q is not a time like 30s or 5m", value)
+		return fmt.Errorf("%q is not a number or is too large", value)
+	case strings.HasPrefix(cause.Error(), "time: "):
+		return fmt.Errorf("%q is not a duration like 30s or 5m", value)
 	default:
-		return why
+		return cause
 	}
 }
 
-// IsUsage reports whether err is a mistake in how the command was called.
+// IsUsage reports whether err is a usage error.
 func IsUsage(err error) bool {
 	_, is := errors.AsType[usage](err)
 	return is
@@ -118,8 +115,8 @@ var (
 	hintLabel  = ansi.NewStyle().Bold().ForegroundColor(ansi.Cyan).Styled("hint:")
 )
 
-// explain prints an error: the problem, then what to do about it. fang takes the colours out where w is not a terminal.
-func explain(w io.Writer, command string, err error) {
+// printError prints an error and its hint. fang removes the colours if w is not a terminal.
+func printError(w io.Writer, command string, err error) {
 	_, _ = fmt.Fprintln(w, errorLabel, err)
 	if hint := Hint(err); hint != "" {
 		_, _ = fmt.Fprintln(w, hintLabel, hint)
@@ -128,7 +125,7 @@ func explain(w io.Writer, command string, err error) {
 	}
 }
 
-// Hint returns what err says is to be done about it, be it an error of With or any other that has a Hint, or nothing.
+// Hint returns the hint of err, which is an error of With or any other one with a method Hint, or "".
 func Hint(err error) string {
 	var h interface{ Hint() string }
 	if errors.As(err, &h) {

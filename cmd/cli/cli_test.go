@@ -28,14 +28,14 @@ func TestRun(t *testing.T) {
 		"usage, a hint":  {cli.Usage(cli.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
 		"misuse":         {cli.Misuse("make it even", "%d: %w", 7, odd), nil, 2, "error: 7: it is odd\nhint: make it even\n"},
 		"an odd flag":    {nil, []string{"--odd"}, 2, "error: unknown flag: --odd\nhint: run: door --help\n"},
-		"no number":      {nil, []string{"--keys", "x"}, 2, "error: --keys: \"x\" is not a number, or too large\nhint: run: door --help\n"},
-		"no float":       {nil, []string{"--rate=1e999"}, 2, "error: --rate: \"1e999\" is not a number, or too large\nhint: run: door --help\n"},
-		"no time":        {nil, []string{"--wait", "30"}, 2, "error: --wait: \"30\" is not a time like 30s or 5m\nhint: run: door --help\n"},
-		"no choice":      {nil, []string{"--open=maybe"}, 2, "error: --open: \"maybe\" is neither true nor false\nhint: run: door --help\n"},
+		"no number":      {nil, []string{"--keys", "x"}, 2, "error: --keys: \"x\" is not a number or is too large\nhint: run: door --help\n"},
+		"no float":       {nil, []string{"--rate=1e999"}, 2, "error: --rate: \"1e999\" is not a number or is too large\nhint: run: door --help\n"},
+		"no time":        {nil, []string{"--wait", "30"}, 2, "error: --wait: \"30\" is not a duration like 30s or 5m\nhint: run: door --help\n"},
+		"no choice":      {nil, []string{"--open=maybe"}, 2, "error: --open: \"maybe\" is not true or false\nhint: run: door --help\n"},
 		"no network":     {nil, []string{"--from", "x"}, 2, "error: --from: invalid CIDR address: x\nhint: run: door --help\n"},
 		"one further in": {nil, []string{"key", "add", "--odd"}, 2, "error: unknown flag: --odd\nhint: run: door key add --help\n"},
-		"no topic":       {nil, []string{"help", "lock"}, 2, "error: there is no command \"lock\"\nhint: run: door --help\n"},
-		"none there":     {nil, []string{"help", "key", "turn"}, 2, "error: there is no command \"key turn\"\nhint: run: door --help\n"},
+		"no topic":       {nil, []string{"help", "lock"}, 2, "error: unknown command \"lock\"\nhint: run: door --help\n"},
+		"none there":     {nil, []string{"help", "key", "turn"}, 2, "error: unknown command \"key turn\"\nhint: run: door --help\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told bytes.Buffer

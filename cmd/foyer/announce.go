@@ -12,12 +12,12 @@ import (
 	"foyer/middleware/server"
 )
 
-// announce tells the operator what is served and how to try it. A first start's password is shown here, once; where it
-// cannot be shown nobody has it, and its file is removed.
+// announce prints the server's address, host keys and layers, and how to log in. It also prints the password that a first start
+// has created, which is shown only once. If that fails, it removes the password file, so that the next start creates another.
 func announce(w io.Writer, s *server.Server, users *users) error {
-	var card strings.Builder
-	fmt.Fprintf(&card, "foyer listens on %s\n\n", s.Addr())
-	table := tabwriter.NewWriter(&card, 0, 0, 3, ' ', 0)
+	var text strings.Builder
+	fmt.Fprintf(&text, "foyer listens on %s\n\n", s.Addr())
+	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	for _, key := range s.Keys {
 		fmt.Fprintf(table, "  host key\t%s %s\n", key.Type(), key.Fingerprint())
 	}
@@ -25,11 +25,11 @@ func announce(w io.Writer, s *server.Server, users *users) error {
 	fmt.Fprintf(table, "  try\t%s\n", command(s.Addr(), users.example()))
 	if users.password != "" {
 		fmt.Fprintf(table, "  password\t%s\n", users.password)
-		fmt.Fprintf(table, "  \tshown this once: %s keeps a hash of it\n", users.path)
+		fmt.Fprintf(table, "  \tshown only once; its hash is in %s\n", users.path)
 	}
-	_ = table.Flush() // a strings.Builder takes everything
-	card.WriteString("\n")
-	if _, err := io.WriteString(w, card.String()); err != nil {
+	_ = table.Flush() // a strings.Builder returns no errors
+	text.WriteString("\n")
+	if _, err := io.WriteString(w, text.String()); err != nil {
 		if users.password != "" {
 			_ = os.Remove(users.path)
 		}
@@ -38,7 +38,7 @@ func announce(w io.Writer, s *server.Server, users *users) error {
 	return nil
 }
 
-// command returns what a visitor types to come to address.
+// command returns the ssh command for a login at address.
 func command(address net.Addr, user string) string {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {

@@ -26,9 +26,9 @@ import (
 func checkCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say how each user could log in, and what is wrong with the files",
-		Long: "Say how each user could log in with these settings, and what is wrong with the files. It changes nothing,\n" +
-			"and fails where something is wrong.",
+		Short: "Show how each user can log in, and problems in the files",
+		Long: "Show how each user can log in with these settings, and problems in the files. It changes nothing,\n" +
+			"and fails if there is a problem.",
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.check(); err != nil {
@@ -41,7 +41,7 @@ func checkCommand(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// report is what check finds out.
+// report is the result of check.
 type report struct {
 	names       []string // in the order of the files
 	schemes     map[string]string
@@ -64,8 +64,8 @@ func check(cfg *Config, w io.Writer) error {
 	return nil
 }
 
-// note keeps what is wrong. A file that is not there is not wrong: a first start makes it, or nobody needs it.
-func (r *report) note(err error) {
+// add adds a problem. A missing file is none, because the first start creates it, or it is optional.
+func (r *report) add(err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.problems = append(r.problems, err)
 	}
@@ -74,7 +74,7 @@ func (r *report) note(err error) {
 func (r *report) readPasswords(cfg *Config) {
 	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: cfg.Plaintext})
 	if err != nil {
-		r.note(err)
+		r.add(err)
 		return
 	}
 	r.problems = append(r.problems, file.Warnings()...)
@@ -85,15 +85,15 @@ func (r *report) readPasswords(cfg *Config) {
 }
 
 func (r *report) readKeys(cfg *Config) {
-	holders, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
-	r.note(err)
-	for _, user := range holders {
+	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
+	r.add(err)
+	for _, user := range keyUsers {
 		if !slices.Contains(r.names, user.Name) {
 			r.names = append(r.names, user.Name)
 		}
 		r.keys[user.Name] = user.Keys
 		for _, err := range user.Problems {
-			r.note(err)
+			r.add(err)
 		}
 	}
 }
@@ -102,38 +102,38 @@ func (r *report) readAuthorities(cfg *Config) {
 	if cfg.UserCA == "" {
 		return
 	}
-	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: r.note})
+	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: r.add})
 	if err != nil {
-		r.problems = append(r.problems, err) // also where it is not there: it was asked for
+		r.problems = append(r.problems, err) // also if it is missing, because it is configured
 		return
 	}
 	r.authorities = authorities.Keys()
 }
 
-// readHostKeys also looks whether one is left that the algorithms would show, or the server would not start.
+// readHostKeys also checks that the algorithms allow one of the host keys. Otherwise the server would not start.
 func (r *report) readHostKeys(cfg *Config) {
 	keys, err := hostkeys.Load(cfg.HostKeys)
-	r.note(err)
+	r.add(err)
 	if err != nil || len(keys) == 0 {
 		return
 	}
 	srv := &ssh.Server{}
-	r.note(cmp.Or(server.HostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
+	r.add(cmp.Or(server.HostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
 }
 
 func (r *report) readTexts(cfg *Config) {
 	for _, read := range []func() (string, error){cfg.message, cfg.greeting} {
 		if _, err := read(); err != nil {
-			r.problems = append(r.problems, err) // also where it is not there: it was asked for
+			r.problems = append(r.problems, err) // also if it is missing, because it is configured
 		}
 	}
 }
 
 func (r *report) print(cfg *Config, w io.Writer) {
 	for _, name := range r.names {
-		fmt.Fprintf(w, "%s\t%s\n", name, r.ways(cfg, name))
+		fmt.Fprintf(w, "%s\t%s\n", name, r.methods(cfg, name))
 		for _, key := range r.keys[name] {
-			// Who handed the key in chose its comment.
+			// Comments are untrusted: whoever handed in the key wrote its comment.
 			facts := []string{
 				key.Type, key.Fingerprint, sanitize.String(key.Options, keyfile.MaxLine), sanitize.String(key.Comment, keyfile.MaxLine),
 			}
@@ -141,7 +141,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 		}
 	}
 	for _, key := range r.authorities {
-		fmt.Fprintf(w, "holders of a certificate\t%s\n\tof %s\n", waysOfHolders(cfg), key)
+		fmt.Fprintf(w, "users with a certificate\t%s\n\tsigned by %s\n", certificateMethods(cfg), key)
 	}
 	for _, problem := range r.problems {
 		fmt.Fprintln(w, "problem:", problem)
@@ -151,39 +151,39 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	}
 }
 
-// ways says by which of the configured ways a user could log in.
-func (r *report) ways(cfg *Config, name string) string {
+// methods returns the configured combinations of methods with which a user can log in.
+func (r *report) methods(cfg *Config, name string) string {
 	scheme, hasKey := r.schemes[name], len(r.keys[name]) > 0
-	open := ways(cfg, scheme, hasKey)
-	// Who is named in a certificate is known once it is shown.
-	if len(open) == 0 && len(r.authorities) > 0 && len(ways(cfg, scheme, true)) > 0 {
+	usable := usableMethods(cfg, scheme, hasKey)
+	// Any user may have a certificate; the server learns about it at login.
+	if len(usable) == 0 && len(r.authorities) > 0 && len(usableMethods(cfg, scheme, true)) > 0 {
 		return "cannot log in without a certificate"
 	}
-	return alternatives(open)
+	return alternatives(usable)
 }
 
-func ways(cfg *Config, scheme string, hasKey bool) []string {
-	var open []string
-	for _, way := range cfg.Auth {
-		steps := strings.Split(way, "+")
+func usableMethods(cfg *Config, scheme string, hasKey bool) []string {
+	var usable []string
+	for _, combination := range cfg.Auth {
+		steps := strings.Split(combination, "+")
 		if slices.Contains(steps, "password") && scheme == "" || slices.Contains(steps, "publickey") && !hasKey {
 			continue
 		}
-		open = append(open, strings.Replace(way, "password", "password ("+scheme+")", 1))
+		usable = append(usable, strings.Replace(combination, "password", "password ("+scheme+")", 1))
 	}
-	return open
+	return usable
 }
 
-// waysOfHolders says which of the configured ways take a certificate, which stands for a key.
-func waysOfHolders(cfg *Config) string {
-	return alternatives(slices.DeleteFunc(slices.Clone(cfg.Auth), func(way string) bool {
-		return !slices.Contains(strings.Split(way, "+"), "publickey")
+// certificateMethods returns the configured combinations that accept a certificate, which is used as a key.
+func certificateMethods(cfg *Config) string {
+	return alternatives(slices.DeleteFunc(slices.Clone(cfg.Auth), func(combination string) bool {
+		return !slices.Contains(strings.Split(combination, "+"), "publickey")
 	}))
 }
 
-func alternatives(open []string) string {
-	if len(open) == 0 {
+func alternatives(combinations []string) string {
+	if len(combinations) == 0 {
 		return "cannot log in"
 	}
-	return strings.Join(open, ", or ")
+	return strings.Join(combinations, ", or ")
 }

@@ -15,7 +15,7 @@ import (
 func hostkeyCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hostkey",
-		Short: "Manage the host keys, by which visitors know this server",
+		Short: "Manage the host keys, which identify this server",
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -47,18 +47,18 @@ func hostkeyAdd(cfg *Config) *cobra.Command {
 	types := []string{"ed25519", "rsa", "ecdsa"}
 	return &cobra.Command{
 		Use:       "add TYPE",
-		Short:     "Make a host key of one more type: ed25519, rsa or ecdsa",
+		Short:     "Create a host key of another type: ed25519, rsa or ecdsa",
 		ValidArgs: types,
 		Args:      arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(types, args[0]) {
-				return cli.Usage(fmt.Errorf("unknown type of host key %q: there are %s", args[0], strings.Join(types, ", ")))
+				return cli.Usage(fmt.Errorf("unknown host key type %q: use one of %s", args[0], strings.Join(types, ", ")))
 			}
 			key, err := hostkeys.Create(cfg.HostKeys, args[0])
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s in %s; foyer uses it from its next start\n", key.Type(), key.Fingerprint(), key.Path)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s in %s; foyer uses it after its next start\n", key.Type(), key.Fingerprint(), key.Path)
 			return nil
 		},
 	}

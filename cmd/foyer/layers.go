@@ -5,8 +5,8 @@ import (
 	"foyer/middleware/server"
 )
 
-// layers is THE LIST: what a visitor passes through, outermost first, down to the handler that serves the message. Where a
-// line stands is the security decision.
+// layers returns THE LIST of layers, outermost first. The last one is the handler that serves the message. The order decides
+// about security: a layer protects only the layers after it.
 func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
@@ -27,9 +27,9 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 	}
 }
 
-// when returns layer if it is wanted, and else a layer that does nothing.
-func when(wanted bool, layer middleware.Layer) middleware.Layer {
-	if wanted {
+// when returns layer if enabled, and otherwise a layer that does nothing.
+func when(enabled bool, layer middleware.Layer) middleware.Layer {
+	if enabled {
 		return layer
 	}
 	return middleware.Layer{}

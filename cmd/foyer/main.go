@@ -1,4 +1,4 @@
-// Foyer is an SSH front door: it finds out who is there, tells them what they need to know, and shows them out.
+// Foyer is an SSH server without a shell. It authenticates visitors, shows them a message and closes the session.
 package main
 
 import (
@@ -16,14 +16,14 @@ func main() {
 	os.Exit(cli.Run(context.Background(), newRoot()))
 }
 
-// newRoot returns the command "foyer", which is "foyer serve" and has the other commands below it.
+// newRoot returns the command "foyer", which does the same as "foyer serve" and has all other commands as subcommands.
 func newRoot() *cobra.Command {
 	cfg := &Config{}
 	root := serveCommand(cfg)
 	root.Use = "foyer"
-	root.Short = "An SSH front door"
-	root.Long = "foyer is an SSH front door: it finds out who is there, tells them what they need to know,\n" +
-		"and shows them out. Without a command it serves."
+	root.Short = "An SSH server that shows a message instead of a shell"
+	root.Long = "foyer is an SSH server without a shell. It authenticates visitors, shows them a message\n" +
+		"and closes the session. Without a command it runs \"foyer serve\"."
 	root.Example = "foyer --listen :2022\nfoyer user add alice\nFOYER_LOG_FORMAT=json foyer --pty accept"
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return fromEnvironment(cmd.Flags(), os.Getenv)
@@ -32,7 +32,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// arguments checks that a command was given what its usage names, one argument for each word after its own.
+// arguments checks the number of arguments: one for each word in cmd.Use after the command's name.
 func arguments(cmd *cobra.Command, args []string) error {
 	switch want := strings.Fields(cmd.Use)[1:]; {
 	case len(args) == len(want):
@@ -40,6 +40,6 @@ func arguments(cmd *cobra.Command, args []string) error {
 	case len(want) == 0:
 		return cli.Usage(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()))
 	default:
-		return cli.Usage(fmt.Errorf("%s takes one argument, %s, and was given %d", cmd.CommandPath(), want[0], len(args)))
+		return cli.Usage(fmt.Errorf("%s requires one argument, %s, but got %d", cmd.CommandPath(), want[0], len(args)))
 	}
 }

@@ -28,7 +28,7 @@ func serveCommand(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// serve serves until ctx is done or a signal comes. What a person reads goes to stdout, the log to stderr.
+// serve serves until ctx is done or a signal arrives. It prints how to log in to stdout and the log to stderr.
 func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	cfg.useLog(stderr)
 	s, err := server.New(cfg.Config)
@@ -36,7 +36,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer s.Events.Flush()
-	// The address comes first: it is what fails most, and then nothing has been made yet.
+	// Listening is the step that fails most often, so it comes before any file is created.
 	if err := s.Open(ctx); err != nil {
 		return err
 	}
@@ -52,10 +52,10 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
 	return s.Serve(ctx)
 }
 
-// texts are what visitors are told.
+// texts are the texts for visitors.
 type texts struct{ message, greeting string }
 
-// build makes the server that cfg asks for. A first start makes its files here, the password last.
+// build builds the server that cfg describes. On a first start it creates the files, the password file last.
 func build(cfg *Config, s *server.Server, stderr io.Writer) (*users, error) {
 	var texts texts
 	var err error

@@ -24,8 +24,8 @@ import (
 func userCommand(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
-		Short: "Manage who may come in",
-		Long:  "Manage the password file and the users' keys. A running foyer sees each change at once.",
+		Short: "Manage the users",
+		Long:  "Manage the password file and the users' keys. A running foyer applies each change at once.",
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -57,12 +57,12 @@ func userAdd(cfg *Config) *cobra.Command {
 			if err := passwords.Add(cfg.Passwords, args[0], password); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this password; %s keeps a hash of it\n", args[0], cfg.Passwords)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s can log in with this password; its hash is in %s\n", args[0], cfg.Passwords)
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin")
-	cmd.Flags().StringVar(&key, "key", "", "file with a public key that lets the user in; no password is asked for")
+	cmd.Flags().StringVar(&key, "key", "", "file with a public key to add, instead of setting a password")
 	return cmd
 }
 
@@ -75,14 +75,14 @@ func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
 		return err
 	}
 	file, _ := username.ToFile(user) // Add has checked the name
-	fmt.Fprintf(cmd.OutOrStdout(), "%s may come in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, file))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s can log in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, file))
 	return nil
 }
 
-// askPassword asks a person twice, without an echo, or reads one line of stdin where the caller says so.
+// askPassword asks a person twice, without echo, or reads one line from stdin if fromStdin is true.
 func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error) {
 	if fromStdin {
-		// One byte more than a password may have, so that a longer one is seen to be too long.
+		// The limit is more than the longest password, so that a longer one is refused and not cut.
 		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1<<10+2)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", fmt.Errorf("read the password: %w", err)
@@ -90,18 +90,18 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	if !prompt.Possible() {
-		return "", cli.Misuse("add --password-stdin to read it from there", "stdin is no terminal to ask for a password on")
+		return "", cli.Misuse("add --password-stdin to read the password from stdin", "cannot ask for a password: stdin is not a terminal")
 	}
 	first, err := prompt.Password(cmd.ErrOrStderr(), fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
 		return "", err
 	}
-	second, err := prompt.Password(cmd.ErrOrStderr(), "Once more: ")
+	second, err := prompt.Password(cmd.ErrOrStderr(), "Repeat the password: ")
 	if err != nil {
 		return "", err
 	}
 	if first != second {
-		return "", errors.New("the two passwords differ, nothing was changed")
+		return "", errors.New("the passwords do not match; nothing was changed")
 	}
 	return first, nil
 }
@@ -109,71 +109,71 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 func userRemove(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
-		Short: "Remove a user, with password and keys",
+		Short: "Remove a user's password and keys",
 		Args:  arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := removeUser(cfg, args[0]); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
+			fmt.Fprintf(cmd.OutOrStdout(), "%s removed\n", args[0])
 			return nil
 		},
 	}
 }
 
-// removeUser takes from a user all that lets them in, the keys although the password cannot be taken. It is an error when
-// there is nothing to take.
+// removeUser removes a user's keys and password. An error with one of them does not keep the other. It is an error if there is
+// neither.
 func removeUser(cfg *Config, name string) error {
-	keys, password := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name)
-	hadNone := errors.Is(keys, fs.ErrNotExist)
-	hadNoPassword := errors.Is(password, passwords.ErrNoUser) || errors.Is(password, fs.ErrNotExist)
+	keysErr, passwordErr := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name)
+	noKeys := errors.Is(keysErr, fs.ErrNotExist)
+	noPassword := errors.Is(passwordErr, passwords.ErrNoUser) || errors.Is(passwordErr, fs.ErrNotExist)
 	switch {
-	case hadNone && hadNoPassword:
-		return cli.With(fmt.Errorf("there is no user %q", name), "run: foyer user list")
-	case hadNone:
-		return password
-	case hadNoPassword:
-		return keys
+	case noKeys && noPassword:
+		return cli.With(fmt.Errorf("unknown user %q", name), "run: foyer user list")
+	case noKeys:
+		return passwordErr
+	case noPassword:
+		return keysErr
 	}
-	return errors.Join(keys, password)
+	return errors.Join(keysErr, passwordErr)
 }
 
 func userList(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the users, how their passwords are kept and how many keys they have",
+		Short: "List the users with the hash of their password and the number of their keys",
 		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			have, err := listUsers(cfg)
+			credentials, err := listUsers(cfg)
 			if err != nil {
 				return err
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
-			for _, name := range slices.Sorted(maps.Keys(have)) {
-				fmt.Fprintf(table, "%s\t%s\n", name, strings.Join(have[name], ", "))
+			for _, name := range slices.Sorted(maps.Keys(credentials)) {
+				fmt.Fprintf(table, "%s\t%s\n", name, strings.Join(credentials[name], ", "))
 			}
 			return table.Flush()
 		},
 	}
 }
 
-// listUsers returns by name what lets the users in. Files that are not there hold nobody.
-func listUsers(cfg *Config) (have map[string][]string, err error) {
-	have = map[string][]string{}
+// listUsers returns the users' credentials by name. A missing file has no users.
+func listUsers(cfg *Config) (credentials map[string][]string, err error) {
+	credentials = map[string][]string{}
 	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
 	switch {
 	case err == nil:
 		for _, user := range file.Users() {
-			have[user.Name] = append(have[user.Name], user.Scheme)
+			credentials[user.Name] = append(credentials[user.Name], user.Scheme)
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	holders, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
-	for _, user := range holders {
-		have[user.Name] = append(have[user.Name], plural(len(user.Keys), "key"))
+	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
+	for _, user := range keyUsers {
+		credentials[user.Name] = append(credentials[user.Name], plural(len(user.Keys), "key"))
 	}
-	return have, err
+	return credentials, err
 }
 
 func userHash(cfg *Config) *cobra.Command {

@@ -18,21 +18,20 @@ import (
 	"foyer/middleware/server"
 )
 
-// newcomer is the user that a first start makes.
-const newcomer = "guest"
+// firstUser is the user that a first start creates.
+const firstUser = "guest"
 
-// users is who may come in, and by what. Where the door is open it is empty.
+// users holds the users' credentials. With --open it is empty.
 type users struct {
 	passwords *passwords.File
 	path      string
-	password  string // newcomer's, where this start made it
+	password  string // of firstUser, if this start created it
 	dir       *authorizedkeys.Dir
 	keys      []middleware.KeySource
 	failLog   io.Writer
 }
 
-// openUsers opens what lets people in, makes the password file on a first start, and warns of what an operator should
-// know.
+// openUsers opens the users' files, creates the password file on a first start, and logs warnings.
 func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, error) {
 	u := &users{path: cfg.Passwords}
 	if err := u.openFailLog(cfg, stderr); err != nil {
@@ -61,10 +60,10 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 		// Without O_NONBLOCK, opening a named pipe that nobody reads would hang the start.
 		u.failLog, err = os.OpenFile(cfg.FailLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 		if errors.Is(err, syscall.ENXIO) {
-			err = fmt.Errorf("%s: is a socket, or a named pipe that nobody reads", cfg.FailLog)
+			err = fmt.Errorf("%s: is a socket or a named pipe without a reader", cfg.FailLog)
 		}
 		if err != nil {
-			return fmt.Errorf("open the log of failed logins: %w", err)
+			return fmt.Errorf("open the fail log: %w", err)
 		}
 	}
 	return nil
@@ -72,7 +71,7 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 
 func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
 	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: func(err error) {
-		logger.Warn("not used", problem(err)...)
+		logger.Warn("authorized keys ignored", problem(err)...)
 	}})
 	u.keys = []middleware.KeySource{u.dir}
 	if cfg.UserCA == "" {
@@ -92,10 +91,10 @@ func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
 	opts := passwordOptions(cfg, logger)
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
-		if u.password, err = makeFirst(cfg.Passwords); err != nil {
+		if u.password, err = createFirst(cfg.Passwords); err != nil {
 			return err
 		}
-		logger.Info("password file created", "path", cfg.Passwords, "user", newcomer)
+		logger.Info("password file created", "path", cfg.Passwords, "user", firstUser)
 		file, err = passwords.Open(cfg.Passwords, opts)
 	}
 	u.passwords = file
@@ -115,13 +114,13 @@ func passwordOptions(cfg *Config, logger *slog.Logger) passwords.Options {
 	}
 }
 
-// makeFirst makes the password file of a first start and returns newcomer's password.
-func makeFirst(path string) (string, error) {
+// createFirst creates the password file of a first start and returns the password of firstUser.
+func createFirst(path string) (string, error) {
 	password, err := passwords.Generate()
 	if err != nil {
 		return "", err
 	}
-	return password, passwords.Create(path, newcomer, password)
+	return password, passwords.Create(path, firstUser, password)
 }
 
 func (u *users) warn(cfg *Config, logger *slog.Logger) {
@@ -136,7 +135,7 @@ func (u *users) warn(cfg *Config, logger *slog.Logger) {
 	}
 }
 
-// problem is what a line of the log says of an error.
+// problem returns the keys and values that log an error.
 func problem(err error) []any {
 	facts := []any{"err", err}
 	if hint := cli.Hint(err); hint != "" {
@@ -145,14 +144,14 @@ func problem(err error) []any {
 	return facts
 }
 
-// names returns everybody who has a password or a key, each once.
+// names returns the names of all users with a password or a key.
 func (u *users) names() []string {
 	var names []string
 	for _, user := range u.passwords.Users() {
 		names = append(names, user.Name)
 	}
-	holders, _ := u.dir.Users() // who cannot be listed is warned of when they come
-	for _, user := range holders {
+	keyUsers, _ := u.dir.Users() // problems with a user's keys are logged at login
+	for _, user := range keyUsers {
 		if len(user.Keys) > 0 && !slices.Contains(names, user.Name) {
 			names = append(names, user.Name)
 		}
@@ -160,23 +159,23 @@ func (u *users) names() []string {
 	return names
 }
 
-// known reports whether there is such a user. Whoever has a certificate only is not known until they are in.
+// known reports whether a user exists. Users who only have a certificate count as unknown.
 func (u *users) known(name string) bool {
 	return u.passwords == nil || u.passwords.Has(name) || u.dir.Has(name)
 }
 
-// penalties are sshd's, and the same for users who exist and for those who do not, so that nobody learns which is which
-// from when a block begins.
+// penalties returns sshd's penalties. They are the same for existing and for unknown users, so that the time of a block does
+// not reveal which users exist.
 func (u *users) penalties(s *server.Server) middleware.PenaltiesConfig {
 	cfg := s.Penalties()
 	cfg.KnownUser = u.known
 	return cfg
 }
 
-// example returns a user to try the door with.
+// example returns a user name for the printed ssh command.
 func (u *users) example() string {
 	if u.passwords == nil {
-		return newcomer
+		return firstUser
 	}
 	if names := u.names(); len(names) > 0 {
 		return names[0]

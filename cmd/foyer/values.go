@@ -14,9 +14,9 @@ import (
 	"foyer/middleware/source"
 )
 
-// The types of the settings. Each parses and checks a value where it is given, as a [pflag.Value].
+// The types of the settings. Each is a [pflag.Value] that parses and checks the value.
 
-// choice is one of a few words.
+// choice is one of a list of words.
 type choice struct {
 	value *string
 	of    []string
@@ -33,7 +33,7 @@ func (c choice) Set(word string) error {
 	return nil
 }
 
-// level is a level of the log.
+// level is a log level.
 type level struct{ value *slog.Level }
 
 var levels = []string{"debug", "info", "warn", "error"}
@@ -48,7 +48,7 @@ func (l level) Set(word string) error {
 	return l.value.UnmarshalText([]byte(word))
 }
 
-// count is a whole number that is not less than least.
+// count is an integer of at least least.
 type count struct {
 	value *int
 	least int
@@ -69,7 +69,7 @@ func (c count) Set(text string) error {
 	return nil
 }
 
-// duration is a time span that is not less than least.
+// duration is a duration of at least least.
 type duration struct {
 	value *time.Duration
 	least time.Duration
@@ -90,22 +90,22 @@ func (d duration) Set(text string) error {
 	return nil
 }
 
-// tooSmall is why a number that can be read cannot be used.
+// tooSmall is the error of a number below the minimum.
 type tooSmall struct{ value, least string }
 
 func (e tooSmall) Error() string { return fmt.Sprintf("%s is less than %s", e.value, e.least) }
 
-// forever is a duration of which 0 means that there is no limit, which is kept as -1.
-type forever struct{ duration }
+// optionalLimit is a duration whose 0 means no limit, which is stored as -1.
+type optionalLimit struct{ duration }
 
-func (f forever) String() string {
+func (f optionalLimit) String() string {
 	if *f.value < 0 {
 		return "0"
 	}
 	return f.duration.String()
 }
 
-func (f forever) Set(text string) error {
+func (f optionalLimit) Set(text string) error {
 	err := f.duration.Set(text)
 	if err == nil && *f.value == 0 {
 		*f.value = -1
@@ -123,7 +123,7 @@ func (a address) Set(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {
 		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
-			err = fmt.Errorf("port %q is not a number up to 65535", port)
+			err = fmt.Errorf("port %q is not a number from 0 to 65535", port)
 		}
 	}
 	if err == nil {
@@ -136,7 +136,7 @@ func (a address) Set(text string) error {
 	return hinted{fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022"}
 }
 
-// networks is a list of networks, to which each use adds.
+// networks is a list of networks. Each use of the flag adds to it.
 type networks struct{ value *[]netip.Prefix }
 
 func (n networks) String() string {
@@ -165,7 +165,7 @@ func (n networks) Set(text string) error {
 	return nil
 }
 
-// sourceBits is how many bits of an IPv4 and an IPv6 address make a source.
+// sourceBits is how many bits of an IPv4 and of an IPv6 address identify a source.
 type sourceBits struct{ value *source.Networks }
 
 func (b sourceBits) String() string { return fmt.Sprintf("%d:%d", b.value.Bits4, b.value.Bits6) }
@@ -176,13 +176,13 @@ func (b sourceBits) Set(text string) error {
 	bits4, err4 := strconv.ParseUint(four, 10, 8)
 	bits6, err6 := strconv.ParseUint(six, 10, 8)
 	if errors.Join(err4, err6) != nil || bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return hinted{fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use bits of IPv4:IPv6, as in --penalty-sources 32:64"}
+		return hinted{fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use IPv4 bits:IPv6 bits, as in --penalty-sources 32:64"}
 	}
 	b.value.Bits4, b.value.Bits6 = int(bits4), int(bits6)
 	return nil
 }
 
-// combinations are combinations of authentication methods. The first use replaces the default.
+// combinations is a list of combinations of authentication methods. The first use of the flag replaces the default.
 type combinations struct {
 	value *[]string
 	given *bool
@@ -199,7 +199,7 @@ func (c combinations) Type() string   { return "methods" }
 func (c combinations) Set(text string) error {
 	for method := range strings.SplitSeq(strings.ReplaceAll(text, "+", ","), ",") {
 		if method != "password" && method != "publickey" {
-			return hinted{fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to ask for both"}
+			return hinted{fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both"}
 		}
 	}
 	if !*c.given {
@@ -209,13 +209,13 @@ func (c combinations) Set(text string) error {
 	return nil
 }
 
-// hinted is an error of a value that comes with what to type instead.
+// hinted is an error with a hint.
 type hinted struct {
 	error
 	hint string
 }
 
-// Hint says what to type.
+// Hint says what to type instead.
 func (h hinted) Hint() string { return h.hint }
 
 // Unwrap returns the error.
