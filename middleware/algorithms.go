@@ -20,12 +20,13 @@ import (
 // A client without a common algorithm is disconnected. It shows its own error, such as "no matching key exchange method
 // found", and the log has the server's.
 //
-// The client chooses: the first algorithm of its list that is also on the server's is used (RFC 4253 section 7.1). So compat
-// does not weaken connections of modern clients, and the order of the server's lists does not matter. But compat can cost the
-// server more CPU time: a client may request Diffie-Hellman with 2048 bits, which takes much longer than curve25519.
+// The client chooses: the first algorithm of its list that is also on the server's is used (RFC 4253 section 7.1). So
+// compat does not weaken connections of modern clients, and the order of the server's lists does not matter. But compat
+// can cost the server more CPU time: a client may request Diffie-Hellman with 2048 bits, which takes much longer than
+// curve25519.
 //
-// Clients without ed25519 (OpenSSH before 6.5) also need an RSA host key: foyer hostkey add rsa. Add host keys to the server
-// before the layers, because a key that is added later is not restricted. [PublicKey] restricts the users' keys.
+// Clients without ed25519 (OpenSSH before 6.5) also need an RSA host key: foyer hostkey add rsa. Add host keys to the
+// server before the layers, because a key that is added later is not restricted. [PublicKey] restricts the users' keys.
 func Algorithms(set string) Layer {
 	offered, unknown := algorithmsOf(set)
 	return Layer{
@@ -56,9 +57,9 @@ func algorithmsOf(set string) (gossh.Algorithms, error) {
 	return gossh.Algorithms{}, fmt.Errorf("unknown algorithms %q: use modern or compat", set)
 }
 
-// modern returns algorithms that OpenSSH supports since 6.5 (2014) and Dropbear since 2020.79, and a newer key exchange. The
-// library adds two names to the key exchanges: curve25519-sha256@libssh.org, the name of curve25519-sha256 before RFC 8731,
-// and kex-strict-s-v00@openssh.com, the strict key exchange against Terrapin (CVE-2023-48795).
+// modern returns algorithms that OpenSSH supports since 6.5 (2014) and Dropbear since 2020.79, and a newer key exchange.
+// The library adds two names to the key exchanges: curve25519-sha256@libssh.org, the name of curve25519-sha256 before RFC
+// 8731, and kex-strict-s-v00@openssh.com, the strict key exchange against Terrapin (CVE-2023-48795).
 func modern() gossh.Algorithms {
 	return gossh.Algorithms{
 		KeyExchanges: []string{
@@ -80,8 +81,8 @@ func compat() gossh.Algorithms {
 	set := modern()
 	set.KeyExchanges = append(set.KeyExchanges,
 		gossh.KeyExchangeECDHP256, gossh.KeyExchangeECDHP384, gossh.KeyExchangeECDHP521, // OpenSSH 5.7 to 6.4, FIPS 140
-		// RFC 8268: clients without elliptic curves. Larger groups, such as those of group-exchange, would let any client start
-		// a key exchange that takes a hundred times the CPU time of curve25519.
+		// RFC 8268: clients without elliptic curves. Larger groups, such as those of group-exchange, would let any
+		// client start a key exchange that takes a hundred times the CPU time of curve25519.
 		gossh.KeyExchangeDH14SHA256,
 		gossh.InsecureKeyExchangeDH14SHA1, // required by RFC 4253: devices, old libraries
 	)

@@ -9,9 +9,9 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// Budgets returns the layer that limits the work that one connection may cause: key exchanges, global requests, channels other
-// than sessions, and bytes that no session reads. A connection that exceeds a budget is closed and counted in counts, which
-// may be nil. Requests that x/crypto answers by itself, such as ping@openssh.com, count as bytes.
+// Budgets returns the layer that limits the work that one connection may cause: key exchanges, global requests, channels
+// other than sessions, and bytes that no session reads. A connection that exceeds a budget is closed and counted in
+// counts, which may be nil. Requests that x/crypto answers by itself, such as ping@openssh.com, count as bytes.
 func Budgets(counts *counters.Counters) Layer {
 	var shared budgets.Budgets
 	return Layer{

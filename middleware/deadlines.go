@@ -27,9 +27,9 @@ type DeadlinesConfig struct {
 // maxUnanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
 const maxUnanswered = 3
 
-// Deadlines returns the layer that closes three kinds of connections: those of clients that do not authenticate in time, even
-// if they keep sending; authenticated ones without a session (ssh -N); and those whose client is gone without closing them.
-// Sessions have their own deadlines (package session).
+// Deadlines returns the layer that closes three kinds of connections: those of clients that do not authenticate in
+// time, even if they keep sending; authenticated ones without a session (ssh -N); and those whose client is gone
+// without closing them. Sessions have their own deadlines (package session).
 func Deadlines(cfg DeadlinesConfig) Layer {
 	return Layer{
 		Name: "deadlines",
@@ -121,8 +121,8 @@ func (w *watchdog) close(reason counters.Reason) {
 	_ = w.conn.Close()
 }
 
-// sendKeepalive sends a keepalive as sshd does (serverloop.c, client_alive_check), waits for the answer and sets the timer for
-// the next one. Any answer will do. A client that does not read cannot answer.
+// sendKeepalive sends a keepalive as sshd does (serverloop.c, client_alive_check), waits for the answer and sets the
+// timer for the next one. Any answer will do. A client that does not read cannot answer.
 func (w *watchdog) sendKeepalive() {
 	conn, ok := w.conn.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn)
 	if ok {

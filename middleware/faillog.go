@@ -15,24 +15,25 @@ import (
 	"charm.land/ssh"
 )
 
-// FailLog returns the layer that logs failed logins for programs that ban attackers, such as fail2ban and CrowdSec. The lines
-// have sshd's format, so that the standard filters of these programs match them. Each line is one Write.
+// FailLog returns the layer that logs failed logins for programs that ban attackers, such as fail2ban and CrowdSec. The
+// lines have sshd's format, so that the standard filters of these programs match them. Each line is one Write.
 //
 //	Nov 22 16:20:00 host sshd[17]: Failed password for invalid user root from 192.0.2.1 port 4711 ssh2
 //
 // The number identifies the connection, where sshd has a process ID. Filters use it to group lines, and to discard the
-// failures of a connection that is authenticated later. The time is local, as in syslog. If known is not nil, users for whom
-// it is false are logged as invalid.
+// failures of a connection that is authenticated later. The time is local, as in syslog. If known is not nil, users for
+// whom it is false are logged as invalid.
 //
 // A user name is shown with the characters that the filters accept: letters, digits, "_", "-" and ".". Other characters
-// become "_", and only 64 bytes are shown. So no name can forge the end of a line, and no name keeps a filter from matching.
+// become "_", and only 64 bytes are shown. So no name can forge the end of a line, and no name keeps a filter from
+// matching.
 //
 // Open a file with O_APPEND and rotate it with copytruncate, because it stays open while the server runs.
 //
 // Refused keys are not logged. Clients offer several keys, the layer cannot distinguish a refused offer from an invalid
-// signature, and the library does not report an invalid signature by an accepted key. The user of such a connection is logged
-// when it ends without authentication. sshd logs "Invalid user" at once, but this layer waits until then: an extra line for
-// some users could be measured in the response time.
+// signature, and the library does not report an invalid signature by an accepted key. The user of such a connection is
+// logged when it ends without authentication. sshd logs "Invalid user" at once, but this layer waits until then: an
+// extra line for some users could be measured in the response time.
 func FailLog(w io.Writer, known func(user string) bool) Layer {
 	l := &failLog{w: w, known: known}
 	return Layer{

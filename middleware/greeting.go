@@ -15,12 +15,12 @@ import (
 // DefaultGreeting is foyer's default greeting.
 const DefaultGreeting = "Welcome, {user}. This server has no shell."
 
-// Greeting returns the layer that greets a person: a session that requested a terminal, even if it was refused. Sessions of
-// programs get no greeting. {user} is replaced with the visitor's name. An empty text disables the greeting.
+// Greeting returns the layer that greets a person: a session that requested a terminal, even if it was refused. Sessions
+// of programs get no greeting. {user} is replaced with the visitor's name. An empty text disables the greeting.
 //
 // If a PTY was granted and the terminal is known to support colours, the greeting is coloured, unless the client sent
-// NO_COLOR (no-color.org) or the text has its own escape sequences. In all other cases escape sequences are removed: without
-// a PTY, stderr may be a file, and a dumb terminal would print them.
+// NO_COLOR (no-color.org) or the text has its own escape sequences. In all other cases escape sequences are removed:
+// without a PTY, stderr may be a file, and a dumb terminal would print them.
 func Greeting(text string) Layer {
 	return Layer{
 		Name: "greeting",

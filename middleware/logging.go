@@ -17,26 +17,26 @@ import (
 	"foyer/middleware/session"
 )
 
-// How many bytes of a peer's text are shown: of a name or a client version (RFC 4253 section 4.2 allows 255), and of a command
-// or an error that may quote the peer.
+// How many bytes of a peer's text are shown: of a name or a client version (RFC 4253 section 4.2 allows 255), and of a
+// command or an error that may quote the peer.
 const (
 	maxShownName = 64
 	maxShownText = 256
 )
 
-// Logging returns the layer that logs connections, attempts to authenticate and sessions. Each event is one line, and all
-// lines of a connection have the same conn. Passwords and the data of a session are never logged, and text that a peer chose
-// is escaped and shortened (package sanitize).
+// Logging returns the layer that logs connections, attempts to authenticate and sessions. Each event is one line, and
+// all lines of a connection have the same conn. Passwords and the data of a session are never logged, and text that a
+// peer chose is escaped and shortened (package sanitize).
 //
 // Most clients begin with the method "none" to get the list of methods. That is logged at debug level, not as a failure.
 //
-// lines limits the log; the numbers here are its defaults. A connection writes at most 100 lines, enough for 48 sessions; a
-// line has 200 bytes, or 2 kB at most. Unauthenticated connections together write 100 lines a second after a burst of 25,000,
-// and so do authenticated ones, so a flood of unauthenticated clients does not hide visitors. 5,000 visitors in ten seconds
-// are within the limit. Above it, a new connection is omitted completely until it is authenticated. A connection that is in
-// the log always has its last line, with the number of omitted lines. Errors have a limit of their own at the same rate. So
-// the log grows by 20 kB a second for each kind of connection, or by 200 kB at worst. Omitted lines are counted as log-lines
-// or log-rate.
+// lines limits the log; the numbers here are its defaults. A connection writes at most 100 lines, enough for 48
+// sessions; a line has 200 bytes, or 2 kB at most. Unauthenticated connections together write 100 lines a second after
+// a burst of 25,000, and so do authenticated ones, so a flood of unauthenticated clients does not hide visitors. 5,000
+// visitors in ten seconds are within the limit. Above it, a new connection is omitted completely until it is
+// authenticated. A connection that is in the log always has its last line, with the number of omitted lines. Errors
+// have a limit of their own at the same rate. So the log grows by 20 kB a second for each kind of connection, or by 200
+// kB at worst. Omitted lines are counted as log-lines or log-rate.
 func Logging(lines *eventlog.Log) Layer {
 	return Layer{
 		Name: "logging",
@@ -141,8 +141,8 @@ func sessionFacts(sess ssh.Session) []any {
 	return append(facts, "pty", info.PTY.String())
 }
 
-// reason says why a connection failed. It is shorter than the library's error, which lists every attempt and all algorithms of
-// the server.
+// reason says why a connection failed. It is shorter than the library's error, which lists every attempt and all
+// algorithms of the server.
 func (c *Conn) reason(err error) string {
 	var denied *gossh.ServerAuthError
 	var mismatch *gossh.AlgorithmNegotiationError

@@ -17,17 +17,17 @@ const (
 	maxUser     = 256
 )
 
-// PasswordSource verifies passwords. It must be safe for concurrent use, and take the same time for users that exist and for
-// users that do not. An implementation is passwords.File.
+// PasswordSource verifies passwords. It must be safe for concurrent use, and take the same time for users that exist
+// and for users that do not. An implementation is passwords.File.
 type PasswordSource interface {
 	// VerifyFrom returns nil if password is the password of user, and an error for the log if not. from is the client's
 	// address, or invalid if that is not an IP address. ctx ends with the connection.
 	VerifyFrom(ctx context.Context, from netip.Addr, user, password string) error
 }
 
-// Password returns the layer that authenticates clients with passwords. Each attempt is verified for the user that it names,
-// independent of earlier attempts. If the source panics, the attempt fails. A client has six attempts, as with sshd's
-// MaxAuthTries.
+// Password returns the layer that authenticates clients with passwords. Each attempt is verified for the user that it
+// names, independent of earlier attempts. If the source panics, the attempt fails. A client has six attempts, as with
+// sshd's MaxAuthTries.
 func Password(source PasswordSource) Layer {
 	return Layer{
 		Name:    "password",

@@ -12,27 +12,28 @@ import (
 // PenaltiesConfig configures [Penalties].
 type PenaltiesConfig = penalties.Config
 
-// Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before a byte is
-// exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). A source is an IPv4 address or an
-// IPv6 /64.
+// Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before a byte
+// is exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). A source is an IPv4 address
+// or an IPv6 /64.
 //
-// A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s, invaliduser 5s,
-// grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid signature by an accepted
-// key, so that counts as noauth.) An authenticated connection gets none, but does not reduce the source's penalty either:
-// otherwise a user could guess other users' passwords without a limit. Penalties of a source add up and decrease by one
-// second per second. Above Min, 15s, the source is blocked until its penalty is zero; Max, 10m, is the upper limit. Open
-// connections of a blocked source stay open and still get penalties.
+// A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s,
+// invaliduser 5s, grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid
+// signature by an accepted key, so that counts as noauth.) An authenticated connection gets none, but does not reduce
+// the source's penalty either: otherwise a user could guess other users' passwords without a limit. Penalties of a
+// source add up and decrease by one second per second. Above Min, 15s, the source is blocked until its penalty is zero;
+// Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
 //
-// So a source is blocked after four failed logins within 5 seconds, two timeouts at the password prompt within 5 seconds, or
-// 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up to six times on
-// one connection gets one penalty, which is over before the next one, so typing errors do not block an office behind one
-// address. Two timeouts together do, for 20 seconds, and so does a program that fails more than once in 5 seconds, for as
-// long as it does. A health checker that connects once a second is never blocked. An attacker has six guesses in 5 seconds in
-// the long run, or more on over 120 connections at once, because of Max: other layers limit those.
+// So a source is blocked after four failed logins within 5 seconds, two timeouts at the password prompt within 5
+// seconds, or 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up
+// to six times on one connection gets one penalty, which is over before the next one. So typing errors do not block an
+// office behind one address. Two timeouts together do, for 20 seconds, and so does a program that fails more than once
+// in 5 seconds, for as long as it does. A health checker that connects once a second is never blocked. An attacker has
+// six guesses in 5 seconds in the long run, or more on over 120 connections at once, because of Max: other layers limit
+// those.
 //
 // The layer logs each block. It belongs before Logging in the list, because Logging would log each refused connection.
-// Without a handshake deadline (see [Deadlines]), silent clients get no penalty. Exempt a proxy that does not pass on the
-// clients' addresses: behind it all visitors are one source.
+// Without a handshake deadline (see [Deadlines]), silent clients get no penalty. Exempt a proxy that does not pass on
+// the clients' addresses: behind it all visitors are one source.
 func Penalties(cfg PenaltiesConfig) Layer {
 	tracker, err := penalties.NewTracker(cfg)
 	return Layer{
@@ -57,8 +58,8 @@ func Penalties(cfg PenaltiesConfig) Layer {
 	}
 }
 
-// outcomeOf returns an outcome as package penalties counts it. A refused key is a failed attempt: a client with many keys gets
-// one penalty when its connection ends, and none if it is authenticated with a password.
+// outcomeOf returns an outcome as package penalties counts it. A refused key is a failed attempt: a client with many
+// keys gets one penalty when its connection ends, and none if it is authenticated with a password.
 func outcomeOf(o Outcome) penalties.Outcome {
 	switch o {
 	case Succeeded:

@@ -12,8 +12,8 @@ const ptyNotice = "Nothing is broken: you are connected, but this server provide
 // PTYNotice returns the layer that refuses every PTY and explains the line that ssh then prints, "PTY allocation request
 // failed on channel 0", which many people take for a bug of the server. Sessions without a PTY request get no notice.
 //
-// With `ssh -tt`, OpenSSH exits as soon as its PTY is refused, and so do paramiko's get_pty and asyncssh. They show no notice.
-// To serve such clients, grant the PTY: leave this layer out.
+// With `ssh -tt`, OpenSSH exits as soon as its PTY is refused, and so do paramiko's get_pty and asyncssh. They show no
+// notice. To serve such clients, grant the PTY: leave this layer out.
 func PTYNotice() Layer {
 	return Layer{
 		Name: "ptynotice",

@@ -15,12 +15,12 @@ import (
 	"foyer/middleware/eventlog/sanitize"
 )
 
-// KeySource authorizes keys. It must be safe for concurrent use. It is called for offered and for proven keys, and must give
-// the same answer for both.
+// KeySource authorizes keys. It must be safe for concurrent use. It is called for offered and for proven keys, and must
+// give the same answer for both.
 type KeySource interface {
 	// Authorize returns what user may do after a login with key from remote, as names in the Extensions (see package
-	// keyfile), or an error for the log. The error is [errors.ErrUnsupported] if the source does not handle this type of key,
-	// such as a certificate.
+	// keyfile), or an error for the log. The error is [errors.ErrUnsupported] if the source does not handle this type
+	// of key, such as a certificate.
 	Authorize(user string, remote net.Addr, key gossh.PublicKey) (*gossh.Permissions, error)
 }
 
@@ -28,24 +28,24 @@ type KeySource interface {
 const (
 	// KeyFingerprint is the fingerprint of the proven key, also if the key has a certificate.
 	KeyFingerprint = "fingerprint@foyer"
-	// KeyCertificate is the certificate's ID, serial number and authority, safe for a log. A long ID is shortened, and special
-	// characters in it are escaped.
+	// KeyCertificate is the certificate's ID, serial number and authority, safe for a log. A long ID is shortened, and
+	// special characters in it are escaped.
 	KeyCertificate = "certificate@foyer"
 )
 
 // provenKey is the extension in which charm.land/ssh expects the key that the session's PublicKey returns.
 const provenKey = "gliderlabs/ssh.PublicKey"
 
-// PublicKey returns the layer that authenticates clients with keys and certificates. The first source that authorizes a key
-// decides what it permits. Sources are authorizedkeys.Dir and userca.Authorities.
+// PublicKey returns the layer that authenticates clients with keys and certificates. The first source that authorizes a
+// key decides what it permits. Sources are authorizedkeys.Dir and userca.Authorities.
 //
-// An offered key authenticates nobody, and nothing about it is stored: when the client has proven to hold a key, the sources
-// are asked again, for the user of that attempt. A user name over 256 bytes, RSA with SHA-1 and DSA are refused, and if a
-// source panics, the attempt fails. A login with a key gets a PTY only if the key permits it. Session.PublicKey returns the
-// proven key or certificate, and nil for other logins.
+// An offered key authenticates nobody, and nothing about it is stored: when the client has proven to hold a key, the
+// sources are asked again, for the user of that attempt. A user name over 256 bytes, RSA with SHA-1 and DSA are
+// refused, and if a source panics, the attempt fails. A login with a key gets a PTY only if the key permits it.
+// Session.PublicKey returns the proven key or certificate, and nil for other logins.
 //
-// Methods limits the number of refused keys. Without it, the library's limit applies: six refused offers are free, and each
-// further one, or a key that is proven without an offer, is one of six attempts.
+// Methods limits the number of refused keys. Without it, the library's limit applies: six refused offers are free, and
+// each further one, or a key that is proven without an offer, is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
 	algorithms := gossh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
 	return Layer{
@@ -94,13 +94,13 @@ func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.
 	if err != nil {
 		return nil, err
 	}
-	// The extensions are left out, because x/crypto acts on no-touch-required. The critical options have the addresses, which
-	// x/crypto checks.
+	// The extensions are left out, because x/crypto acts on no-touch-required. The critical options have the addresses,
+	// which x/crypto checks.
 	return &gossh.Permissions{CriticalOptions: maps.Clone(granted.CriticalOptions)}, nil
 }
 
-// proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again, because the
-// key may have been offered for another user, or removed since.
+// proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again,
+// because the key may have been offered for another user, or removed since.
 func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
 	if !slices.Contains(k.algorithms, algorithm) {
 		return nil, errors.New("signature uses SHA-1")

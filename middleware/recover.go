@@ -10,9 +10,9 @@ import (
 	"foyer/middleware/eventlog/sanitize"
 )
 
-// Recover returns the layer that recovers from a panic in a session, in the layers after it or in the handler. The visitor
-// reads an apology, the session ends with exit status 1, and the stack is logged. All other sessions continue, also on the
-// same connection. It belongs first in the list.
+// Recover returns the layer that recovers from a panic in a session, in the layers after it or in the handler. The
+// visitor reads an apology, the session ends with exit status 1, and the stack is logged. All other sessions continue,
+// also on the same connection. It belongs first in the list.
 func Recover() Layer {
 	return Layer{
 		Name: "recover",

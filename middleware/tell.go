@@ -13,9 +13,9 @@ import (
 // minWidth is the smallest width at which text is wrapped. A client that does not know its width sends 0.
 const minWidth = 20
 
-// Tell writes text to the visitor's stderr, because stdout is only for the message. If the session requested a terminal, Tell
-// wraps the text at the terminal's width and ends lines with \r\n, which is correct in raw and in cooked mode. Otherwise
-// lines end with \n. A missing last line end is added.
+// Tell writes text to the visitor's stderr, because stdout is only for the message. If the session requested a
+// terminal, Tell wraps the text at the terminal's width and ends lines with \r\n, which is correct in raw and in cooked
+// mode. Otherwise lines end with \n. A missing last line end is added.
 func Tell(sess ssh.Session, text string) {
 	_, _ = io.WriteString(sess.Stderr(), format(session.InfoOf(sess), text))
 }

@@ -1,4 +1,5 @@
-// Package cli runs command lines. It prints errors with a hint, and its exit status distinguishes usage errors from others.
+// Package cli runs command lines. It prints errors with a hint, and its exit status distinguishes usage errors from
+// others.
 package cli
 
 import (

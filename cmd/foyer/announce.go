@@ -12,8 +12,9 @@ import (
 	"foyer/middleware/server"
 )
 
-// announce prints the server's address, host keys and layers, and how to log in. It also prints the password that a first start
-// has created, which is shown only once. If that fails, it removes the password file, so that the next start creates another.
+// announce prints the server's address, host keys and layers, and how to log in. It also prints the password that a
+// first start has created, which is shown only once. If that fails, it removes the password file, so that the next
+// start creates another.
 func announce(w io.Writer, s *server.Server, users *users) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "foyer listens on %s\n\n", s.Addr())

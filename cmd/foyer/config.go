@@ -19,8 +19,8 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// Config holds all settings. The types in values.go parse and check each value when it is set. Paths are relative to the working
-// directory.
+// Config holds all settings. The types in values.go parse and check each value when it is set. Paths are relative to
+// the working directory.
 type Config struct {
 	server.Config
 	Passwords  string        // file
@@ -142,8 +142,8 @@ func (c *Config) useLog(w io.Writer) {
 }
 
 // fromEnvironment sets each flag that is not on the command line from its environment variable: --log-level from
-// FOYER_LOG_LEVEL. Empty variables are ignored, because compose files create them. Other variables that begin with FOYER_ are
-// ignored too, because Kubernetes creates some for a service of that name.
+// FOYER_LOG_LEVEL. Empty variables are ignored, because compose files create them. Other variables that begin with
+// FOYER_ are ignored too, because Kubernetes creates some for a service of that name.
 func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 	var problem error
 	fs.VisitAll(func(f *pflag.Flag) {

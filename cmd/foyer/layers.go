@@ -5,8 +5,8 @@ import (
 	"foyer/middleware/server"
 )
 
-// layers returns THE LIST of layers, outermost first. The last one is the handler that serves the message. The order decides
-// about security: a layer protects only the layers after it.
+// layers returns THE LIST of layers, outermost first. The last one is the handler that serves the message. The order
+// is a security decision: a layer protects only the layers after it.
 func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),

@@ -121,8 +121,8 @@ func userRemove(cfg *Config) *cobra.Command {
 	}
 }
 
-// removeUser removes a user's keys and password. An error with one of them does not keep the other. It is an error if there is
-// neither.
+// removeUser removes a user's keys and password. An error with one of them does not keep the other. It is an error if
+// there is neither.
 func removeUser(cfg *Config, name string) error {
 	keysErr, passwordErr := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name)
 	noKeys := errors.Is(keysErr, fs.ErrNotExist)

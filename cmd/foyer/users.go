@@ -164,8 +164,8 @@ func (u *users) known(name string) bool {
 	return u.passwords == nil || u.passwords.Has(name) || u.dir.Has(name)
 }
 
-// penalties returns sshd's penalties. They are the same for existing and for unknown users, so that the time of a block does
-// not reveal which users exist.
+// penalties returns sshd's penalties. They are the same for existing and for unknown users, so that the time of a block
+// does not reveal which users exist.
 func (u *users) penalties(s *server.Server) middleware.PenaltiesConfig {
 	cfg := s.Penalties()
 	cfg.KnownUser = u.known

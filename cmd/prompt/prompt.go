@@ -26,8 +26,8 @@ func Password(w io.Writer, question string) (string, error) {
 	return string(password), nil
 }
 
-// restoreOnSignal restores the terminal if a signal ends the process before done is called. Otherwise the terminal would stay
-// without echo.
+// restoreOnSignal restores the terminal if a signal ends the process before done is called. Otherwise the terminal
+// would stay without echo.
 func restoreOnSignal(terminal uintptr) (done func()) {
 	before, err := term.GetState(terminal)
 	if err != nil {

@@ -17,15 +17,15 @@ const (
 	maxKeyExchanges = 10
 	// maxGlobalRequests is how many global requests a minute may have: a keepalive each second, twice.
 	maxGlobalRequests = 120
-	// maxChannelOpens is how many channels other than sessions a client may open in a minute. All are refused, and a browser
-	// that uses ssh -D needs fewer attempts to notice.
+	// maxChannelOpens is how many channels other than sessions a client may open in a minute. All are refused, and a
+	// browser that uses ssh -D needs fewer attempts to notice.
 	maxChannelOpens = 60
-	// maxBeforeAuth is how many bytes a client may send before it is authenticated, including what x/crypto stores about its
-	// attempts. It allows thirty RSA keys of 2 KiB, the largest ones, each offered and proven; two KEXINITs of 35,000 bytes,
-	// which every implementation must accept (RFC 4253 section 6.1); and a fifth more.
+	// maxBeforeAuth is how many bytes a client may send before it is authenticated, including what x/crypto stores
+	// about its attempts. It allows thirty RSA keys of 2 KiB, the largest ones, each offered and proven; two KEXINITs
+	// of 35,000 bytes, which every implementation must accept (RFC 4253 section 6.1); and a fifth more.
 	maxBeforeAuth = 256 << 10
-	// maxUnread is how many bytes that no session reads a client may send afterwards: twice the window of a session, which a
-	// client that sends a file fills at once. Unwanted packets count as well.
+	// maxUnread is how many bytes that no session reads a client may send afterwards: twice the window of a session,
+	// which a client that sends a file fills at once. Unwanted packets count as well.
 	maxUnread = 4 << 20
 	// maxUnreadTotal is how many bytes that no session reads all clients together may send. Beyond it, a connection with
 	// more than fairUnread has exceeded its budget.
@@ -69,8 +69,8 @@ func (c *Connection) reset(limit int64) {
 	}
 }
 
-// Received counts n bytes that the client has sent, or that the server stores because of it. It returns [counters.Received]
-// if they exceed the budget, and "" if not. The other methods return their reasons in the same way.
+// Received counts n bytes that the client has sent, or that the server stores because of it. It returns
+// [counters.Received] if they exceed the budget, and "" if not. The other methods return their reasons in the same way.
 func (c *Connection) Received(n int) counters.Reason {
 	c.mu.Lock()
 	defer c.mu.Unlock()

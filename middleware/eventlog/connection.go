@@ -11,8 +11,8 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// Connection is the log of one connection. It omits lines that exceed a limit. It is safe for concurrent use, and nil writes
-// nothing.
+// Connection is the log of one connection. It omits lines that exceed a limit. It is safe for concurrent use, and nil
+// writes nothing.
 type Connection struct {
 	log   *Log
 	peer  net.Addr
@@ -46,8 +46,8 @@ func (c *Connection) Log(level slog.Level, event string, args ...any) {
 	}
 }
 
-// Close writes the connection's last line, at info level, with the number of omitted lines if it is not zero. If any other
-// line of the connection was written, apart from errors, the last line is written too.
+// Close writes the connection's last line, at info level, with the number of omitted lines if it is not zero. If any
+// other line of the connection was written, apart from errors, the last line is written too.
 func (c *Connection) Close(event string, args ...any) {
 	if c == nil || !c.isAdmitted() && !c.Take(slog.LevelInfo, 1) {
 		return
@@ -58,8 +58,8 @@ func (c *Connection) Close(event string, args ...any) {
 	c.Write(slog.LevelInfo, event, args...)
 }
 
-// Take takes n lines that belong together from the budget, for the caller to Write, and reports whether they are allowed.
-// Lines below the log's level are not allowed.
+// Take takes n lines that belong together from the budget, for the caller to Write, and reports whether they are
+// allowed. Lines below the log's level are not allowed.
 func (c *Connection) Take(level slog.Level, n int) bool {
 	if c == nil || !c.log.queue.handler.Enabled(context.Background(), level) {
 		return false
@@ -110,8 +110,8 @@ func (c *Connection) take(level slog.Level, n int) (exceeded counters.Reason) {
 	return ""
 }
 
-// takeFromBudget reports whether the budget allows n lines. It asks the budget only once for an unauthenticated connection:
-// otherwise, during a flood, the log would have single lines of many connections.
+// takeFromBudget reports whether the budget allows n lines. It asks the budget only once for an unauthenticated
+// connection: otherwise, during a flood, the log would have single lines of many connections.
 func (c *Connection) takeFromBudget(n int) bool {
 	budget := &c.log.unauthenticated
 	switch {
@@ -143,8 +143,8 @@ func (c *Connection) omittedLines() int {
 	return c.omitted
 }
 
-// handler is a [slog.Handler] that writes to a connection's log. The name of a group is a prefix of its keys, as in slog's own
-// handlers.
+// handler is a [slog.Handler] that writes to a connection's log. The name of a group is a prefix of its keys, as in
+// slog's own handlers.
 type handler struct {
 	conn  *Connection
 	attrs []slog.Attr

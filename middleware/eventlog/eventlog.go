@@ -1,12 +1,12 @@
-// Package eventlog writes the log of connections. It limits the number of lines of each connection and of all connections
-// together.
+// Package eventlog writes the log of connections. It limits the number of lines of each connection and of all
+// connections together.
 //
 // A [Log] has three budgets: for unauthenticated connections, for authenticated ones, and for errors. So a flood of
-// unauthenticated clients does not hide the others. Each budget allows a burst and then a rate per second. Omitted lines are
-// counted.
+// unauthenticated clients does not hide the others. Each budget allows a burst and then a rate per second. Omitted
+// lines are counted.
 //
-// The log of a connection is as complete as possible. An unauthenticated connection has all its lines or none, its last line
-// is taken from the budget together with its first, and lines that belong together are allowed together.
+// The log of a connection is as complete as possible. An unauthenticated connection has all its lines or none, its last
+// line is taken from the budget together with its first, and lines that belong together are allowed together.
 package eventlog
 
 import (
@@ -19,17 +19,18 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// DefaultRate is how many lines a second each budget allows: 25 visits of four lines, or two million visits a day. With lines
-// of 200 bytes that is 20 kB a second. A flood of one hour writes 75 MB, and twice that if authenticated clients take part.
+// DefaultRate is how many lines a second each budget allows: 25 visits of four lines, or two million visits a day. With
+// lines of 200 bytes that is 20 kB a second. A flood of one hour writes 75 MB, and twice that if authenticated clients
+// take part.
 const DefaultRate = 100
 
-// Burst is how many seconds' worth of lines each budget allows at once: 25,000 lines by default, or 5 MB. A link on the front
-// page of a news site brings 5,000 visitors in ten seconds: 10,000 lines before they are authenticated, more if they mistype
-// the password, and 15,000 after. The budget is full again after four quiet minutes.
+// Burst is how many seconds' worth of lines each budget allows at once: 25,000 lines by default, or 5 MB. A link on the
+// front page of a news site brings 5,000 visitors in ten seconds: 10,000 lines before they are authenticated, more if
+// they mistype the password, and 15,000 after. The budget is full again after four quiet minutes.
 const Burst = 250 * time.Second
 
-// MaxLines is how many lines a connection may write, without errors. A visit has five lines, and a connection with 40 sessions
-// is within the limit.
+// MaxLines is how many lines a connection may write, without errors. A visit has five lines, and a connection with 40
+// sessions is within the limit.
 const MaxLines = 100
 
 // Config configures a [Log].
@@ -79,7 +80,8 @@ func New(cfg Config) *Log {
 // Flush writes the waiting lines.
 func (l *Log) Flush() { l.queue.flush() }
 
-// Connection returns the log of a connection from peer. Each of its lines has the attributes args, as in [slog.Logger.With].
+// Connection returns the log of a connection from peer. Each of its lines has the attributes args, as in
+// [slog.Logger.With].
 func (l *Log) Connection(peer net.Addr, args ...any) *Connection {
 	var record slog.Record
 	record.Add(args...)
@@ -88,8 +90,8 @@ func (l *Log) Connection(peer net.Addr, args ...any) *Connection {
 	return c
 }
 
-// Unauthenticated returns a logger for lines that unauthenticated clients cause and that belong to no connection. Each line
-// is allowed if the first line of an unauthenticated connection would be.
+// Unauthenticated returns a logger for lines that unauthenticated clients cause and that belong to no connection. Each
+// line is allowed if the first line of an unauthenticated connection would be.
 func (l *Log) Unauthenticated() *slog.Logger {
 	return slog.New(singleLines{handler{conn: l.Connection(nil)}})
 }

@@ -15,9 +15,9 @@ var Formats = []string{"text", "logfmt", "json"}
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// NewLogger returns a logger that writes lines of at least level to w. The format "text" is Charm's log, for people. The
-// formats "logfmt" and "json" are log/slog's, for programs, and take a tenth of the CPU time. In JSON a duration is a number
-// of milliseconds, with a key that ends in _ms.
+// NewLogger returns a logger that writes lines of at least level to w. The format "text" is Charm's log, for people.
+// The formats "logfmt" and "json" are log/slog's, for programs, and take a tenth of the CPU time. In JSON a duration is
+// a number of milliseconds, with a key that ends in _ms.
 func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	switch format {
 	case "json":

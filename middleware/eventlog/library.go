@@ -10,8 +10,8 @@ import (
 // libraryRate is how many lines a second libraries may write, after a burst of 250. Some lines contain a stack of 2 kB.
 const libraryRate = 1
 
-// Library returns a handler for lines that libraries write through [log/slog]. It writes them to logger and limits them as it
-// does errors of connections. Omitted lines are counted as log-rate.
+// Library returns a handler for lines that libraries write through [log/slog]. It writes them to logger and limits them
+// as it does errors of connections. Omitted lines are counted as log-rate.
 func Library(logger *slog.Logger, counts *counters.Counters) slog.Handler {
 	return &library{logger.Handler(), New(Config{Logger: logger, Rate: libraryRate, Counters: counts})}
 }

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// maxDelay is how long a line may wait for others. It is too short for a reader of the log to notice. At a thousand logins
-	// a second, 100 lines are written together, which saves a twentieth of the CPU time of each login.
+	// maxDelay is how long a line may wait for others. It is too short for a reader of the log to notice. At a thousand
+	// logins a second, 100 lines are written together, which saves a twentieth of the CPU time of each login.
 	maxDelay = 20 * time.Millisecond
-	// maxQueued is how many lines may wait. If they are written more slowly than they arrive, connections wait for the log.
+	// maxQueued is how many lines may wait. If they are written more slowly than they arrive, connections wait for the
+	// log.
 	maxQueued = 256
 )
 
-// queue holds lines until they are written. It formats them in a goroutine of its own, in the order in which they were added,
-// so that the goroutines of connections keep their small initial stacks.
+// queue holds lines until they are written. It formats them in a goroutine of its own, in the order in which they were
+// added, so that the goroutines of connections keep their small initial stacks.
 type queue struct {
 	handler slog.Handler
 	batch   *BatchWriter // nil if lines do not wait

@@ -6,15 +6,16 @@
 //   - otherwise, of the connections before their key exchange, the oldest one of the source that has most of them;
 //   - otherwise, of the connections before their authentication, the oldest one of the source that has most of them.
 //
-// So silent connections make room for clients that log in, and never evict a person at the password prompt. In a flood the
-// server evicts the connections on which it has spent the least work. One case has precedence: if more connections wait for
-// authentication than for their key exchange, and the oldest of them has waited for more than two seconds, it is evicted. So
-// many clients at the prompt cannot keep new ones out. If all connections are authenticated, the new one is refused.
+// So silent connections make room for clients that log in, and never evict a person at the password prompt. In a flood
+// the server evicts the connections on which it has spent the least work. One case has precedence: if more connections
+// wait for authentication than for their key exchange, and the oldest of them has waited for more than two seconds, it
+// is evicted. So many clients at the prompt cannot keep new ones out. If all connections are authenticated, the new one
+// is refused.
 //
-// BenchmarkNewcomers (package middleware) compares this with sshd's random early drop (MaxStartups start:rate:full). Fifty
-// clients log in at once while two thousand silent connections reconnect whenever they are evicted. With sshd's rule and
-// its default no client logs in, and with a limit as high as here one in eleven does. With this rule all of them log in,
-// within 0.2 seconds.
+// BenchmarkNewcomers (package middleware) compares this with sshd's random early drop (MaxStartups start:rate:full).
+// Fifty clients log in at once while two thousand silent connections reconnect whenever they are evicted. With sshd's
+// rule and its default no client logs in, and with a limit as high as here one in eleven does. With this rule all of
+// them log in, within 0.2 seconds.
 package limits
 
 import (
@@ -36,8 +37,8 @@ type Config struct {
 	Max, MaxPerSource int
 	// MaxUnauthenticated is the limit of unauthenticated connections, and MaxUnauthenticatedPerSource that of one source.
 	MaxUnauthenticated, MaxUnauthenticatedPerSource int
-	// MaxSessions is the limit of sessions at once on a connection, as sshd's MaxSessions. MaxSessionsEver is the limit of
-	// sessions in total on a connection. The limits layer enforces both.
+	// MaxSessions is the limit of sessions at once on a connection, as sshd's MaxSessions. MaxSessionsEver is the limit
+	// of sessions in total on a connection. The limits layer enforces both.
 	MaxSessions, MaxSessionsEver int
 	// Networks says which addresses are one source. Its exempt networks have no limit per source. Exempt a proxy, for
 	// example, behind which all visitors have one address.
@@ -72,8 +73,8 @@ type Connection struct {
 	inPeer *list.Element // in the source's list, while it is unauthenticated
 }
 
-// Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and the
-// limit that was reached, or "". The connection is nil if there is no room for it.
+// Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and
+// the limit that was reached, or "". The connection is nil if there is no room for it.
 func (t *Table) Admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	c, evicted, reached = t.admit(peer, evict)
 	if reached != "" {
@@ -114,7 +115,8 @@ type limit struct {
 	from   interface{ evictable() *Connection }
 }
 
-// limits returns the limits that apply, those of the source first: a source over its limit loses one of its own connections.
+// limits returns the limits that apply, those of the source first: a source over its limit loses one of its own
+// connections.
 func (t *Table) limits(from *peers) []limit {
 	limits := []limit{
 		{counters.Connections, t.n, t.Max, &t.waiting},
@@ -128,7 +130,8 @@ func (t *Table) limits(from *peers) []limit {
 		limit{counters.SourceUnauthenticated, from.unauthenticated(), t.MaxUnauthenticatedPerSource, from})
 }
 
-// peersOf returns the connections of a peer's source. All exempt peers are one source, and so are peers without an IP address.
+// peersOf returns the connections of a peer's source. All exempt peers are one source, and so are peers without an IP
+// address.
 func (t *Table) peersOf(peer net.Addr) *peers {
 	network, exempt := t.Networks.Of(source.Addr(peer))
 	if exempt {

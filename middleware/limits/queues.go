@@ -17,8 +17,8 @@ const (
 	closed
 )
 
-// slowAfter is how long an honest client takes at most for each of three steps: its version line, its key exchange, and its
-// authentication unless a person types a password. They take milliseconds and a few round trips, or a second on an
+// slowAfter is how long an honest client takes at most for each of three steps: its version line, its key exchange, and
+// its authentication unless a person types a password. They take milliseconds and a few round trips, or a second on an
 // overloaded server.
 const slowAfter = 2 * time.Second
 
@@ -76,9 +76,9 @@ func (q *queues) oldest(at stage) *Connection {
 }
 
 // evictable returns the connection to evict, given how many are before their key exchange and how many are after it. It
-// chooses one before its key exchange, on which the server has spent little work, unless more are after it and the oldest of
-// those is slow. Without that exception, many clients at the prompt would leave one place, from which new clients would evict
-// each other.
+// chooses one before its key exchange, on which the server has spent little work, unless more are after it and the
+// oldest of those is slow. Without that exception, many clients at the prompt would leave one place, from which new
+// clients would evict each other.
 func evictable(withoutKeys, withKeys int, oldest func(stage) *Connection) *Connection {
 	if c := oldest(keysExchanged); withKeys > withoutKeys && c.slow() {
 		return c

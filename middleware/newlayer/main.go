@@ -1,6 +1,6 @@
-// Newlayer creates a layer. "go run ./middleware/newlayer hello" writes middleware/hello.go and its test, and adds a line to the
-// list in cmd/foyer/layers.go, before the handler. The new layer compiles, passes its test and greets visitors, as a starting
-// point for your own. Run the command in the top directory of the repository, as "task new NAME=hello" does.
+// Newlayer creates a layer. "go run ./middleware/newlayer hello" writes middleware/hello.go and its test, and adds a line
+// to the list in cmd/foyer/layers.go, before the handler. The new layer compiles, passes its test and greets visitors, as
+// a starting point for your own. Run the command in the top directory of the repository, as "task new NAME=hello" does.
 package main
 
 import (
@@ -40,8 +40,8 @@ const list = "cmd/foyer/layers.go"
 
 var goodName = regexp.MustCompile(`^[a-z][a-z0-9]{0,31}$`)
 
-// create writes the layer name in the repository at root and returns the files that it wrote. It checks everything before it
-// writes.
+// create writes the layer name in the repository at root and returns the files that it wrote. It checks everything
+// before it writes.
 func create(root, name string) ([]string, error) {
 	if !goodName.MatchString(name) {
 		return nil, fmt.Errorf("%q is not a valid name for a layer: use one lower-case word, such as hello", name)
@@ -94,8 +94,8 @@ func checkFree(dir, name, constructor string) error {
 	return nil
 }
 
-// addToList returns the file at path with a line for the constructor added to its list of layers, before the handler, which is
-// the last element.
+// addToList returns the file at path with a line for the constructor added to its list of layers, before the handler,
+// which is the last element.
 func addToList(path, constructor string) ([]byte, error) {
 	source, err := os.ReadFile(path)
 	if err != nil {

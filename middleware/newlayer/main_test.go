@@ -36,14 +36,14 @@ func TestCreate(t *testing.T) {
 
 func TestCreateRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, want string }{
-		{"", "cannot be the name"}, {"Hello", "cannot be the name"}, {"two words", "cannot be the name"}, {"../up", "cannot be the name"}, {"x_test", "cannot be the name"},
+		{"", "not a valid name"}, {"Hello", "not a valid name"}, {"two words", "not a valid name"}, {"../up", "not a valid name"}, {"x_test", "not a valid name"},
 		{"greeting", "already"}, {"stack", "already"}, {"layer", "already"},
 	} {
 		if _, err := create("../..", tt.name); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("create(%q) = %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := create(t.TempDir(), "hello"); err == nil || !strings.Contains(err.Error(), "top of the repository") {
+	if _, err := create(t.TempDir(), "hello"); err == nil || !strings.Contains(err.Error(), "top directory of the repository") {
 		t.Errorf("elsewhere: %v", err)
 	}
 }

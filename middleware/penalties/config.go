@@ -13,22 +13,23 @@ import (
 
 // Config configures a [Tracker]. The zero value has sshd's defaults, except that an IPv6 source is a /64.
 type Config struct {
-	// The penalties for a connection that ends without authentication: 5s, 5s, 1s and 10s if they are zero, none if they are
-	// negative.
+	// The penalties for a connection that ends without authentication: 5s, 5s, 1s and 10s if they are zero, none if
+	// they are negative.
 	AuthFail, InvalidUser, NoAuth, GraceExceeded time.Duration
-	// Min is the accumulated penalty above which a source is blocked, 15s by default. Max is the largest accumulated penalty,
-	// 10m by default.
+	// Min is the accumulated penalty above which a source is blocked, 15s by default. Max is the largest accumulated
+	// penalty, 10m by default.
 	Min, Max time.Duration
-	// Networks says which addresses are one source. Its exempt networks, such as a health checker's or a bastion's, get no
-	// penalties and are never refused.
+	// Networks says which addresses are one source. Its exempt networks, such as a health checker's or a bastion's, get
+	// no penalties and are never refused.
 	Networks source.Networks
 	// MaxSources4 and MaxSources6 limit the tables: 65536 sources by default, which take up to 16 MB each.
 	MaxSources4, MaxSources6 int
-	// KnownUser reports whether a user exists. It is called after each failed attempt; nil means that every user exists. If
-	// InvalidUser differs from AuthFail, clients can find out which users exist from the time at which they are blocked.
+	// KnownUser reports whether a user exists. It is called after each failed attempt; nil means that every user
+	// exists. If InvalidUser differs from AuthFail, clients can find out which users exist from the time at which they
+	// are blocked.
 	KnownUser func(name string) bool
-	// Logger writes a line for each block; the default logger if nil. Clients decide how many lines that is, so the logger
-	// must limit them.
+	// Logger writes a line for each block; the default logger if nil. Clients decide how many lines that is, so the
+	// logger must limit them.
 	Logger *slog.Logger
 	// Refused is called for each refused connection, with the reason of its source's last penalty, if it is not nil.
 	Refused func(reason Reason, peer net.Addr)

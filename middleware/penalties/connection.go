@@ -44,9 +44,9 @@ func (c *Connection) Attempt(user string, outcome Outcome) {
 	}
 }
 
-// Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty either
-// if no attempt failed and the server closed the connection to make room for another one, or was too busy to check an
-// attempt.
+// Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty
+// either if no attempt failed and the server closed the connection to make room for another one, or was too busy to
+// check an attempt.
 func (c *Connection) Close(err error) {
 	if c == nil || c.authenticated || !c.failed && (c.notChecked || errors.Is(err, net.ErrClosed)) {
 		return
@@ -63,9 +63,9 @@ func (c *Connection) Close(err error) {
 	}
 }
 
-// reason returns the reason with the largest penalty of those that apply. In sshd a timeout takes precedence over a failure,
-// and a failure over an invalid user. With sshd's defaults the result is the same. An operator who disables one of the
-// penalties still gets the others.
+// reason returns the reason with the largest penalty of those that apply. In sshd a timeout takes precedence over a
+// failure, and a failure over an invalid user. With sshd's defaults the result is the same. An operator who disables
+// one of the penalties still gets the others.
 func (c *Connection) reason(err error) Reason {
 	largest := NoAuth
 	if c.failed {

@@ -13,12 +13,13 @@ import (
 // The penalty of a source decreases by one second per second. A source with more than the minimum is blocked until its
 // penalty is zero. If a new source comes and the table is full, the source whose penalty ends first is removed, as with
 // sshd's overflow:permissive, but a blocked source is removed only if all others are blocked too. To remove a block, an
-// attacker must fill the table with blocks that last longer. With 65536 entries and 5s for a failed login that takes 262,140
-// failed logins in 5 seconds. A slower attack takes 6,500 a second, because penalties decrease meanwhile; that is more than a
-// core can refuse. An attacker with so many sources does not need to unblock one, and with overflow:deny-all it could lock
-// everybody out.
+// attacker must fill the table with blocks that last longer. With 65536 entries and 5s for a failed login that takes
+// 262,140 failed logins in 5 seconds. A slower attack takes 6,500 a second, because penalties decrease meanwhile; that
+// is more than a core can refuse. An attacker with so many sources does not need to unblock one, and with
+// overflow:deny-all it could lock everybody out.
 //
-// A source takes 150 bytes, or 240 in a table that has been much larger; most of that is the map's. A call takes O(log n).
+// A source takes 150 bytes, or 240 in a table that has been much larger; most of that is the map's. A call takes O(log
+// n).
 type Table struct {
 	minimum, maximum time.Duration
 	limit            int
@@ -29,8 +30,8 @@ type Table struct {
 	blocked   byExpiry
 }
 
-// NewTable returns an empty table for up to limit sources. It blocks a source with more than minimum, and no penalty exceeds
-// maximum.
+// NewTable returns an empty table for up to limit sources. It blocks a source with more than minimum, and no penalty
+// exceeds maximum.
 func NewTable(minimum, maximum time.Duration, limit int) *Table {
 	return &Table{minimum: minimum, maximum: maximum, limit: limit, sources: map[netip.Addr]*entry{}}
 }
@@ -42,8 +43,8 @@ type Ended struct {
 	Early   bool // it was removed from a full table
 }
 
-// Refuse reports whether a connection from source is refused, with the reason of the last penalty, and counts it if so. It
-// also returns blocks that have ended. Each of them is returned once, by Refuse or Add.
+// Refuse reports whether a connection from source is refused, with the reason of the last penalty, and counts it if so.
+// It also returns blocks that have ended. Each of them is returned once, by Refuse or Add.
 func (t *Table) Refuse(now time.Duration, source netip.Prefix) (reason Reason, refused bool, ended []Ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,9 +99,9 @@ func (t *Table) Len() int {
 	return len(t.sources)
 }
 
-// find returns the entry of source, or nil. It removes the entry if its penalty has run out. It does the same for the first
-// entry of each heap. A call adds at most one source, so the table removes expired entries faster than it grows, without a
-// call that removes them all.
+// find returns the entry of source, or nil. It removes the entry if its penalty has run out. It does the same for the
+// first entry of each heap. A call adds at most one source, so the table removes expired entries faster than it grows,
+// without a call that removes them all.
 func (t *Table) find(now time.Duration, source netip.Prefix) (found *entry, ended []Ended) {
 	found = t.sources[source.Addr()]
 	for _, e := range []*entry{found, t.unblocked.first(), t.blocked.first()} {

@@ -7,8 +7,8 @@ import (
 	"foyer/middleware/source"
 )
 
-// Tracker tracks the penalties of all sources and refuses connections from blocked ones. It logs when a block begins, and when
-// it ends how many connections were refused. It does not log single connections.
+// Tracker tracks the penalties of all sources and refuses connections from blocked ones. It logs when a block begins,
+// and when it ends how many connections were refused. It does not log single connections.
 type Tracker struct {
 	Config
 	v4, v6 *Table

@@ -18,8 +18,8 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// DefaultWriteTimeout is how long a client may leave output unread. Ten seconds are far longer than any network takes, and
-// short enough to keep the number of clients that never read small.
+// DefaultWriteTimeout is how long a client may leave output unread. Ten seconds are far longer than any network takes,
+// and short enough to keep the number of clients that never read small.
 const DefaultWriteTimeout = 10 * time.Second
 
 // DefaultLifetime is how long a session may last. A message takes seconds to serve, and nobody reads it for longer.
@@ -27,16 +27,16 @@ const DefaultLifetime = 10 * time.Minute
 
 // Channels serves the session channels of one server. The zero value is ready to use.
 type Channels struct {
-	// WriteTimeout bounds each wait for a client that does not read its output, whether its SSH window or its TCP window is
-	// full. After one WriteTimeout the channel is closed, after two the connection. Default: [DefaultWriteTimeout].
+	// WriteTimeout bounds each wait for a client that does not read its output, whether its SSH window or its TCP window
+	// is full. After one WriteTimeout the channel is closed, after two the connection. Default: [DefaultWriteTimeout].
 	WriteTimeout time.Duration
-	// Lifetime is how long a session may last after its channel is opened: [DefaultLifetime] if zero, no limit if negative.
-	// At the limit the handler's context ends, the visitor reads a sentence on stderr, and the session ends with exit status
-	// 1. A session without a shell, exec or subsystem request ends without the sentence. If the client does not confirm the
-	// close within two WriteTimeouts, the connection is closed.
+	// Lifetime is how long a session may last after its channel is opened: [DefaultLifetime] if zero, no limit if
+	// negative. At the limit the handler's context ends, the visitor reads a sentence on stderr, and the session ends
+	// with exit status 1. A session without a shell, exec or subsystem request ends without the sentence. If the client
+	// does not confirm the close within two WriteTimeouts, the connection is closed.
 	Lifetime time.Duration
-	// Hold is called before the reply to the request that starts the handler, if it is not nil. It may hold back what the
-	// server sends on the connection until release is called, which is when the channel is closed.
+	// Hold is called before the reply to the request that starts the handler, if it is not nil. It may hold back what
+	// the server sends on the connection until release is called, which is when the channel is closed.
 	Hold func(connection ssh.Context) (release func() error)
 	// Counters counts the sessions that end because of a limit. It may be nil.
 	Counters *counters.Counters
@@ -72,9 +72,9 @@ func (c *Channels) newSession(srv *ssh.Server, conn *gossh.ServerConn) *Session 
 	return s
 }
 
-// End ends all sessions, including those that are accepted later, and returns how many were open. Each handler's context
-// ends; then the visitor reads text, a sentence without a line end, on stderr, and the session ends with exit status 1. End
-// does not wait for that.
+// End ends all sessions, including those that are accepted later, and returns how many were open. Each handler's
+// context ends; then the visitor reads text, a sentence without a line end, on stderr, and the session ends with exit
+// status 1. End does not wait for that.
 func (c *Channels) End(text string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

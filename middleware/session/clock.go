@@ -17,9 +17,9 @@ const (
 	sendingKinds                 // how many kinds there are
 )
 
-// clock is the only timer of a session. It watches the lifetime of the session and every write that may block. A write only
-// stores when it starts and that it is done; the timer fires once per timeout and checks those times. It is never late,
-// because a write that starts after one check is not overdue before the next.
+// clock is the only timer of a session. It watches the lifetime of the session and every write that may block. A write
+// only stores when it starts and that it is done; the timer fires once per timeout and checks those times. It is never
+// late, because a write that starts after one check is not overdue before the next.
 type clock struct {
 	timeout  time.Duration // how long the client may block a write
 	lifetime time.Duration // how long the session may last
@@ -53,8 +53,8 @@ func (c *clock) done(what sending) { c.started[what].Store(0) }
 
 func (c *clock) age() time.Duration { return time.Since(c.opened) }
 
-// check returns how long the client has blocked the oldest write, and how long the session has exceeded its lifetime, which
-// is negative before that. It sets the timer to the next limit that may be reached, if there is one.
+// check returns how long the client has blocked the oldest write, and how long the session has exceeded its lifetime,
+// which is negative before that. It sets the timer to the next limit that may be reached, if there is one.
 func (c *clock) check() (blocked, late time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

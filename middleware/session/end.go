@@ -9,8 +9,8 @@ import (
 	"foyer/middleware/eventlog/counters"
 )
 
-// handlerGrace is how long a handler may still write after its context has ended. It is enough for a program to leave the
-// alternate screen, and too short for a visitor to notice.
+// handlerGrace is how long a handler may still write after its context has ended. It is enough for a program to leave
+// the alternate screen, and too short for a visitor to notice.
 const handlerGrace = 250 * time.Millisecond
 
 var errExited = errors.New("the session has exited already")
@@ -22,8 +22,8 @@ var (
 	errClosing = errors.New("the server is closing")
 )
 
-// Exit sends the exit status and closes the channel, not the connection. A second call returns an error and sends nothing.
-// ssh uses status 255 for its own failures, so Exit sends 1 instead of it and of anything outside 0 to 254.
+// Exit sends the exit status and closes the channel, not the connection. A second call returns an error and sends
+// nothing. ssh uses status 255 for its own failures, so Exit sends 1 instead of it and of anything outside 0 to 254.
 func (s *Session) Exit(code int) error {
 	if code < 0 || code > 254 {
 		code = 1
@@ -69,8 +69,8 @@ func (s *Session) sendEnd(code int) error {
 	return err
 }
 
-// Close ends the session with exit status 0. If an exit status was sent already, Close does nothing, because the channel is
-// closed after it.
+// Close ends the session with exit status 0. If an exit status was sent already, Close does nothing, because the
+// channel is closed after it.
 func (s *Session) Close() error {
 	if err := s.Exit(0); err != errExited {
 		return err
@@ -84,9 +84,9 @@ func (s *Session) closeChannel() error {
 	return s.Channel.Close()
 }
 
-// checkTimeouts is called by the clock. If a write is blocked for one write timeout, it closes the channel, which the client
-// can confirm even if its window is full. After two write timeouts it closes the connection, which also ends the blocked
-// write. If the session's lifetime is over, the visitor reads why, and the same two timeouts apply.
+// checkTimeouts is called by the clock. If a write is blocked for one write timeout, it closes the channel, which the
+// client can confirm even if its window is full. After two write timeouts it closes the connection, which also ends the
+// blocked write. If the session's lifetime is over, the visitor reads why, and the same two timeouts apply.
 func (s *Session) checkTimeouts() {
 	blocked, late := s.clock.check() // sets the timer again, so it also watches the writes below
 	timeout := s.clock.timeout
@@ -115,9 +115,9 @@ func lifetimeText(lifetime time.Duration) string {
 	return fmt.Sprintf("This session has lasted %d %s, which is the limit.", n, unit)
 }
 
-// end ends the session from the server's side. The handler's context ends, and the handler has handlerGrace to restore the
-// terminal. Then the visitor reads text on stderr and gets exit status 1. If there was no shell, exec or subsystem request,
-// end only closes the channel. It returns when everything is sent or sending has failed.
+// end ends the session from the server's side. The handler's context ends, and the handler has handlerGrace to restore
+// the terminal. Then the visitor reads text on stderr and gets exit status 1. If there was no shell, exec or subsystem
+// request, end only closes the channel. It returns when everything is sent or sending has failed.
 func (s *Session) end(text string, why error, reason counters.Reason) {
 	if !s.claimExit(1) {
 		return // the exit status is sent; only the client's close is missing

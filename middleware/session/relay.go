@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// relay delivers what a client sent, a signal or a break, to a listener, and never blocks the sender, even if the listener
-// is slow or has not registered yet. Values that wait are in the queue once each, in order of arrival, as pending signals
-// are in POSIX. So the length of the queue is bounded by the number of different values.
+// relay delivers what a client sent, a signal or a break, to a listener, and never blocks the sender, even if the
+// listener is slow or has not registered yet. Values that wait are in the queue once each, in order of arrival, as
+// pending signals are in POSIX. So the length of the queue is bounded by the number of different values.
 type relay[T comparable] struct {
 	registering sync.Mutex // held by listen, so that there is one listener at a time
 
@@ -36,8 +36,8 @@ func (r *relay[T]) send(v T, keep bool) bool {
 	return true
 }
 
-// listen delivers the pending values and then new ones to c, until ctx is done or listen is called again. With a nil c it
-// only removes the previous listener.
+// listen delivers the pending values and then new ones to c, until ctx is done or listen is called again. With a nil c
+// it only removes the previous listener.
 func (r *relay[T]) listen(ctx context.Context, c chan<- T) {
 	r.registering.Lock()
 	defer r.registering.Unlock()

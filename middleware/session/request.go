@@ -15,8 +15,8 @@ import (
 
 // The limits of one session's requests. A request over a limit is refused and has no effect.
 const (
-	// maxRequests is how many requests a session may make at once, and requestRate how many more per second. Beyond that the
-	// connection is closed. A window that a person resizes sends up to 60 requests a second, perhaps for hours.
+	// maxRequests is how many requests a session may make at once, and requestRate how many more per second. Beyond that
+	// the connection is closed. A window that a person resizes sends up to 60 requests a second, perhaps for hours.
 	maxRequests = 10_000
 	requestRate = 100
 	// maxEnviron is sshd's limit on variables (session.c). maxEnvironBytes is the size of the largest packet (RFC 4253
@@ -30,8 +30,8 @@ const (
 	maxTerm      = 128
 	// maxModes is the size of all opcodes of RFC 4254 section 8, with five bytes each.
 	maxModes = 160 * 5
-	// maxDimension is more than the widest screens have in small print. It stops applications that allocate a cell for each
-	// row and column from allocating billions.
+	// maxDimension is more than the widest screens have in small print. It stops applications that allocate a cell for
+	// each row and column from allocating billions.
 	maxDimension = 2048
 )
 
@@ -107,8 +107,8 @@ func (s *Session) decide(request string, payload []byte) (ok bool) {
 	return s.handle(request, payload)
 }
 
-// handle does what a request asks for and reports whether it is granted. It refuses all other types of request, such as X11
-// and agent forwarding.
+// handle does what a request asks for and reports whether it is granted. It refuses all other types of request, such as
+// X11 and agent forwarding.
 func (s *Session) handle(request string, payload []byte) bool {
 	switch request {
 	case "shell":
@@ -208,7 +208,8 @@ func (s *Session) resize(payload []byte) bool {
 	return true
 }
 
-// setEnv handles an env request (RFC 4254 section 6.4). It only changes what Environ returns, because there is no process.
+// setEnv handles an env request (RFC 4254 section 6.4). It only changes what Environ returns, because there is no
+// process.
 func (s *Session) setEnv(payload []byte) bool {
 	var msg struct{ Name, Value string }
 	if s.request != "" || gossh.Unmarshal(payload, &msg) != nil ||

@@ -178,8 +178,8 @@ func (s *Session) PublicKey() ssh.PublicKey {
 	return key
 }
 
-// Context returns the session's context. It ends with the session or its connection. Values that are set in it are visible
-// in this session only; it also returns the values of the connection's context.
+// Context returns the session's context. It ends with the session or its connection. Values that are set in it are
+// visible in this session only; it also returns the values of the connection's context.
 func (s *Session) Context() ssh.Context { return &s.ctx }
 
 // Permissions returns what the authentication method has granted. It is never nil.
@@ -194,8 +194,8 @@ func (s *Session) Permissions() ssh.Permissions {
 // EmulatedPty reports whether a PTY was granted. foyer never allocates a real one.
 func (s *Session) EmulatedPty() bool { return s.ptyState() == Granted }
 
-// Pty returns the terminal, a channel of sizes, and whether a PTY was granted. The channel holds the first size and then the
-// newest one after each change. It is closed when the session ends.
+// Pty returns the terminal, a channel of sizes, and whether a PTY was granted. The channel holds the first size and
+// then the newest one after each change. It is closed when the session ends.
 func (s *Session) Pty() (ssh.Pty, <-chan ssh.Window, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,8 +209,8 @@ func (s *Session) Pty() (ssh.Pty, <-chan ssh.Window, bool) {
 // received are pending, once for each kind, as in POSIX.
 func (s *Session) Signals(c chan<- ssh.Signal) { s.signals.listen(&s.ctx, c) }
 
-// Break delivers the client's breaks to c until it is called again. With nil, and before the first call, the server refuses
-// them.
+// Break delivers the client's breaks to c until it is called again. With nil, and before the first call, the server
+// refuses them.
 func (s *Session) Break(c chan<- bool) { s.breaks.listen(&s.ctx, c) }
 
 func (s *Session) ptyState() PTY {

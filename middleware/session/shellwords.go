@@ -2,8 +2,8 @@ package session
 
 import "strings"
 
-// splitWords splits a command as a POSIX shell does, with quotes and backslashes but without expansion, in linear time. It
-// returns nothing for a command that ends inside a quote.
+// splitWords splits a command as a POSIX shell does, with quotes and backslashes but without expansion, in linear time.
+// It returns nothing for a command that ends inside a quote.
 func splitWords(command string) []string {
 	var list []string
 	for {
@@ -57,8 +57,8 @@ func firstWord(s string) (word, rest string, ok bool) {
 	return b.String(), "", true
 }
 
-// doubleQuoted writes the text before the closing quote to b. Inside double quotes a backslash only escapes the characters
-// that are special there.
+// doubleQuoted writes the text before the closing quote to b. Inside double quotes a backslash only escapes the
+// characters that are special there.
 func doubleQuoted(b *strings.Builder, s string) (rest string, ok bool) {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// chunk is how much is written within one write timeout, so that a slow reader is not taken for one that does not read. It
-// is the largest packet that every client must accept (RFC 4253 section 6.1).
+// chunk is how much is written within one write timeout, so that a slow reader is not taken for one that does not read.
+// It is the largest packet that every client must accept (RFC 4253 section 6.1).
 const chunk = 32 << 10
 
 // input is one input stream. It admits one reader at a time, because x/crypto wakes only one at EOF: any other one would

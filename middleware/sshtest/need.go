@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Need skips the test unless ok, because what is missing on this machine. It logs how to install it. If FOYER_TEST_NOSKIP is 1,
-// as in CI, the test fails instead, so that CI never passes without running it.
+// Need skips the test if ok is false: then what is missing on this machine, and install says how to install it. If
+// FOYER_TEST_NOSKIP is 1, as in CI, the test fails instead, so that CI never passes without running it.
 func Need(t testing.TB, what, install string, ok bool) {
 	t.Helper()
 	switch {

@@ -59,9 +59,9 @@ const (
 	MLKEM      = "mlkem768x25519-sha256" // draft-ietf-sshm-mlkem-hybrid-kex
 )
 
-// Raw is a client that can break the protocol, unlike x/crypto's: it sends any version line, any bytes before and any packet
-// after the key exchange, and a different user with each attempt. It supports ssh-ed25519 and aes128-gcm (RFC 5647) and does
-// not verify the host key.
+// Raw is a client that can break the protocol, unlike x/crypto's: it sends any version line, any bytes before and any
+// packet after the key exchange, and a different user with each attempt. It supports ssh-ed25519 and aes128-gcm (RFC
+// 5647) and does not verify the host key.
 //
 // One goroutine may read and another one may write at the same time, except during a key exchange.
 type Raw struct {
@@ -264,8 +264,8 @@ func OpenChannel(channelType string, id uint32, fields ...any) []byte {
 // Message returns a message with its number and its [Fields].
 func Message(number byte, fields ...any) []byte { return append([]byte{number}, Fields(fields...)...) }
 
-// Fields returns fields as they are encoded (RFC 4251 section 5): bool, byte, uint32, string, or []byte, which is appended as
-// it is.
+// Fields returns fields as they are encoded (RFC 4251 section 5): bool, byte, uint32, string, or []byte, which is
+// appended as it is.
 func Fields(fields ...any) (encoded []byte) {
 	for _, field := range fields {
 		switch f := field.(type) {

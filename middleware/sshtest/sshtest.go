@@ -1,5 +1,5 @@
-// Package sshtest serves a stack of layers on a loopback port or in memory and connects to it, so that the test of a layer
-// can assert what a client receives and what the log contains: stdout, stderr, exit status, lines.
+// Package sshtest serves a stack of layers on a loopback port or in memory and connects to it, so that the test of a
+// layer can assert what a client receives and what the log contains: stdout, stderr, exit status, lines.
 //
 //	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Welcome."), middleware.Message("hi\n"))
 //	got := srv.Visit(t, sshtest.Visit{Term: "xterm"})
@@ -117,8 +117,8 @@ func (s *Server) Dial(user, password string) (*gossh.Client, error) {
 // maxSession is how long a session may last in a test. A handler that hangs fails it then.
 const maxSession = 20 * time.Second
 
-// DialTCP connects, with a deadline for the test's reads and writes, and sends nothing. The connection is closed when the
-// test ends.
+// DialTCP connects, with a deadline for the test's reads and writes, and sends nothing. The connection is closed when
+// the test ends.
 func (s *Server) DialTCP(t testing.TB) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Address)

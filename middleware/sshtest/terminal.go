@@ -88,8 +88,8 @@ func (term *Terminal) Resize(width, height uint32) {
 	}
 }
 
-// Expect waits for text in the output after what an earlier Expect has found. The test fails if it does not come within ten
-// seconds, or the session ends without it.
+// Expect waits for text in the output after what an earlier Expect has found. The test fails if it does not come within
+// ten seconds, or the session ends without it.
 func (term *Terminal) Expect(text string) {
 	term.t.Helper()
 	timeout := time.After(maxWait)

@@ -13,9 +13,9 @@ import (
 	"foyer/middleware/source"
 )
 
-// maxLoggedSources is how many sources are logged by address for each reason and interval. It is a limit for each reason, so
-// that a flood of one kind does not hide another. It is small, because nobody reads long lists of addresses during a flood:
-// all reasons together write at most 15 lines a second.
+// maxLoggedSources is how many sources are logged by address for each reason and interval. It is a limit for each
+// reason, so that a flood of one kind does not hide another. It is small, because nobody reads long lists of addresses
+// during a flood: all reasons together write at most 15 lines a second.
 const maxLoggedSources = 20
 
 // Config configures a [Counters]. The zero value has the defaults.
@@ -28,13 +28,13 @@ type Config struct {
 	Networks source.Networks
 }
 
-// Counters counts how often each limit was reached, and logs it in a bounded number of lines. When a source reaches a limit
-// for the first time in an interval, it writes a line. At the end of the interval it writes one line for the repetitions of
-// each source, with their number n. Sources after the first 20 share one line, with the addr "others". A line without n
-// stands for one event, so the lines of a reason add up to its count.
+// Counters counts how often each limit was reached, and logs it in a bounded number of lines. When a source reaches a
+// limit for the first time in an interval, it writes a line. At the end of the interval it writes one line for the
+// repetitions of each source, with their number n. Sources after the first 20 share one line, with the addr "others". A
+// line without n stands for one event, so the lines of a reason add up to its count.
 //
-// Its memory is bounded. It runs a timer only in an interval in which something was counted. It is safe for concurrent use,
-// and nil counts nothing.
+// Its memory is bounded. It runs a timer only in an interval in which something was counted. It is safe for concurrent
+// use, and nil counts nothing.
 type Counters struct {
 	Config
 
@@ -61,8 +61,8 @@ func New(cfg Config) *Counters {
 	return &Counters{Config: cfg, reasons: map[Reason]*count{}}
 }
 
-// Count counts that peer reached the limit that reason names. Peer may be nil if the limit belongs to no single source: then
-// the line has no address.
+// Count counts that peer reached the limit that reason names. Peer may be nil if the limit belongs to no single source:
+// then the line has no address.
 func (t *Counters) Count(reason Reason, peer net.Addr) {
 	if t == nil {
 		return

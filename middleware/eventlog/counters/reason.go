@@ -46,8 +46,8 @@ func Reasons() []Reason {
 	}
 }
 
-// CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does not
-// log it, because package penalties logs when a source is blocked and how many connections were refused.
+// CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does
+// not log it, because package penalties logs when a source is blocked and how many connections were refused.
 func (t *Counters) CountPenalty(reason penalties.Reason, _ net.Addr) {
 	if t == nil {
 		return

@@ -1,8 +1,8 @@
 // Package sanitize makes untrusted text safe to show: in a log, on a terminal, in an error.
 //
-// A user name, a client version or a command can contain line feeds that forge a log line, escape sequences that control the
-// reader's terminal, and bidirectional marks that reorder the text. Everything that a peer chose must pass through [String]
-// before it is shown, in every format, so that no format has to be trusted to escape it.
+// A user name, a client version or a command can contain line feeds that forge a log line, escape sequences that
+// control the reader's terminal, and bidirectional marks that reorder the text. Everything that a peer chose must pass
+// through [String] before it is shown, in every format, so that no format has to be trusted to escape it.
 package sanitize
 
 import (
@@ -15,10 +15,10 @@ import (
 // Ellipsis ends a text that was cut.
 const Ellipsis = "…"
 
-// String returns s in at most limit bytes, with an escape in Go's notation, such as \n, \x1b or \u202e, for every character
-// that [unicode.IsPrint] does not accept: control characters, line and paragraph separators, bidirectional and zero-width
-// marks, and bytes that are not UTF-8. A backslash is doubled, so that escapes are unambiguous. A text that was cut ends in
-// an [Ellipsis], beyond the limit.
+// String returns s in at most limit bytes, with an escape in Go's notation, such as \n, \x1b or \u202e, for every
+// character that [unicode.IsPrint] does not accept: control characters, line and paragraph separators, bidirectional
+// and zero-width marks, and bytes that are not UTF-8. A backslash is doubled, so that escapes are unambiguous. A text
+// that was cut ends in an [Ellipsis], beyond the limit.
 func String(s string, limit int) string {
 	if len(s) <= limit && plain(s) {
 		return s
