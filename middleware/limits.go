@@ -14,7 +14,7 @@ import (
 
 const busy = "too many visitors at the moment, please try again in a minute"
 
-// Limits returns the layer that limits the number of connections, in total and per source, and of sessions per
+// Limits returns the layer that bounds the number of connections, in total and per source, and of sessions per
 // connection. When there are too many connections, it evicts an unauthenticated one (see package limits), or refuses the
 // new one if all are authenticated. The client gets the reason, and ssh shows it: "Received disconnect from …: too many
 // visitors at the moment". At the password prompt ssh shows it, without the address, after the visitor has pressed Enter.

@@ -18,8 +18,7 @@ import (
 // is more than a core can refuse. An attacker with so many sources does not need to unblock one, and with
 // overflow:deny-all it could lock everybody out.
 //
-// A source takes 150 bytes, or 240 in a table that has been much larger; most of that is the map's. A call takes O(log
-// n).
+// A source takes 150 bytes, or 240 in a table that was much larger before; most of that is the map. A call is O(log n).
 type Table struct {
 	minimum, maximum time.Duration
 	limit            int
