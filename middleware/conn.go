@@ -77,11 +77,11 @@ func (c *Conn) Sessions() int {
 
 // Disconnect tells the client why, in a form that ssh shows, and closes the connection. It takes a second at most.
 func (c *Conn) Disconnect(reason transport.Reason, text string) {
-	wait := shortGoodbye
+	wait := shortWait
 	select {
-	case c.stack.goodbyes <- struct{}{}:
-		defer func() { <-c.stack.goodbyes }()
-		wait = longGoodbye
+	case c.stack.slowDisconnects <- struct{}{}:
+		defer func() { <-c.stack.slowDisconnects }()
+		wait = longWait
 	default: // too many are being disconnected
 	}
 	c.Conn.Disconnect(reason, text, wait)
@@ -253,8 +253,8 @@ func (c *Conn) permitsTerminal(pty ssh.Pty) bool {
 	return !slices.ContainsFunc(c.moments, func(m Moments) bool { return m.Terminal != nil && !m.Terminal(pty) })
 }
 
-// errHungUp is why a connection ended before the library said anything of it: a layer refused it, or panicked.
-var errHungUp = errors.New("hung up before the handshake was over")
+// errClosedEarly is why a connection ended before the library said anything of it: a layer refused it, or panicked.
+var errClosedEarly = errors.New("closed before the handshake was over")
 
 // over tells the layers that the connection is closed, the innermost first, even where one of them panics.
 func (c *Conn) over() {
@@ -267,7 +267,7 @@ func (c *Conn) over() {
 		return
 	}
 	if err == nil && before < Authenticated {
-		err = errHungUp
+		err = errClosedEarly
 	}
 	defer c.stack.remove(c)
 	defer c.packets.discard()

@@ -128,7 +128,7 @@ func TestClosed(t *testing.T) {
 	panics := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
 		return middleware.Moments{Closed: func(error) { panic("boom") }}, nil
 	}}
-	const disconnected = "hung up before the handshake was over"
+	const disconnected = "closed before the handshake was over"
 	for _, tt := range []struct {
 		name  string
 		inner func(*recorder) middleware.Layer

@@ -25,7 +25,7 @@ const (
 // in, wherever it stands.
 //
 // The layer also counts failures: 6 failed attempts, and 30 refused keys on top, so that an agent with many keys still
-// reaches the password prompt. A client over a limit is hung up on.
+// reaches the password prompt. A client over a limit is disconnected.
 func Methods(combinations ...string) Layer {
 	layer := Layer{
 		Name: "methods",

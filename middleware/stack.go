@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// longGoodbye is how long a client may take to read why it is disconnected, and shortGoodbye how long it may where
+	// longWait is how long a client may take to read why it is disconnected, and shortWait how long it may where
 	// many are disconnected at once.
-	longGoodbye  = time.Second
-	shortGoodbye = longGoodbye / 200
-	// defaultGoodbyes is how many have the long time at once. Each may hold a quarter of a megabyte meanwhile.
-	defaultGoodbyes = 256
+	longWait  = time.Second
+	shortWait = longWait / 200
+	// defaultSlowDisconnects is how many have the long time at once. Each may hold a quarter of a megabyte meanwhile.
+	defaultSlowDisconnects = 256
 )
 
 // Stack is a list of layers around a session handler. It installs itself on a server as the one set of callbacks from
@@ -33,13 +33,13 @@ const (
 type Stack struct {
 	// Sessions serves the sessions. It may be replaced until the stack is installed.
 	Sessions *session.Channels
-	// Goodbyes is how many clients at once have a second to read why they are disconnected: 256 by default. The others
+	// SlowDisconnects is how many clients at once have a second to read why they are disconnected: 256 by default. The others
 	// have 5 ms.
-	Goodbyes int
+	SlowDisconnects int
 
-	layers   []Layer
-	goodbyes chan struct{}
-	telling  sync.WaitGroup // those who are told that the server is closing
+	layers          []Layer
+	slowDisconnects chan struct{}
+	notices         sync.WaitGroup // clients that are being told that the server is closing
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
@@ -74,7 +74,7 @@ func (s *Stack) Names() []string {
 // handlers. A list in which no layer authenticates is an error, because the library would let everybody in: [Open] says
 // so where that is meant.
 func (s *Stack) Install(srv *ssh.Server) error {
-	s.goodbyes = make(chan struct{}, cmp.Or(s.Goodbyes, defaultGoodbyes))
+	s.slowDisconnects = make(chan struct{}, cmp.Or(s.SlowDisconnects, defaultSlowDisconnects))
 	ensureMaps(srv)
 	if err := s.prepare(srv); err != nil {
 		return err
@@ -373,9 +373,9 @@ func (s *Stack) isDraining() bool {
 // before the deadline, or half the time; then each reads words, a sentence without a line end, and ends with exit status 1.
 // It returns how many sessions did not finish.
 func (s *Stack) Drain(ctx context.Context, words string) (unfinished int) {
-	defer s.telling.Wait()
+	defer s.notices.Wait()
 	deadline, _ := ctx.Deadline()
-	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longGoodbye, time.Until(deadline)/2)))
+	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longWait, time.Until(deadline)/2)))
 	defer cancel()
 	s.startDrain()
 	if s.Wait(finish) == nil {
@@ -394,7 +394,7 @@ func (s *Stack) startDrain() {
 	for c := range s.conns {
 		switch {
 		case c.Stage() < Authenticated:
-			s.telling.Go(func() { c.Disconnect(transport.ServiceNotAvailable, errClosing.Error()) })
+			s.notices.Go(func() { c.Disconnect(transport.ServiceNotAvailable, errClosing.Error()) })
 		case c.Sessions() == 0:
 			_ = c.Close()
 		}

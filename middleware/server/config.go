@@ -65,10 +65,10 @@ const (
 
 const (
 	// spareDescriptors are for everything that is not a connection, a quarter of them; for connections that are told to
-	// come back later and have little time to read it; and for those that have a second, maxGoodbyes of them where there are
+	// come back later and have little time to read it; and for those that have a second, maxSlowDisconnects of them where there are
 	// enough descriptors.
-	spareDescriptors = 64
-	maxGoodbyes      = 256
+	spareDescriptors   = 64
+	maxSlowDisconnects = 256
 	// maxConnections and maxUnauthenticated are defaults that bound memory. An open connection takes about 60 kB, and one
 	// that has announced the longest packet before anybody knows who it is takes a quarter of a megabyte.
 	maxConnections     = 4096
@@ -77,14 +77,14 @@ const (
 
 // withDefaults returns the limits that follow from the number of descriptors, and how many connections at once may have a
 // second to read why they are disconnected.
-func (l Limits) withDefaults(descriptors int) (limits Limits, goodbyes int) {
+func (l Limits) withDefaults(descriptors int) (limits Limits, slowDisconnects int) {
 	half := func(n int) int { return max(n/2, 1) }
 	l.Connections = cmp.Or(l.Connections, min(max(descriptors-spareDescriptors, descriptors/2, 1), maxConnections))
 	l.PerSource = cmp.Or(l.PerSource, half(l.Connections))
 	l.Unauthenticated = cmp.Or(l.Unauthenticated, min(half(l.Connections), maxUnauthenticated))
 	l.UnauthenticatedPerSource = cmp.Or(l.UnauthenticatedPerSource, half(l.Unauthenticated))
 	l.Sessions, l.SessionsEver = cmp.Or(l.Sessions, DefaultSessions), cmp.Or(l.SessionsEver, DefaultSessionsEver)
-	return l, min(max(descriptors-l.Connections-spareDescriptors*3/4, 1), maxGoodbyes)
+	return l, min(max(descriptors-l.Connections-spareDescriptors*3/4, 1), maxSlowDisconnects)
 }
 
 // WithDefaults returns d with its defaults filled in.
@@ -108,8 +108,8 @@ func (cfg Config) withDefaults() (Config, int, error) {
 	if err := cfg.Networks.Validate(); err != nil {
 		return cfg, 0, err
 	}
-	var goodbyes int
-	cfg.Limits, goodbyes = cfg.Limits.withDefaults(available)
+	var slowDisconnects int
+	cfg.Limits, slowDisconnects = cfg.Limits.withDefaults(available)
 	cfg.Deadlines = cfg.Deadlines.WithDefaults()
 	cfg.Listen = cmp.Or(cfg.Listen, ":2022")
 	cfg.HostKeys = cmp.Or(cfg.HostKeys, "hostkeys")
@@ -118,7 +118,7 @@ func (cfg Config) withDefaults() (Config, int, error) {
 	if cfg.Writer == nil {
 		cfg.Writer = os.Stderr
 	}
-	return cfg, goodbyes, nil
+	return cfg, slowDisconnects, nil
 }
 
 // tooManyError is why a server does not start that may have more connections than descriptors.

@@ -4,9 +4,9 @@ import "testing"
 
 func TestDerivedLimits(t *testing.T) {
 	for _, tt := range []struct {
-		descriptors int
-		given, want Limits
-		goodbyes    int
+		descriptors     int
+		given, want     Limits
+		slowDisconnects int
 	}{
 		{1 << 20, Limits{}, Limits{Connections: 4096, PerSource: 2048, Unauthenticated: 1024, UnauthenticatedPerSource: 512}, 256},
 		{1024, Limits{}, Limits{Connections: 960, PerSource: 480, Unauthenticated: 480, UnauthenticatedPerSource: 240}, 16},
@@ -17,10 +17,10 @@ func TestDerivedLimits(t *testing.T) {
 			Limits{Connections: 100, PerSource: 50, Unauthenticated: 80, UnauthenticatedPerSource: 40}, 256},
 	} {
 		tt.want.Sessions, tt.want.SessionsEver = DefaultSessions, DefaultSessionsEver
-		got, goodbyes := tt.given.withDefaults(tt.descriptors)
-		if got != tt.want || goodbyes != tt.goodbyes {
+		got, slowDisconnects := tt.given.withDefaults(tt.descriptors)
+		if got != tt.want || slowDisconnects != tt.slowDisconnects {
 			t.Errorf("%d descriptors: %+v becomes %+v and %d, want %+v and %d",
-				tt.descriptors, tt.given, got, goodbyes, tt.want, tt.goodbyes)
+				tt.descriptors, tt.given, got, slowDisconnects, tt.want, tt.slowDisconnects)
 		}
 	}
 }

@@ -51,21 +51,21 @@ type Server struct {
 	Table    *limits.Table      // of the connections
 	Keys     []hostkeys.Key     // once they are loaded; when the server is built, those that visitors see
 
-	goodbyes int
-	signals  chan os.Signal
-	listener net.Listener
-	stack    *middleware.Stack
-	ssh      *ssh.Server
+	slowDisconnects int
+	signals         chan os.Signal
+	listener        net.Listener
+	stack           *middleware.Stack
+	ssh             *ssh.Server
 }
 
 // New returns a server that does not listen yet. Its error is a bad setting. It makes the log of libraries
 // (slog.SetDefault) part of the server's.
 func New(cfg Config) (*Server, error) {
-	cfg, goodbyes, err := cfg.withDefaults()
+	cfg, slowDisconnects, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: cfg, goodbyes: goodbyes}
+	s := &Server{Config: cfg, slowDisconnects: slowDisconnects}
 	batch := eventlog.NewBatchWriter(cfg.Writer)
 	if cfg.Format == "text" { // for people, who see each line at once
 		batch = nil
@@ -118,7 +118,7 @@ func (s *Server) Run(ctx context.Context, layers ...middleware.Layer) error {
 func (s *Server) Open(ctx context.Context) (err error) {
 	s.signals = make(chan os.Signal, 1)
 	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
-	slots := s.Connections + s.goodbyes + spareDescriptors/2 // for those that there may be, and those that are told to go
+	slots := s.Connections + s.slowDisconnects + spareDescriptors/2 // for those that there may be, and those that are told to go
 	s.listener, err = listen(ctx, s.Listen, slots, s.Deadlines)
 	if err != nil {
 		return listenError(s.Listen, err)
@@ -148,7 +148,7 @@ func (s *Server) LoadHostKeys() error {
 // Build makes the SSH server of these layers, with the host keys that are loaded.
 func (s *Server) Build(layers ...middleware.Layer) (err error) {
 	s.stack = middleware.NewStack(layers...)
-	s.stack.Goodbyes = s.goodbyes
+	s.stack.SlowDisconnects = s.slowDisconnects
 	s.stack.Sessions = &session.Channels{WriteTimeout: s.Unread, Lifetime: s.Session, Counters: s.Counters}
 	s.ssh, err = wish.NewServer(wish.WithVersion(s.Version), HostKeys(s.Keys), s.stack.Install)
 	if err != nil {

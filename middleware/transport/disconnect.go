@@ -50,7 +50,7 @@ func (c *Conn) sendDisconnect(reason Reason, text string) bool {
 	if c.phase == encrypted {
 		return false
 	}
-	c.goodbye.Store(true)
+	c.lastSent.Store(true)
 	message := c.held
 	c.held = nil
 	if c.phase == silent {
@@ -67,7 +67,7 @@ func (c *Conn) sendBanner(text string, wait time.Duration) {
 	select {
 	case <-c.authStarted:
 		_ = c.banner(text + "\r\n")
-		c.goodbye.Store(true)
+		c.lastSent.Store(true)
 	case <-tooLate:
 		return
 	}

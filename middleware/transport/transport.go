@@ -64,7 +64,7 @@ type Conn struct {
 	keysSent    atomic.Bool   // the first key exchange is over for the server
 	authStarted chan struct{} // closed by AuthStarted
 	banner      func(string) error
-	goodbye     atomic.Bool   // the server has sent its last message; the library may read and write no more
+	lastSent    atomic.Bool   // the server has sent its last message; the library may read and write no more
 	answered    chan struct{} // receives when the client sends something after that
 
 	mu       sync.Mutex // held during a write
@@ -137,7 +137,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if counts {
 		c.early += n
 	}
-	if c.goodbye.Load() {
+	if c.lastSent.Load() {
 		select {
 		case c.answered <- struct{}{}:
 		default:
@@ -178,7 +178,7 @@ func (c *Conn) room(n int) (room int, counts bool, err error) {
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.goodbye.Load() {
+	if c.lastSent.Load() {
 		return 0, net.ErrClosed
 	}
 	if c.greeted {
@@ -244,7 +244,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // Close implements [net.Conn]. After [Conn.Disconnect] has sent its message, Disconnect closes the connection.
 func (c *Conn) Close() error {
-	if c.goodbye.Load() {
+	if c.lastSent.Load() {
 		return nil
 	}
 	if c.mu.TryLock() { // unless a write is stuck, which ends by this

@@ -16,14 +16,14 @@ import (
 
 // A few clients at a time have a second to read why they are disconnected. The others have 5 ms, and a place is free again
 // when its client is gone.
-func TestGoodbyes(t *testing.T) {
+func TestSlowDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refuse := connects(func(c *middleware.Conn) error {
 			c.Disconnect(transport.TooManyConnections, "full")
 			return errors.New("full")
 		})
 		stack := middleware.NewStack(refuse, middleware.Open(), middleware.Message(""))
-		stack.Goodbyes = 2
+		stack.SlowDisconnects = 2
 		srv := &ssh.Server{}
 		srv.AddHostKey(sshtest.HostKey(t))
 		if err := stack.Install(srv); err != nil {
