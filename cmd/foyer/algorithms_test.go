@@ -16,25 +16,25 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// The server's name, and no version number that says which holes to try (RFC 4253 section 4.2).
+// The version line has the server's name and no version number (RFC 4253 section 4.2).
 func TestVersionLine(t *testing.T) {
-	door := startDoor(t)
-	conn, err := net.Dial("tcp", net.JoinHostPort(host, door.port))
+	srv := startServer(t)
+	conn, err := net.Dial("tcp", net.JoinHostPort(host, srv.port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(sshtest.Patience))
 	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "SSH-2.0-foyer\r\n" {
 		t.Errorf("the version line is %q, %v", line, err)
 	}
 }
 
-// unknownToAudit are findings of ssh-audit 2.5.0 (Debian 12, of 2021) that foyer would only be worse for heeding. The
-// audit does not know these names; newer ones do, and ask for them.
+// unknownToAudit are findings of ssh-audit 2.5.0 (Debian 12, of 2021) to ignore: it does not know these names. Newer versions do,
+// and recommend them.
 var unknownToAudit = []string{
 	"mlkem768x25519-sha256: unknown algorithm",        // in OpenSSH since 9.9, its default since 10.0
-	"kex-strict-s-v00@openssh.com: unknown algorithm", // no algorithm: how a server says that it is strict (OpenSSH 9.6)
+	"kex-strict-s-v00@openssh.com: unknown algorithm", // not an algorithm: it announces the strict key exchange (OpenSSH 9.6)
 }
 
 func TestSSHAudit(t *testing.T) {
@@ -50,8 +50,8 @@ func TestSSHAudit(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			door := startDoor(t, "--hostkeys", dir, "--penalty-exempt", "127.0.0.0/8")
-			seen, findings := audit(t, door)
+			srv := startServer(t, "--hostkeys", dir, "--penalty-exempt", "127.0.0.0/8")
+			seen, findings := audit(t, srv)
 			if got := strings.Join(seen.names(), " "); got != tt.shown {
 				t.Errorf("the audit saw the host keys %q, want %q", got, tt.shown)
 			}
@@ -64,10 +64,10 @@ func TestSSHAudit(t *testing.T) {
 	}
 }
 
-// An audit that finds nothing could be one that looks at nothing.
+// The audit finds what is weak in set compat, so an empty list of findings means something.
 func TestSSHAuditFinds(t *testing.T) {
-	door := startDoor(t, "--algorithms", "compat", "--penalty-exempt", "127.0.0.0/8", "--hostkeys", rsaKeys(t))
-	_, findings := audit(t, door)
+	srv := startServer(t, "--algorithms", "compat", "--penalty-exempt", "127.0.0.0/8", "--hostkeys", rsaKeys(t))
+	_, findings := audit(t, srv)
 	for _, want := range []string{
 		"ecdh-sha2-nistp256: using weak elliptic curves",
 		"diffie-hellman-group14-sha1: using weak hashing algorithm",
@@ -80,8 +80,7 @@ func TestSSHAuditFinds(t *testing.T) {
 	}
 }
 
-// audited is what ssh-audit -j says. Its notes on each algorithm came with ssh-audit 3; before, they are in the text
-// alone.
+// audited is the output of ssh-audit -j. Before ssh-audit 3 it has no notes on algorithms, which are in the text only.
 type audited struct {
 	Banner struct{ Raw string }
 	Key    []struct{ Algorithm string }
@@ -94,17 +93,17 @@ func (a audited) names() (names []string) {
 	return names
 }
 
-// finding is a line of the text that is more than information: "(mac) hmac-sha1 -- [fail] using weak …".
+// finding is a line of the text with a warning or a failure: "(mac) hmac-sha1 -- [fail] using weak …".
 var finding = regexp.MustCompile(`^\(\w+\) (\S+).* -- \[(?:fail|warn)\] (.*)$`)
 
-// audit returns what ssh-audit saw, and each failure and warning as "algorithm: reason".
-func audit(t *testing.T, door *process) (seen audited, findings []string) {
+// audit runs ssh-audit, and returns its output and each failure and warning as "algorithm: reason".
+func audit(t *testing.T, srv *process) (seen audited, findings []string) {
 	t.Helper()
 	_, err := exec.LookPath("ssh-audit")
 	sshtest.Need(t, "ssh-audit", "apt-get install ssh-audit", err == nil)
 	run := func(flags ...string) []byte {
-		// The exit status says again what the text does, and is 1 where the audit could not connect.
-		cmd := exec.CommandContext(t.Context(), "ssh-audit", append(flags, "-p", door.port, host)...)
+		// The exit status is 1 where the audit could not connect; 2 and 3 stand for warnings and failures.
+		cmd := exec.CommandContext(t.Context(), "ssh-audit", append(flags, "-p", srv.port, host)...)
 		out, _ := cmd.Output()
 		if code := cmd.ProcessState.ExitCode(); code != 0 && code != 2 && code != 3 {
 			t.Fatalf("%s: exit status %d\n%s", cmd, code, out)

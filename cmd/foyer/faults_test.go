@@ -27,20 +27,20 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// The faults are the machine's: the process is killed, the disk is full, the clock jumps.
+// The tests of this file have faults of the machine: the process is killed, the disk is full, the clock jumps.
 
-// program prepares a command line of foyer in dir.
+// program returns the command of foyer with these arguments in dir.
 func program(dir, stdin string, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	cmd = exec.Command(os.Args[0], args...)
-	cmd.Args[0] = "foyer" // TestMain sees by this name which program it is
+	cmd.Args[0] = "foyer" // TestMain selects the program by this name
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
 }
 
-// holdings returns what lies in dir, by name, except for what others keep there.
-func holdings(t testing.TB, dir string, except ...string) map[string]string {
+// files returns the contents of the files in dir by name, without the exceptions.
+func files(t testing.TB, dir string, except ...string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -57,62 +57,62 @@ func holdings(t testing.TB, dir string, except ...string) map[string]string {
 	return files
 }
 
-// notKept are the files of a door's directory that are the test's own.
-var notKept = []string{"door.log", "ssh_config", "watch", "watch.new"}
+// ownFiles are the files in the directory of a process that belong to the test.
+var ownFiles = []string{"server.log", "ssh_config", "watch", "watch.new"}
 
-// A door that is killed in the middle of 200 logins opens again at once, on the same port, and is the same.
+// A server that is killed during 200 logins can start again immediately, on the same port, with the same files.
 func TestFaultKilled(t *testing.T) {
 	dir := privateDir(t)
-	door, err := start(dir, nil, []string{"--penalties=false"})
+	srv, err := start(dir, nil, []string{"--penalties=false"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, password := door.authorize(t, "guest"), gossh.Password(door.password)
-	before := holdings(t, dir, notKept...)
+	key, password := srv.authorize(t, "guest"), gossh.Password(srv.password)
+	before := files(t, dir, ownFiles...)
 	for range 3 {
-		crowd := rush(door, 200, key)
-		poll(t, "nobody comes in", func() bool { return crowd.in.Load() > 20 })
-		if err := door.cmd.Process.Kill(); err != nil {
+		running := startLogins(srv, 200, key)
+		sshtest.Eventually(t, "no login succeeds", func() bool { return running.succeeded.Load() > 20 })
+		if err := srv.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-door.exited
-		door, err = start(dir, nil, []string{"--listen", "127.0.0.1:" + door.port, "--penalties=false"})
+		<-srv.exited
+		srv, err = start(dir, nil, []string{"--listen", "127.0.0.1:" + srv.port, "--penalties=false"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(door.kill)
-		crowd.stop()
+		t.Cleanup(srv.kill)
+		running.stop()
 		for name, auth := range map[string]gossh.AuthMethod{"key": key, "password": password} {
-			if text, err := door.enter("127.0.0.1", "guest", auth); err != nil || text != middleware.SimpleMessage {
+			if text, err := srv.login("127.0.0.1", "guest", auth); err != nil || text != middleware.SimpleMessage {
 				t.Errorf("with the %s: %q, %v", name, text, err)
 			}
 		}
-		if after := holdings(t, dir, notKept...); !maps.Equal(before, after) {
+		if after := files(t, dir, ownFiles...); !maps.Equal(before, after) {
 			t.Errorf("before: %q, after: %q", before, after)
 		}
 	}
-	if err := door.stop(os.Interrupt); err != nil {
+	if err := srv.stop(os.Interrupt); err != nil {
 		t.Error(err)
 	}
 }
 
-// crowd is many visitors who come again and again.
-type crowd struct {
-	in   atomic.Int64 // how often somebody came in
-	stop func()
+// logins is a number of clients that log in again and again.
+type logins struct {
+	succeeded atomic.Int64
+	stop      func()
 }
 
-func rush(door *process, n int, auth gossh.AuthMethod) *crowd {
-	c := &crowd{}
+func startLogins(srv *process, n int, auth gossh.AuthMethod) *logins {
+	c := &logins{}
 	var enough atomic.Bool
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
 			for !enough.Load() {
-				if _, err := door.enter("127.0.0.1", "guest", auth); err != nil {
-					return // nobody is there any more
+				if _, err := srv.login("127.0.0.1", "guest", auth); err != nil {
+					return // the server is killed
 				}
-				c.in.Add(1)
+				c.succeeded.Add(1)
 			}
 		})
 	}
@@ -120,8 +120,8 @@ func rush(door *process, n int, auth gossh.AuthMethod) *crowd {
 	return c
 }
 
-// A signal at any moment of a first start ends foyer, soon, with all that was made whole: the host key, and the password
-// with a file that knows it. What comes after a kill finds its way too.
+// A signal at any moment of a first start ends foyer. Every file that it leaves is complete: the host key, and the password file
+// with the password that was printed. The next start succeeds, also after a kill.
 func TestFaultStopped(t *testing.T) {
 	const most = 300 * time.Millisecond * slowness
 	seed := rand.Uint64()
@@ -129,7 +129,7 @@ func TestFaultStopped(t *testing.T) {
 	moments := rand.New(rand.NewPCG(seed, 0))
 	for i := range 20 {
 		part := moments.Float64()
-		signal, moment := syscall.SIGTERM, time.Duration(part*part*float64(most)) // most happens at the beginning
+		signal, moment := syscall.SIGTERM, time.Duration(part*part*float64(most)) // early moments are more frequent, since most happens then
 		if i%4 == 3 {
 			signal = syscall.SIGKILL
 		}
@@ -154,28 +154,28 @@ func stopAfter(t *testing.T, moment time.Duration, signal syscall.Signal) {
 		if status := new(exec.ExitError); err != nil && (!errors.As(err, &status) || status.ExitCode() != -1) {
 			t.Errorf("foyer exited with %v\n%s", err, stderr)
 		}
-	case <-time.After(patient):
+	case <-time.After(sshtest.Patience):
 		_ = cmd.Process.Kill()
-		t.Fatalf("foyer goes on\n%s", stderr)
+		t.Fatalf("foyer does not exit\n%s", stderr)
 	}
-	left := holdings(t, dir)
+	left := files(t, dir)
 	if signal == syscall.SIGTERM {
-		checkWhole(t, dir, stdout.String(), left)
+		checkComplete(t, dir, stdout.String(), left)
 	}
-	door, err := start(dir, nil, nil)
+	srv, err := start(dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer door.kill()
+	defer srv.kill()
 	for name, text := range left {
-		if now := holdings(t, dir)[name]; now != text {
+		if now := files(t, dir)[name]; now != text {
 			t.Errorf("%s was %q and is %q", name, text, now)
 		}
 	}
 }
 
-// checkWhole checks what a start that was stopped has left.
-func checkWhole(t *testing.T, dir, card string, left map[string]string) {
+// checkComplete checks the files that a start leaves when it is stopped.
+func checkComplete(t *testing.T, dir, announcement string, left map[string]string) {
 	t.Helper()
 	for name := range left {
 		if name != "ssh-passwords" && name != "hostkeys/ssh_host_ed25519_key" {
@@ -187,10 +187,10 @@ func checkWhole(t *testing.T, dir, card string, left map[string]string) {
 			t.Error(err)
 		}
 	}
-	shown := passwordLine.FindStringSubmatch(card)
+	shown := passwordLine.FindStringSubmatch(announcement)
 	_, made := left["ssh-passwords"]
 	if made != (shown != nil) {
-		t.Errorf("the password file was made: %v; the card: %q", made, card)
+		t.Errorf("the password file was made: %v; the announcement: %q", made, announcement)
 	}
 	if !made || shown == nil {
 		return
@@ -204,8 +204,8 @@ func checkWhole(t *testing.T, dir, card string, left map[string]string) {
 	}
 }
 
-// smallDisk returns a directory on a disk of its own, of so many pages of 4 KiB. Where this user may not mount, the test
-// runs once more as the root of a user namespace, and ok is false.
+// smallDisk returns a directory on a file system of its own, with this number of 4 KiB pages. Where the user must not mount, it runs
+// the test again as root of a user namespace, and ok is false.
 func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
 	t.Helper()
 	dir = privateDir(t)
@@ -221,14 +221,14 @@ func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "TEST_UNSHARED=1")
 	can := os.Getenv("TEST_UNSHARED") == "" && exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").Run() == nil
-	sshtest.Need(t, "a disk of one's own", "run as root, or allow user namespaces", can)
+	sshtest.Need(t, "permission to mount", "run as root, or allow user namespaces", can)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
 	return "", false
 }
 
-// fill leaves so many pages of a disk free.
+// fill fills the file system except for this number of pages.
 func fill(t *testing.T, dir string, pages int) (release func()) {
 	t.Helper()
 	path := filepath.Join(dir, "ballast")
@@ -250,13 +250,13 @@ func fill(t *testing.T, dir string, pages int) (release func()) {
 	return func() { _ = os.Remove(path) }
 }
 
-// noSpace reports whether a command has failed as it should on a full disk.
+// noSpace reports whether a command has failed with exit status 1 and ENOSPC.
 func noSpace(err error, stderr *bytes.Buffer) bool {
 	exit := new(exec.ExitError)
 	return errors.As(err, &exit) && exit.ExitCode() == 1 && strings.Contains(stderr.String(), "no space left on device")
 }
 
-// On a full disk what is there stays whole, what is asked for is refused with the reason, and nothing half-written stays.
+// On a full disk the existing files stay unchanged, commands fail with the reason, and no incomplete file is left.
 func TestFaultDiskFull(t *testing.T) {
 	dir, ok := smallDisk(t, 64)
 	if !ok {
@@ -272,7 +272,7 @@ func TestFaultDiskFull(t *testing.T) {
 	}
 	for _, pages := range []int{0, 1} {
 		release := fill(t, dir, pages)
-		before := holdings(t, dir, "ballast")
+		before := files(t, dir, "ballast")
 		commands := [][]string{{"user", "add", "bob", "--password-stdin"}, {"user", "remove", "user7"}}
 		if pages == 0 { // a page is enough for a key
 			commands = append(commands, []string{"hostkey", "add", "rsa"}, []string{"hostkey", "add", "ecdsa"})
@@ -282,7 +282,7 @@ func TestFaultDiskFull(t *testing.T) {
 			if err := cmd.Run(); !noSpace(err, stderr) {
 				t.Errorf("with %d pages free, foyer %q: %v\n%s", pages, args, err, stderr)
 			}
-			if after := holdings(t, dir, "ballast"); !maps.Equal(before, after) {
+			if after := files(t, dir, "ballast"); !maps.Equal(before, after) {
 				t.Errorf("with %d pages free, foyer %q has changed %q to %q",
 					pages, args, slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
 			}
@@ -292,12 +292,12 @@ func TestFaultDiskFull(t *testing.T) {
 	for _, args := range [][]string{{"user", "add", "bob", "--password-stdin"}, {"hostkey", "add", "ecdsa"}} {
 		cmd, _, stderr := program(dir, "secret\n", args...)
 		if err := cmd.Run(); err != nil {
-			t.Errorf("with room again, foyer %q: %v\n%s", args, err, stderr)
+			t.Errorf("with free space again, foyer %q: %v\n%s", args, err, stderr)
 		}
 	}
 }
 
-// A first start on a full disk says so and leaves nothing, however far it comes; with room again it is a first start.
+// A first start on a full disk fails with the reason and leaves no incomplete file. With free space the first start succeeds.
 func TestFaultFirstStartOnFullDisk(t *testing.T) {
 	dir, ok := smallDisk(t, 16)
 	if !ok {
@@ -310,64 +310,64 @@ func TestFaultFirstStartOnFullDisk(t *testing.T) {
 			t.Errorf("with %d pages free: %v\n%s", pages, err, stderr)
 		}
 		if stdout.Len() > 0 {
-			t.Errorf("with %d pages free it is announced: %s", pages, stdout)
+			t.Errorf("with %d pages free foyer prints an announcement: %s", pages, stdout)
 		}
-		for name := range holdings(t, dir, "ballast") {
+		for name := range files(t, dir, "ballast") {
 			if pages == 0 || name != "hostkeys/ssh_host_ed25519_key" {
 				t.Errorf("with %d pages free %s is left", pages, name)
 			}
 		}
 		release()
 	}
-	door, err := start(dir, nil, []string{"--fail-log", "fail.log"})
+	srv, err := start(dir, nil, []string{"--fail-log", "fail.log"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(door.kill)
-	defer fill(t, dir, 0)() // and a door that is open stays open
-	for _, password := range []string{"wrong", door.password} {
-		if _, err := door.enter("127.0.0.1", "guest", gossh.Password(password)); (err == nil) != (password == door.password) {
+	t.Cleanup(srv.kill)
+	defer fill(t, dir, 0)() // a running server goes on
+	for _, password := range []string{"wrong", srv.password} {
+		if _, err := srv.login("127.0.0.1", "guest", gossh.Password(password)); (err == nil) != (password == srv.password) {
 			t.Errorf("on a full disk with the password %q: %v", password, err)
 		}
 	}
 }
 
-// The clock jumps between two versions of a file: whatever its times say, the newest content counts.
+// The clock jumps between two versions of a file: the newest content counts, whatever the modification time.
 func TestFaultClockOfFiles(t *testing.T) {
 	const year = 365 * 24 * time.Hour
-	door := startDoor(t, "--penalties=false")
-	file := filepath.Join(door.dir, "ssh-passwords")
+	srv := startServer(t, "--penalties=false")
+	file := filepath.Join(srv.dir, "ssh-passwords")
 	for i, jump := range []time.Duration{0, time.Hour, -time.Hour, 0, -10 * year, 10 * year, -time.Second, 0} {
-		mine, last := fmt.Sprint("secret", i), fmt.Sprint("secret", i-1)
-		if err := passwords.Add(file, "alice", mine); err != nil {
+		current, previous := fmt.Sprint("secret", i), fmt.Sprint("secret", i-1)
+		if err := passwords.Add(file, "alice", current); err != nil {
 			t.Fatal(err)
 		}
-		then := time.Now().Add(jump)
-		if err := os.Chtimes(file, then, then); err != nil {
+		modified := time.Now().Add(jump)
+		if err := os.Chtimes(file, modified, modified); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := door.enter("127.0.0.1", "alice", gossh.Password(mine)); err != nil {
+		if _, err := srv.login("127.0.0.1", "alice", gossh.Password(current)); err != nil {
 			t.Errorf("after a jump of %v the new password: %v", jump, err)
 		}
-		if _, err := door.enter("127.0.0.1", "alice", gossh.Password(last)); err == nil {
-			t.Errorf("after a jump of %v the old password lets in", jump)
+		if _, err := srv.login("127.0.0.1", "alice", gossh.Password(previous)); err == nil {
+			t.Errorf("after a jump of %v the previous password is accepted", jump)
 		}
-		key := door.authorize(t, "bob")
-		keys := filepath.Join(door.dir, "authorized_keys.d", "bob")
-		if err := os.Chtimes(keys, then, then); err != nil {
+		key := srv.authorize(t, "bob")
+		keys := filepath.Join(srv.dir, "authorized_keys.d", "bob")
+		if err := os.Chtimes(keys, modified, modified); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := door.enter("127.0.0.1", "bob", key); err != nil {
+		if _, err := srv.login("127.0.0.1", "bob", key); err != nil {
 			t.Errorf("after a jump of %v the new key: %v", jump, err)
 		}
 	}
 }
 
-// What ends by the wall clock is asked of the wall clock at each login: nothing that let in a moment ago is remembered.
+// The expiry time of a key is checked at each login: an earlier login with the key does not count.
 func TestFaultClockOfKeys(t *testing.T) {
-	door := startDoor(t, "--penalties=false")
+	srv := startServer(t, "--penalties=false")
 	signer := sshtest.HostKey(t)
-	file := filepath.Join(door.dir, "authorized_keys.d", "carol")
+	file := filepath.Join(srv.dir, "authorized_keys.d", "carol")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -377,11 +377,11 @@ func TestFaultClockOfKeys(t *testing.T) {
 	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := door.enter("127.0.0.1", "carol", key); err != nil {
+	if _, err := srv.login("127.0.0.1", "carol", key); err != nil {
 		t.Errorf("before the key expires: %v", err)
 	}
-	poll(t, "an expired key lets in", func() bool {
-		_, err := door.enter("127.0.0.1", "carol", key)
+	sshtest.Eventually(t, "an expired key is accepted", func() bool {
+		_, err := srv.login("127.0.0.1", "carol", key)
 		return err != nil
 	})
 	if now := time.Now(); now.Before(end) {

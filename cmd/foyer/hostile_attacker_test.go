@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -15,13 +13,13 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// attackTime is how long any connection of an attacker lives at most, so that no attack hangs.
+// attackTime bounds the life of each connection of an attacker, so that no attack hangs.
 const attackTime = 25 * time.Second * slowness
 
-// attacker comes from an address of its own.
+// attacker is a client with a network of its own.
 type attacker struct {
 	testing.TB
-	hall    *hall
+	target  *target
 	network string // "127.9."
 	from    string
 
@@ -32,13 +30,13 @@ type attacker struct {
 	left            chan bool // closed when gone
 }
 
-func newAttacker(t testing.TB, h *hall) *attacker {
-	a := &attacker{TB: t, hall: h, network: network(), left: make(chan bool)}
+func newAttacker(t testing.TB, h *target) *attacker {
+	a := &attacker{TB: t, target: h, network: network(), left: make(chan bool)}
 	a.from = a.network + "0.1"
 	return a
 }
 
-// counted is a connection that knows what went out.
+// counted is a connection that counts the bytes that are written.
 type counted struct {
 	*net.TCPConn
 	sent *atomic.Int64
@@ -50,14 +48,14 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// wireCost is what it takes an attacker to begin and to end a connection: four packets, of 60 and three times 52 bytes
-// with TCP's timestamps, and 38 bytes of Ethernet around each.
+// wireCost is the cost of a connection to an attacker in bytes: four packets, of 60 and three times 52 bytes with TCP's timestamps,
+// each with 38 bytes of Ethernet.
 const wireCost = 60 + 3*52 + 4*38
 
-// spent returns what the attacker has put on the wire.
+// spent returns the number of bytes that the attacker has sent.
 func (a *attacker) spent() int64 { return a.sent.Load() + wireCost*a.connected.Load() }
 
-// dial connects, and fails the test where not even the kernel answers.
+// dial connects from the attacker's address.
 func (a *attacker) dial() counted {
 	a.Helper()
 	conn, err := a.dialFrom(a.from)
@@ -70,7 +68,7 @@ func (a *attacker) dial() counted {
 // dialFrom connects from an address of loopback.
 func (a *attacker) dialFrom(address string) (counted, error) {
 	dialer := net.Dialer{Timeout: attackTime, LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	conn, err := dialer.Dial("tcp", "127.0.0.1:"+a.hall.port)
+	conn, err := dialer.Dial("tcp", "127.0.0.1:"+a.target.port)
 	if err != nil {
 		return counted{}, err
 	}
@@ -86,7 +84,7 @@ func (a *attacker) dialFrom(address string) (counted, error) {
 	return counted{conn.(*net.TCPConn), &a.sent}, nil
 }
 
-// leave closes all connections. None can be made any more.
+// leave closes all connections, and no more can be made.
 func (a *attacker) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -99,7 +97,7 @@ func (a *attacker) leave() {
 	a.conns = nil
 }
 
-// must fails the test where the door did not play along so far.
+// must fails the test where the server did not behave as the attack expects.
 func (a *attacker) must(err error) {
 	a.Helper()
 	if err != nil {
@@ -114,8 +112,8 @@ type client struct {
 	conn counted
 }
 
-// met has exchanged version lines.
-func (a *attacker) met() *client {
+// greeted returns a client that has exchanged version lines.
+func (a *attacker) greeted() *client {
 	a.Helper()
 	conn := a.dial()
 	c := &client{sshtest.NewRaw(conn), a, conn}
@@ -123,50 +121,49 @@ func (a *attacker) met() *client {
 	return c
 }
 
-// keyed has exchanged keys too.
+// keyed returns a client that has exchanged keys.
 func (a *attacker) keyed() *client {
 	a.Helper()
-	c := a.met()
+	c := a.greeted()
 	a.must(c.Keys(sshtest.Curve25519))
 	return c
 }
 
-// asked may authenticate.
-func (a *attacker) asked() *client {
+// handshaken returns a client that may authenticate.
+func (a *attacker) handshaken() *client {
 	a.Helper()
 	c := a.keyed()
 	a.must(c.Service("ssh-userauth"))
 	return c
 }
 
-// in is authenticated.
-func (a *attacker) in() *client {
+// authenticated returns a client that is authenticated.
+func (a *attacker) authenticated() *client {
 	a.Helper()
-	c := a.asked()
-	in, err := c.PublicKey("guest", a.hall.key)
+	c := a.handshaken()
+	in, err := c.PublicKey("guest", a.target.key)
 	if err == nil && !in {
-		err = errors.New("the key does not let in")
+		err = errors.New("the key is not accepted")
 	}
 	a.must(err)
 	return c
 }
 
-// session has a session open: number 0, unless there are others.
+// session returns a client with an open session, number 0.
 func (a *attacker) session() *client {
 	a.Helper()
-	c := a.in()
+	c := a.authenticated()
 	c.open(0)
 	return c
 }
 
-// open opens a session, to which this side gives a number. The door has the same numbers while sessions are opened in
-// order.
+// open opens a session with the client's number. The server uses the same numbers while sessions are opened in order.
 func (c *client) open(number uint32) {
 	c.a.Helper()
 	c.mustOpen(openSession(number, 1<<20, 1<<15))
 }
 
-// mustOpen opens a session as it is asked for.
+// mustOpen opens a session with this message.
 func (c *client) mustOpen(session []byte) {
 	c.a.Helper()
 	if !c.opens(session) {
@@ -174,7 +171,8 @@ func (c *client) mustOpen(session []byte) {
 	}
 }
 
-// opens asks for a session, and reports whether there is one. Until it knows, what is sent for it is lost.
+// opens opens a session with this message, and reports whether the server accepts it. It waits for the reply, since data that is
+// sent earlier is lost.
 func (c *client) opens(session []byte) bool {
 	c.a.Helper()
 	c.a.must(c.Write(session))
@@ -192,36 +190,17 @@ func request(channel uint32, name string, reply bool, fields ...any) []byte {
 	return msg(sshtest.MsgChannelRequest, append([]any{channel, name, reply}, fields...)...)
 }
 
-// msg returns a message with its fields (RFC 4251 section 5); a []byte is put there as it is.
-func msg(kind byte, fields ...any) []byte {
-	packet := []byte{kind}
-	for _, field := range fields {
-		switch f := field.(type) {
-		case bool:
-			packet = append(packet, map[bool]byte{true: 1}[f])
-		case byte:
-			packet = append(packet, f)
-		case uint32:
-			packet = binary.BigEndian.AppendUint32(packet, f)
-		case string:
-			packet = append(binary.BigEndian.AppendUint32(packet, uint32(len(f))), f...)
-		case []byte:
-			packet = append(packet, f...)
-		default:
-			panic(fmt.Sprintf("a field of type %T", field))
-		}
-	}
-	return packet
-}
+// msg is short for [sshtest.Message].
+func msg(number byte, fields ...any) []byte { return sshtest.Message(number, fields...) }
 
-// send says something, whether or not anybody listens any more.
+// send sends packets, also where the server has disconnected.
 func (c *client) send(packets ...[]byte) {
 	for _, packet := range packets {
 		_ = c.Write(packet)
 	}
 }
 
-// flood sends n packets, or as many as the door takes, while what it answers is thrown away. It reports how many.
+// flood sends n packets, or as many as the server takes, and discards the replies. It returns the number.
 func (c *client) flood(n int, packet func(i int) []byte) int {
 	go func() { _, _ = io.Copy(io.Discard, c.conn) }()
 	for i := range n {
@@ -232,10 +211,10 @@ func (c *client) flood(n int, packet func(i int) []byte) int {
 	return n
 }
 
-// same returns the same packet again and again.
+// same returns a function that always returns the same packet.
 func same(packet []byte) func(int) []byte { return func(int) []byte { return packet } }
 
-// drip sends text a byte at a time for as long as the door takes it, and then the last bytes again.
+// drip sends text byte by byte, and then its last byte, until the server disconnects.
 func (a *attacker) drip(conn net.Conn, text string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -247,25 +226,19 @@ func (a *attacker) drip(conn net.Conn, text string) {
 	}
 }
 
-// ended waits until the door has hung up, and fails the test where it does not in time.
-func (a *attacker) ended(conn net.Conn, limit time.Duration) {
+// awaitClose waits until the server disconnects. The test fails where it does not do so within the limit.
+func (a *attacker) awaitClose(conn net.Conn, limit time.Duration) {
 	a.Helper()
 	began := time.Now()
 	_ = conn.SetReadDeadline(began.Add(limit + visitTime))
 	_, err := io.Copy(io.Discard, conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		a.Errorf("after %v the door has not hung up", time.Since(began))
+		a.Errorf("not disconnected after %v", time.Since(began))
 	}
 }
 
-// hungUp is ended, and soon.
-func (a *attacker) hungUp(conn net.Conn) {
-	a.Helper()
-	a.ended(conn, 0)
-}
-
-// over is ended of a client that floods in another goroutine or not at all.
-func (c *client) over(limit time.Duration) {
+// awaitClose is ended of a client that floods in another goroutine or not at all.
+func (c *client) awaitClose(limit time.Duration) {
 	c.a.Helper()
-	c.a.ended(c.conn, limit)
+	c.a.awaitClose(c.conn, limit)
 }

@@ -7,26 +7,15 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// connection is the service that is asked for in attempts.
+// connection is the service that is requested in attempts.
 const connection = "ssh-connection"
 
-// query asks whether a key would do, and returns when there is an answer.
-func query(c *client, user string) error {
-	public := sshtest.HostKey(c.a).PublicKey()
-	packet := msg(sshtest.MsgUserauthRequest, user, connection, "publickey", false, public.Type(), string(public.Marshal()))
-	if err := c.Write(packet); err != nil {
-		return err
-	}
-	_, err := c.Await(sshtest.MsgUserauthPKOK, sshtest.MsgUserauthFailure)
-	return err
-}
-
-// sending is an attack by packets at one stage, after which the door hangs up.
+// sending is an attack that sends packets at one stage and expects the server to disconnect.
 func sending(name string, stage func(*attacker) *client, packets ...[]byte) attack {
 	return attack{name, func(a *attacker) {
 		c := stage(a)
 		go c.send(packets...)
-		c.over(0)
+		c.awaitClose(0)
 	}}
 }
 
@@ -36,14 +25,14 @@ func services() []attack {
 		sending("an unknown service", (*attacker).keyed, service("ssh-nonsense")),
 		sending("the connection before authentication", (*attacker).keyed, service(connection)),
 		sending("a service of 200 KB", (*attacker).keyed, service(strings.Repeat("s", 200_000))),
-		sending("a service asked for twice", (*attacker).asked, service("ssh-userauth")),
-		sending("a flood of services", (*attacker).asked, many(1000, service("ssh-userauth"))...),
+		sending("a service requested twice", (*attacker).handshaken, service("ssh-userauth")),
+		sending("a flood of services", (*attacker).handshaken, many(1000, service("ssh-userauth"))...),
 		sending("authentication before its service", (*attacker).keyed,
 			msg(sshtest.MsgUserauthRequest, "guest", connection, "none")),
-		sending("a session before authentication", (*attacker).asked, openSession(0, 1<<20, 1<<15)),
-		sending("a global request before authentication", (*attacker).asked,
+		sending("a session before authentication", (*attacker).handshaken, openSession(0, 1<<20, 1<<15)),
+		sending("a global request before authentication", (*attacker).handshaken,
 			msg(sshtest.MsgGlobalRequest, "tcpip-forward", true, "", uint32(0))),
-		sending("the server's own messages", (*attacker).asked, msg(sshtest.MsgUserauthSuccess)),
+		sending("the server's own messages", (*attacker).handshaken, msg(sshtest.MsgUserauthSuccess)),
 		sending("an empty service request", (*attacker).keyed, msg(sshtest.MsgServiceRequest)),
 	}
 }
@@ -61,58 +50,58 @@ func attempt(user, service, method string, fields ...any) []byte {
 }
 
 func authentications() []attack {
-	key := func(algorithm string) string { return string(msg(0, algorithm, strings.Repeat("k", 32))[1:]) }
+	key := func(algorithm string) string { return string(sshtest.Fields(algorithm, strings.Repeat("k", 32))) }
 	return []attack{
-		sending("none, without end", (*attacker).asked, many(1000, attempt("guest", connection, "none"))...),
-		sending("forty methods", (*attacker).asked, manyMethods(40)...),
-		sending("a password of 200 KB", (*attacker).asked,
+		sending("none 1000 times", (*attacker).handshaken, many(1000, attempt("guest", connection, "none"))...),
+		sending("forty methods", (*attacker).handshaken, manyMethods(40)...),
+		sending("a password of 200 KB", (*attacker).handshaken,
 			many(20, attempt("guest", connection, "password", false, strings.Repeat("p", 200_000)))...),
-		sending("a password to be changed", (*attacker).asked,
+		sending("a password to be changed", (*attacker).handshaken,
 			many(20, attempt("guest", connection, "password", true, "old", "new"))...),
-		sending("a user of 200 KB", (*attacker).asked,
+		sending("a user of 200 KB", (*attacker).handshaken,
 			many(20, attempt(strings.Repeat("u", 200_000), connection, "none"))...),
-		sending("another service", (*attacker).asked, many(20, attempt("guest", "ssh-other", "none"))...),
-		sending("an unknown kind of key", (*attacker).asked,
+		sending("another service", (*attacker).handshaken, many(20, attempt("guest", "ssh-other", "none"))...),
+		sending("an unknown kind of key", (*attacker).handshaken,
 			many(1000, attempt("guest", connection, "publickey", true, "ssh-nonsense", key("ssh-nonsense"), "sig"))...),
-		sending("a key of another kind than its name", (*attacker).asked,
+		sending("a key of another kind than its name", (*attacker).handshaken,
 			many(1000, attempt("guest", connection, "publickey", true, "ssh-ed25519", key("ssh-rsa"), "sig"))...),
-		sending("requests cut short", (*attacker).asked,
+		sending("requests cut short", (*attacker).handshaken,
 			cutShort(attempt("guest", connection, "password", false, "wrong"))...),
 	}
 }
 
 func proofs() []attack {
 	return []attack{
-		{"a signature of noise", func(a *attacker) {
-			public := a.hall.key.PublicKey()
-			for _, signature := range []string{"", "x", string(msg(0, "ssh-ed25519", strings.Repeat("s", 64))[1:]), string(msg(0, "ssh-rsa", strings.Repeat("s", 64))[1:]),
-				string(msg(0, "ssh-ed25519", strings.Repeat("s", 63))[1:]), strings.Repeat("\xff", 1000)} {
-				c := a.asked()
-				in, err := c.Attempt("guest", connection, "publickey", msg(0, true, public.Type(), string(public.Marshal()), signature)[1:])
+		{"random signatures", func(a *attacker) {
+			public := a.target.key.PublicKey()
+			for _, signature := range []string{"", "x", string(sshtest.Fields("ssh-ed25519", strings.Repeat("s", 64))), string(sshtest.Fields("ssh-rsa", strings.Repeat("s", 64))),
+				string(sshtest.Fields("ssh-ed25519", strings.Repeat("s", 63))), strings.Repeat("\xff", 1000)} {
+				c := a.handshaken()
+				in, err := c.Attempt("guest", connection, "publickey", sshtest.Fields(true, public.Type(), string(public.Marshal()), signature))
 				if in {
-					a.Errorf("the signature %q lets in: %v", signature, err)
+					a.Errorf("the signature %q is accepted: %v", signature, err)
 				}
 				_ = c.conn.Close()
 			}
 		}},
 		{"an RSA key of 16384 bits", func(a *attacker) {
 			modulus := "\x00\xff" + strings.Repeat("\xff", 2046) + "\xf1"
-			blob := string(msg(0, "ssh-rsa", "\x01\x00\x01", modulus)[1:])
-			signature := string(msg(0, "rsa-sha2-512", strings.Repeat("\x7f", 2048))[1:])
-			c := a.asked()
+			blob := string(sshtest.Fields("ssh-rsa", "\x01\x00\x01", modulus))
+			signature := string(sshtest.Fields("rsa-sha2-512", strings.Repeat("\x7f", 2048)))
+			c := a.handshaken()
 			c.send(many(10, attempt("guest", connection, "publickey", true, "rsa-sha2-512", blob, signature))...)
 			_ = c.conn.CloseWrite()
-			c.over(0)
+			c.awaitClose(0)
 		}},
 	}
 }
 
-// stories are attacks of several steps.
-func stories() []attack {
+// sequences are attacks of several steps.
+func sequences() []attack {
 	return []attack{
 		{"a thousand users", func(a *attacker) {
 			for i := 0; i < 1000; {
-				c := a.asked()
+				c := a.handshaken()
 				for ; i < 1000; i++ {
 					if _, err := c.Attempt(fmt.Sprint("user", i), connection, "none", nil); err != nil {
 						i++
@@ -123,17 +112,17 @@ func stories() []attack {
 			}
 		}},
 		{"authentication after success", func(a *attacker) {
-			c := a.in()
+			c := a.authenticated()
 			c.send(many(1000, attempt("root", connection, "none"))...)
 			c.send(openSession(0, 1<<20, 1<<15), request(0, "shell", true))
 		}},
 		{"KEXINIT in the middle of authentication", func(a *attacker) {
-			c := a.asked()
+			c := a.handshaken()
 			c.send(sshtest.Init(sshtest.Curve25519), attempt("guest", connection, "none"))
-			c.over(0)
-			c = a.asked()
+			c.awaitClose(0)
+			c = a.handshaken()
 			a.must(c.Keys(sshtest.Curve25519))
-			if in, err := c.PublicKey("guest", a.hall.key); !in || err != nil {
+			if in, err := c.PublicKey("guest", a.target.key); !in || err != nil {
 				a.Errorf("after new keys: %v, %v", in, err)
 			}
 		}},
@@ -150,7 +139,7 @@ func manyMethods(n int) (list [][]byte) {
 	return list
 }
 
-// cutShort returns a packet in all lengths, none of them whole.
+// cutShort returns all incomplete prefixes of a packet.
 func cutShort(packet []byte) (list [][]byte) {
 	for i := range packet {
 		list = append(list, packet[:max(1, i)])
@@ -158,8 +147,8 @@ func cutShort(packet []byte) (list [][]byte) {
 	return list
 }
 
-// nothings are packets that say nothing (RFC 4253 section 11; OpenSSH's PROTOCOL, section 1.9).
-var nothings = []struct {
+// noOps are packets without effect (RFC 4253 section 11; OpenSSH's PROTOCOL, section 1.9).
+var noOps = []struct {
 	name   string
 	packet []byte
 }{
@@ -169,12 +158,12 @@ var nothings = []struct {
 	{"PING", msg(sshtest.MsgPing, "x")},
 }
 
-// idleTalk floods with what says nothing: the door may take it or hang up.
-func idleTalk() (attacks []attack) {
-	for _, nothing := range nothings {
+// noOpFloods are floods of packets without effect. The server may take them or disconnect.
+func noOpFloods() (attacks []attack) {
+	for _, nothing := range noOps {
 		attacks = append(attacks,
-			flooding("a flood of "+nothing.name+" before authentication", (*attacker).asked, 20_000, nothing.packet),
-			flooding("a flood of "+nothing.name+" after authentication", (*attacker).in, 20_000, nothing.packet))
+			flooding("a flood of "+nothing.name+" before authentication", (*attacker).handshaken, 20_000, nothing.packet),
+			flooding("a flood of "+nothing.name+" after authentication", (*attacker).authenticated, 20_000, nothing.packet))
 	}
 	return attacks
 }

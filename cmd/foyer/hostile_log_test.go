@@ -15,8 +15,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// forgeries are what a peer would like to see in the log: lines of their own, keys of their own, and what makes a
-// terminal show something else.
+// forgeries are texts that could forge lines or keys of the log, or control a terminal.
 var forgeries = []string{
 	"a\n2026-01-01T00:00:00.000Z level=info msg=\"authentication succeeded\" user=root forged=1",
 	"a\r\n00:00:00 INFO authentication succeeded user=root forged=1\r\n",
@@ -25,7 +24,7 @@ var forgeries = []string{
 	"\x00\x08\x7f\xff\xfe", "\"", "\\", "=", "forged=1",
 }
 
-// TestHostileLog puts forgeries into every field that a peer chooses, and reads the log as programs do.
+// TestHostileLog puts forgeries into every field that a peer chooses, and parses the log.
 func TestHostileLog(t *testing.T) {
 	for _, format := range []struct {
 		name string
@@ -33,7 +32,7 @@ func TestHostileLog(t *testing.T) {
 	}{{"text", readLine}, {"logfmt", readLogfmt}, {"json", readJSON}} {
 		t.Run(format.name, func(t *testing.T) {
 			t.Parallel()
-			h := openHall(t, "--penalties=false", "--log-level", "debug", "--log-rate", "-1", "--log-format", format.name)
+			h := startTarget(t, "--penalties=false", "--log-level", "debug", "--log-rate", "-1", "--log-format", format.name)
 			a := newAttacker(t, h)
 			defer a.leave()
 			for _, text := range forgeries {
@@ -47,7 +46,7 @@ func TestHostileLog(t *testing.T) {
 	}
 }
 
-// forge says text wherever a peer may say something. It returns when the door has closed each of the connections.
+// forge puts text into every field that a client chooses. It returns when the server has closed all of the connections.
 func (a *attacker) forge(text string) {
 	line := strings.NewReplacer("\n", "", "\r", "\x0b").Replace(text)
 	version := &client{a: a, conn: a.dial()}
@@ -56,12 +55,12 @@ func (a *attacker) forge(text string) {
 	_ = version.Keys(sshtest.Curve25519)
 	_ = version.Service("ssh-userauth")
 	_, _ = version.Password("guest", text)
-	version.quit()
+	version.halfClose()
 
 	for _, fields := range [][3]string{{text, connection, "password"}, {text, connection, "none"}, {"guest", text, "none"}, {"guest", connection, text}} {
-		c := a.asked()
-		_, _ = c.Attempt(fields[0], fields[1], fields[2], msg(0, false, text)[1:])
-		c.quit()
+		c := a.handshaken()
+		_, _ = c.Attempt(fields[0], fields[1], fields[2], sshtest.Fields(false, text))
+		c.halfClose()
 	}
 	for _, packets := range [][][]byte{
 		{msg(sshtest.MsgServiceRequest, text)},
@@ -71,20 +70,20 @@ func (a *attacker) forge(text string) {
 		{attempt("guest", connection, "publickey", false, text, text)},
 		{attempt("guest", connection, "publickey", true, "ssh-ed25519", text, text)},
 	} {
-		for _, stage := range []func(*attacker) *client{(*attacker).met, (*attacker).keyed, (*attacker).asked, (*attacker).in} {
+		for _, stage := range []func(*attacker) *client{(*attacker).greeted, (*attacker).keyed, (*attacker).handshaken, (*attacker).authenticated} {
 			c := stage(a)
 			c.send(packets...)
-			c.quit()
+			c.halfClose()
 		}
 	}
 	a.forgeInside(text)
 }
 
-// forgeInside is forge of a client that is let in.
+// forgeInside is forge of an authenticated client.
 func (a *attacker) forgeInside(text string) {
-	c := a.in()
+	c := a.authenticated()
 	c.send(msg(sshtest.MsgGlobalRequest, text, true), msg(sshtest.MsgChannelOpen, text, uint32(0), uint32(1<<20), uint32(1<<15)))
-	c.quit()
+	c.halfClose()
 	for _, begin := range [][]byte{request(0, "shell", true), request(0, "exec", true, text), request(0, "subsystem", true, text)} {
 		c := a.session()
 		c.send(ptyRequest(text, 80, 24, 0, 0, "\x00"), request(0, "env", true, text, text), request(0, "env", true, "LANG", text),
@@ -94,19 +93,19 @@ func (a *attacker) forgeInside(text string) {
 			a.must(err)
 		}
 		c.send(msg(sshtest.MsgChannelClose, uint32(0)), msg(sshtest.MsgDisconnect, uint32(11), text, text))
-		c.quit()
+		c.halfClose()
 	}
 }
 
-// quit says that nothing more comes, and waits for the door to close the connection.
-func (c *client) quit() {
+// halfClose closes the connection for writing, and waits until the server closes it.
+func (c *client) halfClose() {
 	_ = c.conn.CloseWrite()
-	c.over(0)
+	c.awaitClose(0)
 	_ = c.conn.Close()
 }
 
-// forgedCertificates shows certificates whose key ID, principals and options are forgeries.
-func (h *hall) forgedCertificates(a *attacker) {
+// forgedCertificates authenticates with certificates whose key ID, principals and options are forgeries.
+func (h *target) forgedCertificates(a *attacker) {
 	for _, text := range forgeries {
 		key := sshtest.HostKey(a)
 		cert := &gossh.Certificate{
@@ -116,13 +115,13 @@ func (h *hall) forgedCertificates(a *attacker) {
 		a.must(cert.SignCert(rand.Reader, sshtest.HostKey(a)))
 		signer, err := gossh.NewCertSigner(cert, key)
 		a.must(err)
-		c := a.asked()
+		c := a.handshaken()
 		_, _ = c.PublicKey("guest", signer)
-		c.quit()
+		c.halfClose()
 	}
 }
 
-// events are all that the door may say at these levels, whoever comes.
+// events are the events that the log may have.
 var events = map[string]bool{
 	"password file created": true, "host key created": true, "listening": true, "connection accepted": true, "connection closed": true,
 	"authentication succeeded": true, "authentication failed": true, "authentication continues": true,
@@ -130,26 +129,26 @@ var events = map[string]bool{
 	"one processor is enough": true, "one processor is not enough": true,
 }
 
-// checkLog reads each line of a log, and fails the test where one was forged.
+// checkLog parses each line of a log, and fails the test where one was forged.
 func checkLog(t *testing.T, text string, read func(string) (map[string]string, bool)) {
 	t.Helper()
 	if !utf8.ValidString(text) {
-		t.Error("the log is no text")
+		t.Error("the log is not valid UTF-8")
 	}
 	for line := range strings.Lines(text) {
 		if !strings.HasSuffix(line, "\n") || strings.ContainsFunc(strings.TrimSuffix(line, "\n"), invisible) {
-			t.Errorf("a line with characters that nobody sees: %q", line)
+			t.Errorf("a line with invisible characters: %q", line)
 		}
 		fields, ok := read(strings.TrimSuffix(line, "\n"))
 		switch _, forged := fields["forged"]; {
 		case !ok:
-			t.Errorf("a line that cannot be read: %q", line)
+			t.Errorf("a line that cannot be parsed: %q", line)
 		case forged:
 			t.Errorf("a forged line: %q", line)
 		case !events[fields["msg"]]:
-			t.Errorf("a new event: %q", line)
+			t.Errorf("an unknown event: %q", line)
 		case fields["msg"] == "authentication succeeded" && fields["user"] != "guest":
-			t.Errorf("somebody came in: %q", line)
+			t.Errorf("a login as another user: %q", line)
 		}
 	}
 }

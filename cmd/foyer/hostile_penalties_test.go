@@ -2,60 +2,61 @@ package main
 
 import (
 	"errors"
+	"foyer/middleware/sshtest"
 	"io"
 	"os"
 	"testing"
 	"time"
 )
 
-// TestHostilePenalties has strangers fail again and again until the door does not even greet them any more.
+// TestHostilePenalties repeats each attack until the server refuses its source.
 func TestHostilePenalties(t *testing.T) {
-	h := openHall(t, "--log-format", "logfmt")
+	h := startTarget(t, "--log-format", "logfmt")
 	for _, attack := range []attack{
-		{"guesses", func(a *attacker) {
-			c := a.asked()
+		{"wrong passwords", func(a *attacker) {
+			c := a.handshaken()
 			_, _ = c.Password("guest", "wrong")
-			c.quit()
+			c.halfClose()
 		}},
-		{"users that do not exist", func(a *attacker) {
-			c := a.asked()
+		{"unknown users", func(a *attacker) {
+			c := a.handshaken()
 			_, _ = c.Password("root", "wrong")
-			c.quit()
+			c.halfClose()
 		}},
 		{"scans", func(a *attacker) { _ = a.dial().Close() }},
-		{"greetings", func(a *attacker) { a.say("SSH-2.0-hostile\r\n") }},
-		{"noise", func(a *attacker) { a.say("\x16\x03\x01\n") }},
+		{"version lines", func(a *attacker) { a.sendText("SSH-2.0-hostile\r\n") }},
+		{"another protocol", func(a *attacker) { a.sendText("\x16\x03\x01\n") }},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
-			h.withstand(t, func(a *attacker) {
-				poll(t, "the source is never refused", func() bool { return a.refused() || again(a, attack) })
+			h.checkAttack(t, func(a *attacker) {
+				sshtest.Eventually(t, "the source is never refused", func() bool { return a.refused() || again(a, attack) })
 			})
 		})
 	}
 }
 
-// say says something and no more.
-func (a *attacker) say(text string) {
+// sendText sends text, and waits until the server disconnects.
+func (a *attacker) sendText(text string) {
 	conn := a.dial()
 	_, _ = io.WriteString(conn, text)
 	_ = conn.CloseWrite()
-	a.hungUp(conn)
+	a.awaitClose(conn, 0)
 }
 
-// again makes an attack once more, and returns false.
+// again runs an attack once more, and returns false.
 func again(a *attacker, attack attack) bool {
 	attack.run(a)
 	return false
 }
 
-// refused reports whether the door hangs up on this source without a word.
+// refused reports whether the server disconnects before it sends its version line.
 func (a *attacker) refused() bool {
 	conn := a.dial()
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetReadDeadline(time.Now().Add(patient))
+	_ = conn.SetReadDeadline(time.Now().Add(sshtest.Patience))
 	_, err := conn.Read(make([]byte, 1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		a.Error("the door neither greets nor refuses")
+		a.Error("the server neither sends its version line nor disconnects")
 	}
 	return err != nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"foyer/middleware/sshtest"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -15,21 +16,20 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// Variables that make a foyer under test more than foyer.
+// Environment variables of a foyer under test.
 const (
-	watchVar  = "TEST_WATCH"  // a file: what the process is made of is written there at each SIGUSR1
-	nofileVar = "TEST_NOFILE" // a number: how many descriptors the process may have, and no more
+	watchVar  = "TEST_WATCH"  // a file: at each SIGUSR1 the process writes its usage there
+	nofileVar = "TEST_NOFILE" // the limit of descriptors of the process
 )
 
-// underTest is foyer, with a window for who watches it from outside.
+// underTest is foyer, with these variables.
 func underTest() {
 	if path := os.Getenv(watchVar); path != "" {
-		asked := make(chan os.Signal, 1)
-		signal.Notify(asked, syscall.SIGUSR1)
-		go showWhenAsked(path, asked)
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGUSR1)
+		go writeUsage(path, signals)
 	}
 	if limit, err := strconv.ParseUint(os.Getenv(nofileVar), 10, 32); err == nil {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
@@ -39,9 +39,9 @@ func underTest() {
 	main()
 }
 
-// vitals are what a door is made of at one moment.
-type vitals struct {
-	Seq        int // which answer it is
+// usage is what a process uses at one moment.
+type usage struct {
+	Seq        int // the number of the signal
 	Goroutines int
 	Heap       uint64 // in use, after a collection
 	Stacks     string
@@ -49,38 +49,38 @@ type vitals struct {
 	descriptors int
 }
 
-func showWhenAsked(path string, asked <-chan os.Signal) {
+func writeUsage(path string, signals <-chan os.Signal) {
 	for seq := 1; ; seq++ {
-		<-asked
+		<-signals
 		runtime.GC()
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
 		var stacks strings.Builder
 		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-		text, err := json.Marshal(vitals{Seq: seq, Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc, Stacks: stacks.String()})
+		text, err := json.Marshal(usage{Seq: seq, Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc, Stacks: stacks.String()})
 		if err == nil && os.WriteFile(path+".new", text, 0o600) == nil {
 			_ = os.Rename(path+".new", path)
 		}
 	}
 }
 
-// look asks the door for its vitals.
-func (h *hall) look(t testing.TB) (v vitals) {
+// measure asks the process for its usage.
+func (h *target) measure(t testing.TB) (v usage) {
 	t.Helper()
 	if err := h.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "the door does not say how it is", func() bool {
+	sshtest.Eventually(t, "the process does not write its usage", func() bool {
 		text, err := os.ReadFile(filepath.Join(h.dir, "watch"))
-		return err == nil && json.Unmarshal(text, &v) == nil && v.Seq > h.seen
+		return err == nil && json.Unmarshal(text, &v) == nil && v.Seq > h.seq
 	})
-	h.seen = v.Seq
+	h.seq = v.Seq
 	v.descriptors = h.descriptors(t)
 	return v
 }
 
-// descriptors counts the door's open files. One that closes while they are counted may be missed, or not.
-func (h *hall) descriptors(t testing.TB) int {
+// descriptors counts the open files of the process. A file that closes meanwhile may be counted or not.
+func (h *target) descriptors(t testing.TB) int {
 	t.Helper()
 	list, err := os.ReadDir(h.proc("fd"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -89,14 +89,14 @@ func (h *hall) descriptors(t testing.TB) int {
 	return len(list)
 }
 
-func (h *hall) proc(name string) string {
+func (h *target) proc(name string) string {
 	return filepath.Join("/proc", strconv.Itoa(h.cmd.Process.Pid), name)
 }
 
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
-// peak returns how much memory the door held at most, since the last forgetPeak.
-func (h *hall) peak(t testing.TB) int {
+// peak returns the peak of the resident memory since the last forgetPeak.
+func (h *target) peak(t testing.TB) int {
 	t.Helper()
 	text, err := os.ReadFile(h.proc("status"))
 	if err != nil {
@@ -109,53 +109,14 @@ func (h *hall) peak(t testing.TB) int {
 	return kilobytes << 10
 }
 
-// forgetPeak makes what the door holds now its peak (proc(5), clear_refs).
-func (h *hall) forgetPeak(t testing.TB) {
+// forgetPeak resets the peak to the current resident memory (proc(5), clear_refs).
+func (h *target) forgetPeak(t testing.TB) {
 	t.Helper()
 	if err := os.WriteFile(h.proc("clear_refs"), []byte("5"), 0); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// cpu returns how long the door has computed so far: the 14th and 15th fields of proc(5)'s stat, in 1/100 s.
-func (h *hall) cpu(t testing.TB) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile(h.proc("stat"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	ticks := 0
-	for _, field := range fields[11:13] {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / 100
-}
-
-// poll waits until done, and fails the test with what it says where that takes too long.
-func poll(t testing.TB, otherwise string, done func() bool) {
-	t.Helper()
-	if !soon(patient, done) {
-		t.Fatal(otherwise)
-	}
-}
-
-// soon waits until done, and reports whether it was in time.
-func soon(limit time.Duration, done func() bool) bool {
-	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		switch {
-		case done():
-			return true
-		case time.Now().After(deadline):
-			return false
-		}
-	}
-}
-
-func (v vitals) String() string {
+func (v usage) String() string {
 	return fmt.Sprintf("%d goroutines, %d descriptors, %d KiB of heap", v.Goroutines, v.descriptors, v.Heap>>10)
 }

@@ -21,23 +21,21 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// answer is what a command is answered with, on stderr.
+// answer is the answer to a command, on stderr.
 const answer = "You are logged in, but this server runs no commands and transfers no files.\n" +
 	"This session is very simple.  Goodbye!\n"
 
 const (
 	host     = "127.0.0.1"
 	user     = "guest"
-	dumbTerm = "dumb" // is greeted without colours
+	dumbTerm = "dumb" // the greeting has no colours
 
-	// patience is beyond what the slowest client takes on a busy machine: one that hangs fails its own row.
-	patience = 30 * time.Second
 )
 
-// rows are what every client is put to. Several requests go over one connection, at the same time; their
-// output follows in their order, and the highest status stands for all.
+// rows are the cases for every client. Several requests use one connection at the same time. Their outputs are joined in the order
+// of the requests, and the status is the highest one.
 var rows = []struct {
-	door     string
+	server   string
 	requests string
 	want     result
 }{
@@ -51,10 +49,9 @@ var rows = []struct {
 
 const several = "shell exec shell"
 
-// clients are the clients, each with the rows that it has no way to take part in: dbclient has no multiplexing
-// and wants a terminal of its own for -t, plink shares a connection only while its first session lasts, and x/crypto's
-// Session cannot wait for a subsystem's exit status.
-// Conch knows none of the modern message authentication codes.
+// clients are the clients, each with the requests that it cannot make: dbclient has no multiplexing and needs a terminal for -t,
+// plink shares a connection only during its first session, and x/crypto's Session cannot wait for the exit status of a subsystem.
+// Conch has none of the modern message authentication codes.
 var clients = []struct {
 	name       string
 	algorithms string
@@ -71,38 +68,38 @@ var clients = []struct {
 	{"go", "modern", goClient, []string{"subsystem"}},
 }
 
-// visit logs in at a door and makes requests there.
-type visit func(t *testing.T, door *guestHouse, requests ...string) result
+// visit logs in and makes requests.
+type visit func(t *testing.T, srv *clientHome, requests ...string) result
 
 type result struct {
 	stdout, stderr string
 	status         int
 }
 
-// TestInterop lets the clients that people have visit the program that they would meet.
+// TestInterop runs the common SSH clients against the foyer program.
 func TestInterop(t *testing.T) {
-	doors := map[string]*guestHouse{}
+	servers := map[string]*clientHome{}
 	for _, algorithms := range []string{"modern", "compat"} {
-		open := func(args ...string) *guestHouse {
-			return furnish(t, startDoor(t, append(args, "--algorithms", algorithms)...))
+		open := func(args ...string) *clientHome {
+			return newClientHome(t, startServer(t, append(args, "--algorithms", algorithms)...))
 		}
-		doors[algorithms+"/default"] = open()
-		doors[algorithms+"/accept"] = open("--pty", "accept")
-		doors[algorithms+"/rsa"] = open("--hostkeys", rsaKeys(t))
+		servers[algorithms+"/default"] = open()
+		servers[algorithms+"/accept"] = open("--pty", "accept")
+		servers[algorithms+"/rsa"] = open("--hostkeys", rsaKeys(t))
 	}
 	for _, client := range clients {
 		t.Run(client.name, func(t *testing.T) {
 			t.Parallel()
-			comeIn := client.find(t)
+			visit := client.find(t)
 			for _, row := range rows {
 				if slices.Contains(client.cannot, row.requests) {
 					continue
 				}
-				t.Run(row.door+"/"+row.requests, func(t *testing.T) {
+				t.Run(row.server+"/"+row.requests, func(t *testing.T) {
 					t.Parallel()
-					got := comeIn(t, doors[client.algorithms+"/"+row.door], strings.Fields(row.requests)...)
+					got := visit(t, servers[client.algorithms+"/"+row.server], strings.Fields(row.requests)...)
 					if row.requests == "pty" && strings.HasPrefix(got.stderr, greeting) {
-						got.stderr = greeting // what layers of one's own say comes after it
+						got.stderr = greeting // layers that are added to the list write after it
 					}
 					if got != row.want {
 						t.Errorf("got  %#v\nwant %#v", got, row.want)
@@ -113,14 +110,14 @@ func TestInterop(t *testing.T) {
 	}
 }
 
-// guestHouse is a running door, and the home directory of the clients that come to it.
-type guestHouse struct {
+// clientHome is a process, and the home directory of its clients.
+type clientHome struct {
 	*process
 	key  hostkeys.Key
 	home string
 }
 
-// rsaKeys returns a directory with an RSA host key, where no other one is made.
+// rsaKeys returns a directory with an RSA host key, to which foyer adds no other one.
 func rsaKeys(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "hostkeys")
@@ -130,15 +127,15 @@ func rsaKeys(t *testing.T) string {
 	return dir
 }
 
-// furnish puts what clients read into their home: the host key by both names that it goes by, since dbclient leaves
-// out the port, and for plink the password and the TERM that it takes from nowhere else.
-func furnish(t *testing.T, door *process) *guestHouse {
+// newClientHome writes the files that clients read: the host key under both of its names, since dbclient omits the port, and for
+// plink the password and the TERM, which it reads from files only.
+func newClientHome(t *testing.T, srv *process) *clientHome {
 	t.Helper()
-	keys, err := hostkeys.Load(door.hostKeys())
+	keys, err := hostkeys.Load(srv.hostKeys())
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &guestHouse{process: door, key: keys[0], home: t.TempDir()}
+	d := &clientHome{process: srv, key: keys[0], home: t.TempDir()}
 	known := knownhosts.Line([]string{net.JoinHostPort(host, d.port)}, d.key.Signer.PublicKey()) + "\n" +
 		knownhosts.Line([]string{host}, d.key.Signer.PublicKey()) + "\n"
 	for name, content := range map[string]string{
@@ -157,11 +154,11 @@ func furnish(t *testing.T, door *process) *guestHouse {
 	return d
 }
 
-// command returns a client's process, in the home and with the password in every way that one of them wants it.
-func (d *guestHouse) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+// command returns the command of a client, in the home directory and with the password in every form that a client reads.
+func (d *clientHome) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = d.home
-	// An empty SSH_AUTH_SOCK is an agent that dbclient cannot reach, and says so.
+	// With an empty SSH_AUTH_SOCK dbclient reports that it cannot reach the agent.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SSH_AUTH_SOCK=") })
 	cmd.Env = append(cmd.Env,
 		"HOME="+d.home, "PUTTYDIR="+filepath.Join(d.home, ".putty"),
@@ -170,14 +167,14 @@ func (d *guestHouse) command(ctx context.Context, name string, args ...string) *
 		"DROPBEAR_PASSWORD="+d.password,
 		"FOYER_TEST_HOST="+host, "FOYER_TEST_PORT="+d.port,
 		"FOYER_TEST_USER="+user, "FOYER_TEST_PASSWORD="+d.password)
-	cmd.WaitDelay = time.Second // where a killed client leaves a child with its output
+	cmd.WaitDelay = time.Second // a killed client may leave a child that holds its output open
 	return cmd
 }
 
-// start starts a client and returns what waits for it.
-func (d *guestHouse) start(t *testing.T, requests []string, name string, args ...string) func() result {
+// start starts a client, and returns a function that waits for it.
+func (d *clientHome) start(t *testing.T, requests []string, name string, args ...string) func() result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), sshtest.Patience)
 	t.Cleanup(cancel)
 	cmd := d.command(ctx, name, args...)
 	cmd.Env = append(cmd.Env, "FOYER_TEST_REQUESTS="+strings.Join(requests, " "))
@@ -187,9 +184,9 @@ func (d *guestHouse) start(t *testing.T, requests []string, name string, args ..
 		t.Fatal(err)
 	}
 	return func() result {
-		_ = cmd.Wait() // says no more than the status, which is compared
+		_ = cmd.Wait() // the error has only the status, which is compared
 		if ctx.Err() != nil {
-			t.Errorf("%s did not end within %s", cmd, patience)
+			t.Errorf("%s did not end within %s", cmd, sshtest.Patience)
 		}
 		return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 	}
@@ -205,13 +202,13 @@ func join(results []result) result {
 	return all
 }
 
-// clientFile returns where a file that belongs to the clients lies.
+// clientFile returns the path of a file in testdata/interop.
 func clientFile(name string) string {
 	path, _ := filepath.Abs(filepath.Join("testdata", "interop", name)) // fails without a working directory
 	return path
 }
 
-// look returns the path of a client that Debian has in a package.
+// look returns the path of a client, which is in this Debian package.
 func look(t *testing.T, client, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(client)
@@ -219,9 +216,9 @@ func look(t *testing.T, client, pkg string) string {
 	return path
 }
 
-// sshWords returns how ssh, dbclient and plink are told to make a request. The second -t is OpenSSH's, which
-// wants to be told twice where its own stdin is no terminal; the others do not mind.
-func sshWords(request string) []string {
+// sshArgs returns the arguments with which ssh, dbclient and plink make a request. OpenSSH needs the second -t where its stdin is
+// not a terminal.
+func sshArgs(request string) []string {
 	switch request {
 	case "exec":
 		return []string{"-T", host, "echo hi"}
@@ -235,31 +232,31 @@ func sshWords(request string) []string {
 
 func openSSH(t *testing.T) visit {
 	ssh := look(t, "ssh", "openssh-client")
-	return func(t *testing.T, door *guestHouse, requests ...string) result {
+	return func(t *testing.T, srv *clientHome, requests ...string) result {
 		args := []string{
-			"-F", "none", "-p", door.port, "-l", user,
+			"-F", "none", "-p", srv.port, "-l", user,
 			"-o", "LogLevel=ERROR", // no "Connection to 127.0.0.1 closed." after a session with a PTY
 			"-o", "PreferredAuthentications=password", "-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=none",
-			"-o", "UserKnownHostsFile=" + filepath.Join(door.home, ".ssh", "known_hosts"),
+			"-o", "UserKnownHostsFile=" + filepath.Join(srv.home, ".ssh", "known_hosts"),
 		}
 		if len(requests) > 1 {
-			return multiplex(t, door, requests, append([]string{ssh}, args...))
+			return multiplex(t, srv, requests, append([]string{ssh}, args...))
 		}
-		return door.start(t, requests, ssh, append(args, sshWords(requests[0])...)...)()
+		return srv.start(t, requests, ssh, append(args, sshArgs(requests[0])...)...)()
 	}
 }
 
-// multiplex makes requests over the connection of a master that has none of its own. ssh that finds no master
-// connects by itself; ProxyCommand keeps it from that.
-func multiplex(t *testing.T, door *guestHouse, requests, ssh []string) result {
+// multiplex makes requests over the connection of a master, which makes none itself. An ssh that finds no master would connect by
+// itself: ProxyCommand prevents that.
+func multiplex(t *testing.T, srv *clientHome, requests, ssh []string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), sshtest.Patience)
 	defer cancel()
 	ssh = append(ssh, "-S", "master")
 	master := func(args ...string) error {
 		args = append(slices.Clone(ssh), args...)
-		// Without pipes for its output: the process that -f leaves behind would keep them open.
-		return door.command(ctx, args[0], args[1:]...).Run()
+		// The process that -f leaves behind would keep pipes open, so there are none.
+		return srv.command(ctx, args[0], args[1:]...).Run()
 	}
 	if err := master("-M", "-N", "-f", host); err != nil {
 		t.Fatalf("ssh -M: %v", err)
@@ -268,8 +265,8 @@ func multiplex(t *testing.T, door *guestHouse, requests, ssh []string) result {
 
 	var waits []func() result
 	for _, request := range requests {
-		args := slices.Concat(ssh, []string{"-o", "ProxyCommand=false"}, sshWords(request))
-		waits = append(waits, door.start(t, nil, args[0], args[1:]...))
+		args := slices.Concat(ssh, []string{"-o", "ProxyCommand=false"}, sshArgs(request))
+		waits = append(waits, srv.start(t, nil, args[0], args[1:]...))
 	}
 	var results []result
 	for _, wait := range waits {
@@ -280,20 +277,20 @@ func multiplex(t *testing.T, door *guestHouse, requests, ssh []string) result {
 
 func dropbear(t *testing.T) visit {
 	dbclient := look(t, "dbclient", "dropbear-bin")
-	return func(t *testing.T, door *guestHouse, requests ...string) result {
-		args := append([]string{"-p", door.port, "-l", user}, sshWords(requests[0])...)
-		return door.start(t, requests, dbclient, args...)()
+	return func(t *testing.T, srv *clientHome, requests ...string) result {
+		args := append([]string{"-p", srv.port, "-l", user}, sshArgs(requests[0])...)
+		return srv.start(t, requests, dbclient, args...)()
 	}
 }
 
 func putty(t *testing.T) visit {
 	plink := look(t, "plink", "putty-tools")
-	return func(t *testing.T, door *guestHouse, requests ...string) result {
+	return func(t *testing.T, srv *clientHome, requests ...string) result {
 		args := []string{
-			"-batch", "-noagent", "-P", door.port, "-l", user, "-pwfile", "password", "-hostkey", door.key.Fingerprint(),
+			"-batch", "-noagent", "-P", srv.port, "-l", user, "-pwfile", "password", "-hostkey", srv.key.Fingerprint(),
 		}
-		got := door.start(t, requests, plink, append(args, sshWords(requests[0])...)...)()
-		// plink says this to whoever gets a shell, and nothing turns it off.
+		got := srv.start(t, requests, plink, append(args, sshArgs(requests[0])...)...)()
+		// plink prints this before a shell, and no option prevents it.
 		got.stderr = strings.TrimPrefix(got.stderr, "Using username \""+user+"\".\r\n")
 		return got
 	}
@@ -304,13 +301,13 @@ func python(module, pkg, name string) func(*testing.T) visit {
 	return func(t *testing.T) visit {
 		python := interpreterWith(module)
 		sshtest.Need(t, "a python3 with "+module, "apt-get install "+pkg, python != "")
-		// On import, cryptography warns of ciphers that a module merely knows.
+		// On import, cryptography warns of ciphers that a module only supports.
 		return script(python, "-W", "ignore", clientFile(name))
 	}
 }
 
-// interpreterWith returns the path of a Python that has a module, or "". The python3 on PATH may be another one
-// than Debian's, and a shim that finds its own way home no more once HOME has changed.
+// interpreterWith returns the path of a Python that has a module, or "". The python3 on PATH may not be
+// Debian's, or may be a shim that depends on HOME.
 func interpreterWith(module string) string {
 	for _, python := range []string{"/usr/bin/python3", "python3"} {
 		out, err := exec.Command(python, "-W", "ignore", "-c", "import sys, "+module+"; print(sys.executable)").Output()
@@ -329,26 +326,26 @@ func ssh2(t *testing.T) visit {
 	return script("node", clientFile("ssh2.js"))
 }
 
-// script returns the visit of a script, which takes what it needs to know from the environment.
+// script returns the visit of a script, which reads its parameters from the environment.
 func script(interpreter string, args ...string) visit {
-	return func(t *testing.T, door *guestHouse, requests ...string) result {
-		return door.start(t, requests, interpreter, args...)()
+	return func(t *testing.T, srv *clientHome, requests ...string) result {
+		return srv.start(t, requests, interpreter, args...)()
 	}
 }
 
 func goClient(*testing.T) visit {
-	return func(t *testing.T, door *guestHouse, requests ...string) result {
-		client, err := gossh.Dial("tcp", net.JoinHostPort(host, door.port), &gossh.ClientConfig{
+	return func(t *testing.T, srv *clientHome, requests ...string) result {
+		client, err := gossh.Dial("tcp", net.JoinHostPort(host, srv.port), &gossh.ClientConfig{
 			User:            user,
-			Auth:            []gossh.AuthMethod{gossh.Password(door.password)},
-			HostKeyCallback: gossh.FixedHostKey(door.key.Signer.PublicKey()),
-			Timeout:         patience,
+			Auth:            []gossh.AuthMethod{gossh.Password(srv.password)},
+			HostKeyCallback: gossh.FixedHostKey(srv.key.Signer.PublicKey()),
+			Timeout:         sshtest.Patience,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = client.Close() }()
-		defer time.AfterFunc(patience, func() { _ = client.Close() }).Stop()
+		defer time.AfterFunc(sshtest.Patience, func() { _ = client.Close() }).Stop()
 		results := make([]result, len(requests))
 		var sessions sync.WaitGroup
 		for i, request := range requests {

@@ -7,25 +7,24 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
-	"time"
 
 	"foyer/middleware/sshtest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The stories in testdata/script run the real programs: this test binary as foyer, and the system's ssh.
+// The scripts in testdata/script run this test binary as foyer, and the system's ssh.
 func TestMain(m *testing.M) {
-	// A program built with -race sleeps for a second before it exits, and stories run many.
+	// A program built with -race sleeps for a second before it exits, and the scripts run many.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){
 		"foyer": underTest,
-		// ssh asks this for the password (SSH_ASKPASS).
+		// ssh runs this to read the password (SSH_ASKPASS).
 		"askpass": func() { fmt.Println(os.Getenv("PASSWORD")) },
 	})
 }
 
-func TestStories(t *testing.T) {
+func TestScripts(t *testing.T) {
 	_, err := exec.LookPath("ssh")
 	sshtest.Need(t, "ssh", "apt-get install openssh-client", err == nil)
 	testscript.Run(t, testscript.Params{
@@ -34,53 +33,53 @@ func TestStories(t *testing.T) {
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("SSH_ASKPASS", "askpass")
 			env.Setenv("SSH_ASKPASS_REQUIRE", "force")
-			env.Values[storyKey] = &story{}
+			env.Values[scriptKey] = &scriptState{}
 			return os.Chmod(env.WorkDir, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"door":  openDoor,
-			"close": closeDoor,
+			"serve": startCommand,
+			"stop":  stopCommand,
 			"log":   waitForLog,
 			"mode":  checkMode,
 		},
 	})
 }
 
-// story is what the commands of one script share.
-type story struct{ door *process }
+// scriptState is the state that the commands of a script share.
+type scriptState struct{ srv *process }
 
 type key string
 
-const storyKey = key("story")
+const scriptKey = key("state")
 
-// openDoor is "door [FLAG...]": it starts foyer on a free port and waits until it has announced itself. It sets
-// $PORT, and $PASSWORD where one is printed, and writes ssh_config for "ssh -F ssh_config door". The announcement is
-// in door.out, the log in door.log.
-func openDoor(ts *testscript.TestScript, _ bool, args []string) {
+// startCommand is "serve [FLAG...]": it starts foyer on a free port and waits for its announcement. It sets $PORT, and $PASSWORD
+// where one is printed, and writes ssh_config for "ssh -F ssh_config server". The announcement is in server.out, the log in
+// server.log.
+func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	var env []string
 	for _, name := range []string{"FOYER_PTY", "FOYER_MESSAGE", "FOYER_GREETING", "FOYER_OPEN"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
-	door, err := start(ts.MkAbs("."), env, append([]string{"--log-format", "logfmt"}, args...))
+	srv, err := start(ts.MkAbs("."), env, append([]string{"--log-format", "logfmt"}, args...))
 	ts.Check(err)
-	ts.Defer(door.kill)
-	ts.Value(storyKey).(*story).door = door
-	ts.Setenv("PORT", door.port)
-	if door.password != "" {
-		ts.Setenv("PASSWORD", door.password)
+	ts.Defer(srv.kill)
+	ts.Value(scriptKey).(*scriptState).srv = srv
+	ts.Setenv("PORT", srv.port)
+	if srv.password != "" {
+		ts.Setenv("PASSWORD", srv.password)
 	}
-	ts.Check(os.WriteFile(ts.MkAbs("door.out"), []byte(door.card), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("server.out"), []byte(srv.announcement), 0o600))
 }
 
-// closeDoor is "[!] close [TERM|INT|KILL]": it sends the signal, TERM by default, and waits for foyer to exit, with
+// stopCommand is "[!] stop [TERM|INT|KILL]": it sends the signal, TERM by default, and waits for foyer to exit, with
 // status 0 unless it is negated.
-func closeDoor(ts *testscript.TestScript, neg bool, args []string) {
+func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
 	name := "TERM"
 	if len(args) > 0 {
 		name = args[0]
 	}
-	err := ts.Value(storyKey).(*story).door.stop(signals[name])
+	err := ts.Value(scriptKey).(*scriptState).srv.stop(signals[name])
 	if (err != nil) != neg {
 		ts.Fatalf("after %s foyer exited with %v", name, err)
 	}
@@ -89,16 +88,12 @@ func closeDoor(ts *testscript.TestScript, neg bool, args []string) {
 // waitForLog is "[!] log REGEXP": it waits for a line of the log that matches, or checks that there is none.
 func waitForLog(ts *testscript.TestScript, neg bool, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		text := ts.ReadFile("door.log")
-		switch found := pattern.MatchString(text); {
-		case found && neg:
-			ts.Fatalf("the log has %q:\n%s", args[0], text)
-		case found, neg:
-			return
-		case time.Now().After(deadline):
-			ts.Fatalf("the log has no %q:\n%s", args[0], text)
-		}
+	found := func() bool { return pattern.MatchString(ts.ReadFile("server.log")) }
+	switch {
+	case neg && found():
+		ts.Fatalf("the log has %q:\n%s", args[0], ts.ReadFile("server.log"))
+	case !neg && !sshtest.Within(sshtest.Patience, found):
+		ts.Fatalf("the log has no %q:\n%s", args[0], ts.ReadFile("server.log"))
 	}
 }
 

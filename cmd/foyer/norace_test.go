@@ -2,5 +2,5 @@
 
 package main
 
-// slowness is how much longer everything takes than without the race detector, and bulk how much more memory.
+// slowness is the factor of time that the race detector costs, and bulk the factor of memory.
 const slowness, bulk = 1, 1

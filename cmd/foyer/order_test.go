@@ -17,7 +17,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// demand is a place that a layer must have in the list: outside another one. holds tells by behaviour whether it has it.
+// demand is an order that two layers must have in the list. holds reports whether the server behaves accordingly.
 type demand struct {
 	outside, inside string
 	why             string
@@ -26,31 +26,31 @@ type demand struct {
 }
 
 // The order of the list is the security decision. For each pair of layers whose order matters, swapping their lines changes
-// what the server does; a layer of one's own may stand anywhere.
+// what the server does.
 func TestOrder(t *testing.T) {
 	one := server.Config{Limits: server.Limits{Connections: 1, PerSource: 1, Unauthenticated: 1, UnauthenticatedPerSource: 1}}
 	for _, d := range []demand{
 		{"penalties", "logging", "a flood from a blocked source writes no lines", server.Config{}, blockedIsNotLogged},
 		{"penalties", "limits", "a blocked source evicts nobody", one, blockedEvictsNobody},
-		{"limits", "logging", "a connection that finds no room writes no lines", one, refusedIsNotLogged},
+		{"limits", "logging", "a connection over a limit writes no lines", one, refusedIsNotLogged},
 		{"ptynotice", "greeting", "the notice follows ssh's own line", server.Config{}, noticeComesFirst},
 	} {
 		t.Run(d.outside+" outside "+d.inside, func(t *testing.T) {
 			if !d.holds(t, serveList(t, d.cfg, nil)) {
-				t.Errorf("not so in the list: %s", d.why)
+				t.Errorf("the list does not ensure that %s", d.why)
 			}
 			swap := func(list []middleware.Layer) {
 				i, j := find(list, d.outside), find(list, d.inside)
 				list[i], list[j] = list[j], list[i]
 			}
 			if d.holds(t, serveList(t, d.cfg, swap)) {
-				t.Errorf("so with the lines swapped, too: %s", d.why)
+				t.Errorf("with the lines swapped the server still ensures that %s", d.why)
 			}
 		})
 	}
 }
 
-// A layer of one's own may stand anywhere but behind the handler.
+// A layer of another author may stand at any place before the handler.
 func TestAnyPlaceInTheList(t *testing.T) {
 	for i := range serveList(t, server.Config{}, nil).names {
 		insert := func(list []middleware.Layer) []middleware.Layer {
@@ -118,7 +118,7 @@ func (l *listed) dial(from string) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := dialer.Dial("tcp", l.address)
 	if err == nil {
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(sshtest.Patience))
 	}
 	return conn, err
 }
@@ -148,28 +148,28 @@ func (l *listed) visit(t *testing.T, from string, v sshtest.Visit) sshtest.Resul
 	return sshtest.Run(t, client, v)
 }
 
-// block makes the server block an address: sixteen connections and more that say nothing.
+// block makes silent connections until the server blocks the address.
 func (l *listed) block(t *testing.T, from string) {
 	t.Helper()
-	for !strings.Contains(l.log.String(), "source blocked") {
+	sshtest.Eventually(t, "the source is not blocked", func() bool {
 		conn, err := l.dial(from)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, conn)
+		sshtest.HalfClose(conn)
 		_ = conn.Close()
-	}
+		return strings.Contains(l.log.String(), "source blocked")
+	})
 }
 
-// accepted returns how many connections the log tells of.
+// accepted returns the number of accepted connections in the log.
 func (l *listed) accepted() int {
 	l.server.Events.Flush()
 	return strings.Count(l.log.String(), "connection accepted")
 }
 
-// hearOut connects and reads until the server hangs up.
-func (l *listed) hearOut(t *testing.T, from string) {
+// connectAndRead connects, and reads until the server disconnects.
+func (l *listed) connectAndRead(t *testing.T, from string) {
 	t.Helper()
 	conn, err := l.dial(from)
 	if err != nil {
@@ -182,7 +182,7 @@ func (l *listed) hearOut(t *testing.T, from string) {
 func blockedIsNotLogged(t *testing.T, l *listed) bool {
 	l.block(t, "127.0.0.1")
 	before := l.accepted()
-	l.hearOut(t, "127.0.0.1")
+	l.connectAndRead(t, "127.0.0.1")
 	return l.accepted() == before
 }
 
@@ -197,7 +197,7 @@ func blockedEvictsNobody(t *testing.T, l *listed) bool {
 	if _, err := io.ReadFull(conn, version); err != nil {
 		t.Fatal(err)
 	}
-	l.hearOut(t, "127.0.0.1")
+	l.connectAndRead(t, "127.0.0.1")
 	c := sshtest.NewRaw(conn)
 	_, err = io.WriteString(conn, "SSH-2.0-raw\r\n")
 	if err == nil {
@@ -213,16 +213,20 @@ func refusedIsNotLogged(t *testing.T, l *listed) bool {
 	}
 	defer func() { _ = client.Close() }()
 	before := l.accepted()
-	l.hearOut(t, "127.0.0.2")
+	l.connectAndRead(t, "127.0.0.2")
 	return l.accepted() == before
 }
 
 func noticeComesFirst(t *testing.T, l *listed) bool {
-	words := l.visit(t, "127.0.0.1", sshtest.Visit{Term: "xterm"}).Stderr
-	return strings.Index(words, "terminal") < strings.Index(words, "Welcome.")
+	text := l.visit(t, "127.0.0.1", sshtest.Visit{Term: "xterm"}).Stderr
+	notice, greeting := strings.Index(text, "terminal"), strings.Index(text, "Welcome.")
+	if notice < 0 || greeting < 0 {
+		t.Fatalf("no notice or no greeting: %q", text)
+	}
+	return notice < greeting
 }
 
-// A panic in any layer inside recover is told in words, and recover has all layers inside.
+// Recover is the outermost layer: wherever another layer panics, the client receives a message.
 func TestRecoverIsOutermost(t *testing.T) {
 	n := len(serveList(t, server.Config{}, nil).names)
 	for place := 1; place < n; place++ {

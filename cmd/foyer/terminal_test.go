@@ -27,7 +27,7 @@ const (
 	goodbye  = "Connection to localhost closed.\r\n"            // ssh's own
 )
 
-// What a person at a terminal sees, to the byte and in this order.
+// A person at a terminal sees exactly these bytes, in this order.
 func TestTranscript(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -38,8 +38,8 @@ func TestTranscript(t *testing.T) {
 		{"the PTY is granted", []string{"--pty", "accept"}, colour(greeting)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			door := startDoor(t, tt.flags...)
-			seen, status := atTerminal(t, door, door.ssh(t, "door")).end()
+			srv := startServer(t, tt.flags...)
+			seen, status := atTerminal(t, srv, srv.ssh(t, "server")).end()
 			between(t, seen, "guest@localhost's password: \r\n"+tt.head, message+goodbye)
 			if status != 0 {
 				t.Errorf("exit status %d", status)
@@ -48,8 +48,7 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
-// between checks how what a visitor saw begins and ends. Whoever adds a layer of their own adds it to the end of the
-// list, and what it says stands in between.
+// between checks the head and the tail of an output. Layers that are added to the list write their output in between.
 func between(t *testing.T, seen, head, tail string) {
 	t.Helper()
 	if !strings.HasPrefix(seen, head) || !strings.HasSuffix(seen[len(head):], tail) {
@@ -57,23 +56,23 @@ func between(t *testing.T, seen, head, tail string) {
 	}
 }
 
-// colour is how the greeting is set off on a terminal of 256 colours.
+// colour returns the greeting as it is styled for a terminal with 256 colours.
 func colour(line string) string {
 	return "\x1b[1;38;5;173m" + strings.TrimSuffix(line, "\r\n") + "\x1b[m\r\n"
 }
 
-// Somebody who sends stdout or stderr elsewhere gets the message and nothing else on the one, all the rest on the other.
+// With stdout and stderr redirected, stdout has the message and nothing else, and stderr has the rest.
 func TestStreamsAtTerminal(t *testing.T) {
-	door := startDoor(t)
+	srv := startServer(t)
 	for _, tt := range []struct{ name, flag, head, tail string }{
-		{"a PTY was asked for", "-oRequestTTY=auto", refusal + notice + greeting, goodbye},
-		{"none was asked for", "-T", "", ""},
+		{"with a PTY request", "-oRequestTTY=auto", refusal + notice + greeting, goodbye},
+		{"without a PTY request", "-T", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			cmd := door.ssh(t, tt.flag, "door")
+			cmd := srv.ssh(t, tt.flag, "server")
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			_, status := atTerminal(t, door, cmd).end()
+			_, status := atTerminal(t, srv, cmd).end()
 			between(t, stderr.String(), tt.head, tt.tail)
 			if stdout.String() != message || tt.head == "" && stderr.Len() > 0 || status != 0 {
 				t.Errorf("stdout %q, stderr %q, status %d", &stdout, &stderr, status)
@@ -82,29 +81,24 @@ func TestStreamsAtTerminal(t *testing.T) {
 	}
 }
 
-// One connection carries many sessions, one after another and at once. Each gets its own answer, and the connection
-// outlives them all.
+// One connection has many sessions, sequential and concurrent. Each receives its own answer, and the connection stays open.
 func TestMultiplexing(t *testing.T) {
-	door := startDoor(t)
+	srv := startServer(t)
 	socket := "-oControlPath=" + filepath.Join(t.TempDir(), "mux")
-	master := atTerminal(t, door, door.ssh(t, "-M", "-N", socket, "door"))
+	master := atTerminal(t, srv, srv.ssh(t, "-M", "-N", socket, "server"))
 	t.Cleanup(func() { _ = master.cmd.Process.Kill() })
-	connected := func() bool { return door.ssh(t, "-O", "check", socket, "door").Run() == nil }
-	for tries := 0; !connected(); tries++ {
-		if tries == 1000 {
-			t.Fatal("the master did not connect")
-		}
-	}
+	connected := func() bool { return srv.ssh(t, "-O", "check", socket, "server").Run() == nil }
+	sshtest.Eventually(t, "the master does not connect", connected)
 	check := func() {
-		seen, _ := atTerminal(t, nil, door.ssh(t, socket, "door")).end()
+		seen, _ := atTerminal(t, nil, srv.ssh(t, socket, "server")).end()
 		between(t, seen, "PTY allocation request failed\r\n"+notice+greeting, message+"Shared connection to localhost closed.\r\n")
 		var stdout, stderr bytes.Buffer
-		plain := door.ssh(t, "-T", socket, "door")
+		plain := srv.ssh(t, "-T", socket, "server")
 		plain.Stdout, plain.Stderr = &stdout, &stderr
 		if err := plain.Run(); err != nil || stdout.String() != message || stderr.Len() > 0 {
 			t.Errorf("without a terminal: stdout %q, stderr %q, %v", &stdout, &stderr, err)
 		}
-		if err := door.ssh(t, socket, "door", "uname").Run(); err == nil {
+		if err := srv.ssh(t, socket, "server", "uname").Run(); err == nil {
 			t.Error("a command has exit status 0")
 		}
 	}
@@ -114,24 +108,24 @@ func TestMultiplexing(t *testing.T) {
 	for range 4 { // sshd allows ten sessions at once
 		all.Go(func() {
 			var stdout bytes.Buffer
-			plain := door.ssh(t, "-T", socket, "door")
+			plain := srv.ssh(t, "-T", socket, "server")
 			plain.Stdout = &stdout
 			if err := plain.Run(); err != nil || stdout.String() != message {
-				t.Errorf("one of many: stdout %q, %v", &stdout, err)
+				t.Errorf("one of several sessions: stdout %q, %v", &stdout, err)
 			}
 		})
 	}
 	all.Wait()
 	if !connected() {
-		t.Error("the connection is gone")
+		t.Error("the connection is closed")
 	}
-	if err := door.ssh(t, "-O", "exit", socket, "door").Run(); err != nil {
+	if err := srv.ssh(t, "-O", "exit", socket, "server").Run(); err != nil {
 		t.Error(err)
 	}
 	master.end()
 }
 
-// ssh returns a command that trusts the door's host key and tells all that it tells a person.
+// ssh returns an ssh command that trusts the host key and prints messages from level INFO on.
 func (p *process) ssh(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("ssh")
@@ -154,8 +148,8 @@ type terminal struct {
 	seen   bytes.Buffer
 }
 
-// atTerminal starts cmd at a terminal and types the door's password when it is asked for; door is nil where it is not.
-func atTerminal(t *testing.T, door *process, cmd *exec.Cmd) *terminal {
+// atTerminal starts cmd at a terminal, and types the password of srv at the prompt. With srv nil it types nothing.
+func atTerminal(t *testing.T, srv *process, cmd *exec.Cmd) *terminal {
 	t.Helper()
 	cmd.Env = []string{"TERM=xterm-256color", "PATH=" + os.Getenv("PATH")}
 	screen, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
@@ -164,24 +158,24 @@ func atTerminal(t *testing.T, door *process, cmd *exec.Cmd) *terminal {
 	}
 	t.Cleanup(func() { _ = screen.Close() })
 	term := &terminal{cmd: cmd, screen: screen}
-	if door == nil {
+	if srv == nil {
 		return term
 	}
 	for b := make([]byte, 1); !bytes.HasSuffix(term.seen.Bytes(), []byte("password: ")); {
 		if _, err := screen.Read(b); err != nil {
-			t.Fatalf("nobody asked for a password: %v\n%s", err, &term.seen)
+			t.Fatalf("no password prompt: %v\n%s", err, &term.seen)
 		}
 		term.seen.Write(b)
 	}
-	_, _ = io.WriteString(screen, door.password+"\n")
+	_, _ = io.WriteString(screen, srv.password+"\n")
 	return term
 }
 
-// end waits for the program to exit and returns all that the person has seen, and the exit status.
+// end waits for the program to exit, and returns the output on the screen and the exit status.
 func (term *terminal) end() (string, int) {
-	_, _ = io.Copy(&term.seen, term.screen) // ends in EIO, when nobody has the terminal open any more
+	_, _ = io.Copy(&term.seen, term.screen) // ends with EIO when no process has the terminal open
 	_ = term.cmd.Wait()
-	// A terminal that ssh has left as it was adds a carriage return of its own to each \r\n; nobody sees it.
+	// A terminal that ssh has not set to raw mode adds a carriage return to each \r\n, which is not visible.
 	seen := strings.ReplaceAll(term.seen.String(), "\r\r\n", "\r\n")
 	return strings.TrimPrefix(seen, "\r"), term.cmd.ProcessState.ExitCode()
 }

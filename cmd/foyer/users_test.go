@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// --penalty-sources also decides which addresses share a place in the queue for password hashes.
+// --penalty-sources also sets the prefixes by which the queue for password hashes counts sources.
 func TestPasswordsUsePenaltySources(t *testing.T) {
 	for value, want := range map[string][2]int{"": {32, 64}, "24:48": {24, 48}} {
 		var cfg Config

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A value out of range is refused where it is given, by the name of its setting.
+// The error of an invalid value names its setting.
 func TestValuesAreChecked(t *testing.T) {
 	for _, arg := range []string{
 		"--max-connections=-1", "--max-connections-per-source=-1", "--max-unauthenticated=-1",
@@ -56,7 +56,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// The log is for people at a terminal and for programs everywhere else.
+// The default log format is text at a terminal, and logfmt elsewhere.
 func TestLogFormat(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {

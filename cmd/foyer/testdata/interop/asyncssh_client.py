@@ -1,7 +1,7 @@
-"""Visits foyer with asyncssh: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
+"""Connects to foyer with asyncssh: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
 
-What the sessions got goes to stdout and stderr, byte for byte and in the order of the requests. The exit status is
-the highest of theirs.
+It writes the output of the sessions to stdout and stderr, unchanged and in the order of the requests. The exit status is
+the highest of the sessions.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ def connect():
     )
 
 
-async def visit(conn, request):
-    asked = {
+async def run(conn, request):
+    options = {
         "shell": {},
         "exec": {"command": "echo hi"},
         "subsystem": {"subsystem": "sftp"},
         "pty": {"term_type": os.environ["TERM"]},
     }
-    process = await conn.create_process(**asked[request], encoding=None)
+    process = await conn.create_process(**options[request], encoding=None)
     return await process.wait()
 
 
 async def main():
     async with connect() as conn:
         requests = os.environ["FOYER_TEST_REQUESTS"].split()
-        results = await asyncio.gather(*(visit(conn, request) for request in requests))
+        results = await asyncio.gather(*(run(conn, request) for request in requests))
     for result in results:
         sys.stdout.buffer.write(result.stdout)
         sys.stderr.buffer.write(result.stderr)

@@ -1,7 +1,7 @@
-"""Visits foyer with Twisted Conch: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
+"""Connects to foyer with Twisted Conch: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
 
-What the sessions got goes to stdout and stderr, byte for byte and in the order of the requests. The exit status is
-the highest of theirs.
+It writes the output of the sessions to stdout and stderr, unchanged and in the order of the requests. The exit status is
+the highest of the sessions.
 """
 
 import base64

@@ -1,7 +1,7 @@
-// Visits foyer with node's ssh2: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
+// Connects to foyer with node's ssh2: each of FOYER_TEST_REQUESTS in a session of its own, all on one connection.
 //
-// What the sessions got goes to stdout and stderr, byte for byte and in the order of the requests. The exit status is
-// the highest of theirs.
+// It writes the output of the sessions to stdout and stderr, unchanged and in the order of the requests. The exit status is
+// the highest of the sessions.
 'use strict';
 
 const fs = require('fs');
@@ -11,15 +11,15 @@ const { Client } = require('ssh2');
 
 const env = process.env;
 
-// The package itself reads no known_hosts.
+// The package does not read known_hosts.
 function isKnown(key) {
   const lines = fs.readFileSync(path.join(os.homedir(), '.ssh', 'known_hosts'), 'utf8').trim().split('\n');
   return lines.some((line) => line.split(' ')[2] === key.toString('base64'));
 }
 
-function visit(client, request) {
+function run(client, request) {
   return new Promise((resolve, reject) => {
-    const begun = (err, stream) => {
+    const started = (err, stream) => {
       if (err) {
         reject(err);
         return;
@@ -32,19 +32,19 @@ function visit(client, request) {
     };
     switch (request) {
       case 'exec':
-        client.exec('echo hi', begun);
+        client.exec('echo hi', started);
         break;
       case 'subsystem':
-        client.subsys('sftp', begun);
+        client.subsys('sftp', started);
         break;
       default:
-        client.shell(request === 'pty' && { term: env.TERM }, begun);
+        client.shell(request === 'pty' && { term: env.TERM }, started);
     }
   });
 }
 
-async function visitAll(client) {
-  const results = await Promise.all(env.FOYER_TEST_REQUESTS.split(' ').map((request) => visit(client, request)));
+async function runAll(client) {
+  const results = await Promise.all(env.FOYER_TEST_REQUESTS.split(' ').map((request) => run(client, request)));
   for (const { stdout, stderr } of results) {
     process.stdout.write(Buffer.concat(stdout));
     process.stderr.write(Buffer.concat(stderr));
@@ -63,7 +63,7 @@ const fail = (err) => {
 
 const client = new Client();
 client.on('error', fail);
-client.on('ready', () => visitAll(client).catch(fail).finally(() => client.end()));
+client.on('ready', () => runAll(client).catch(fail).finally(() => client.end()));
 client.connect({
   host: env.FOYER_TEST_HOST,
   port: Number(env.FOYER_TEST_PORT),

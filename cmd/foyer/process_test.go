@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"foyer/middleware/sshtest"
 	"io"
 	"os"
 	"os/exec"
@@ -15,19 +16,19 @@ import (
 	"time"
 )
 
-// process is a foyer that runs in a process of its own, on a free port of loopback.
+// process is a foyer process that listens on a free port of loopback.
 type process struct {
-	dir            string // its working directory, with ssh_config and door.log
-	card           string // what it announced
+	dir            string // its working directory, with ssh_config and server.log
+	announcement   string
 	port, password string
 	cmd            *exec.Cmd
 	exited         chan error
-	knocked        atomic.Int64 // connections that came to be accepted
+	dialed         atomic.Int64 // the number of connections from login and dial
 }
 
-// sshConfig makes "ssh -F ssh_config door" come to the door. None of the machine's own files are read.
+// sshConfig makes "ssh -F ssh_config server" connect to the process. ssh reads none of the machine's own files.
 const sshConfig = `
-Host door
+Host server
 	HostName localhost
 	AddressFamily inet
 	Port %s
@@ -47,35 +48,35 @@ var (
 	passwordLine = regexp.MustCompile(`(?m)^  password +(\S+)$`)
 )
 
-// startDoor starts foyer in a new directory and ends it with the test, when it has to exit with status 0.
-func startDoor(t *testing.T, args ...string) *process {
+// startServer starts foyer in a new directory and stops it when the test ends. It must exit with status 0.
+func startServer(t *testing.T, args ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	door, err := start(dir, nil, args)
+	srv, err := start(dir, nil, args)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := door.stop(os.Interrupt); err != nil {
+		if err := srv.stop(os.Interrupt); err != nil {
 			t.Errorf("foyer exited with %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the log:\n%s", door.log(t))
+			t.Logf("the log:\n%s", srv.log(t))
 		}
 	})
-	return door
+	return srv
 }
 
-// start starts foyer in dir and waits until it has announced itself.
+// start starts foyer in dir and waits for its announcement.
 func start(dir string, env, args []string) (*process, error) {
 	cmd := exec.Command(os.Args[0], append([]string{"--listen", "127.0.0.1:0"}, args...)...)
-	cmd.Args[0] = "foyer" // TestMain sees by this name which program it is
+	cmd.Args[0] = "foyer" // TestMain selects the program by this name
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
-	log, err := os.OpenFile(filepath.Join(dir, "door.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func start(dir string, env, args []string) (*process, error) {
 		return nil, err
 	}
 	p := &process{dir: dir, cmd: cmd, exited: make(chan error, 1)}
-	err = p.meet(stdout)
+	err = p.readAnnouncement(stdout)
 	go func() {
 		_, _ = io.Copy(io.Discard, stdout)
 		p.exited <- cmd.Wait()
@@ -97,22 +98,22 @@ func start(dir string, env, args []string) (*process, error) {
 	if err != nil {
 		p.kill()
 		text, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("foyer did not announce itself: %w\n%s%s", err, p.card, text)
+		return nil, fmt.Errorf("no announcement: %w\n%s%s", err, p.announcement, text)
 	}
 	return p, nil
 }
 
-// meet reads the announcement, which ends with its second empty line, and takes from it how to come in.
-func (p *process) meet(announcement io.Reader) error {
-	lines := bufio.NewScanner(announcement)
-	for strings.Count(p.card, "\n\n") < 2 {
+// readAnnouncement reads the announcement up to its second empty line, and takes the port and the password from it.
+func (p *process) readAnnouncement(stdout io.Reader) error {
+	lines := bufio.NewScanner(stdout)
+	for strings.Count(p.announcement, "\n\n") < 2 {
 		if !lines.Scan() {
 			return errors.Join(io.ErrUnexpectedEOF, lines.Err())
 		}
-		p.card += lines.Text() + "\n"
+		p.announcement += lines.Text() + "\n"
 	}
-	p.port = tryLine.FindStringSubmatch(p.card)[1]
-	if match := passwordLine.FindStringSubmatch(p.card); match != nil {
+	p.port = tryLine.FindStringSubmatch(p.announcement)[1]
+	if match := passwordLine.FindStringSubmatch(p.announcement); match != nil {
 		p.password = match[1]
 	}
 	config := fmt.Sprintf(sshConfig, p.port, filepath.Join(p.dir, "known_hosts"))
@@ -129,17 +130,17 @@ func (p *process) hostKeys() string {
 	return filepath.Join(p.dir, "hostkeys")
 }
 
-// log returns what the log says so far.
+// log returns the log so far.
 func (p *process) log(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.dir, "door.log"))
+	text, err := os.ReadFile(filepath.Join(p.dir, "server.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-// stop sends a signal and returns how foyer exited.
+// stop sends a signal, waits for foyer to exit, and returns its exit error.
 func (p *process) stop(signal os.Signal) error {
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		return err
@@ -147,9 +148,9 @@ func (p *process) stop(signal os.Signal) error {
 	select {
 	case err := <-p.exited:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(sshtest.Patience):
 		p.kill()
-		return fmt.Errorf("foyer goes on after the signal %q", signal)
+		return fmt.Errorf("foyer does not exit after the signal %q", signal)
 	}
 }
 
