@@ -381,8 +381,8 @@ func TestAlgorithmsOfCertificates(t *testing.T) {
 	}
 }
 
-// injector inserts a packet before the first one of a type, while packets are unencrypted, as an attacker between client and
-// server does (Terrapin).
+// injector inserts a packet before the first one of a type, while packets are unencrypted, as an attacker between client
+// and server does (Terrapin).
 type injector struct {
 	net.Conn
 	before byte
@@ -400,8 +400,8 @@ func (c *injector) Write(packet []byte) (int, error) {
 	return c.Conn.Write(packet)
 }
 
-// With the strict key exchange a packet of another kind before the new keys ends the connection. (The version line has none of
-// these types in its sixth byte.)
+// With the strict key exchange a packet of another kind before the new keys ends the connection. (The version line has none
+// of these types in its sixth byte.)
 func TestAlgorithmsStrictKeyExchange(t *testing.T) {
 	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"))
 	ignore := sshtest.Unencrypted(sshtest.Message(sshtest.MsgIgnore, ""))

@@ -222,8 +222,8 @@ func (c counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// x/crypto v0.59.0 keeps the error of every attempt until a client is authenticated, and quotes the client in it: a byte that
-// is not a printable character takes four.
+// x/crypto v0.59.0 keeps the error of every attempt until a client is authenticated, and quotes the client in it: a byte
+// that is not a printable character takes four.
 func TestBudgetsOfRememberedErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, counts := serveBudgets(t, whoami)

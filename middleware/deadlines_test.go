@@ -225,8 +225,8 @@ func TestDeadlinesVanished(t *testing.T) {
 	})
 }
 
-// So is a client that has stopped reading, to which the server cannot send a keepalive. (Not in a bubble: a goroutine that waits
-// for a mutex stops its clock.)
+// So is a client that has stopped reading, to which the server cannot send a keepalive. (Not in a bubble: a goroutine that
+// waits for a mutex stops its clock.)
 func TestDeadlinesVanishedDuringOutput(t *testing.T) {
 	cfg := middleware.DeadlinesConfig{Handshake: sshtest.Patience, Idle: time.Hour, Keepalive: 10 * time.Millisecond}
 	cfg.Counters = counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
@@ -343,8 +343,8 @@ func TestDeadlinesForget(t *testing.T) {
 // tracked is a connection to which a test has a weak pointer.
 type tracked struct{ net.Conn }
 
-// collected reports whether the object of p is collected. The runtime releases stopped timers only when it runs others, so some
-// time passes here, much less than any deadline.
+// collected reports whether the object of p is collected. The runtime releases stopped timers only when it runs others, so
+// some time passes here, much less than any deadline.
 func collected[T any](p weak.Pointer[T]) bool {
 	for range 10 {
 		time.Sleep(time.Millisecond)

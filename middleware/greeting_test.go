@@ -15,11 +15,11 @@ func TestGreeting(t *testing.T) {
 		{"several lines", "Welcome.\n\nGoodbye.\n", "Welcome.\r\n\r\nGoodbye.\r\n"},
 		{"a file with CR LF", "Welcome.\r\nGoodbye.\r\n", "Welcome.\r\nGoodbye.\r\n"},
 		{"nothing", "", ""},
-		{"the visitor's name, each time", "{user}? {user}!", "guest? guest!\r\n"},
-		{"no other name", "{host} {USER} {}", "{host} {USER} {}\r\n"},
-		{"longer than the terminal is wide", strings.Repeat("welcome ", 15) + ".",
+		{"the user name, several times", "{user}? {user}!", "guest? guest!\r\n"},
+		{"no other placeholder", "{host} {USER} {}", "{host} {USER} {}\r\n"},
+		{"longer than the width of the terminal", strings.Repeat("welcome ", 15) + ".",
 			strings.TrimSpace(strings.Repeat("welcome ", 10)) + "\r\n" + strings.Repeat("welcome ", 5) + ".\r\n"},
-		{"colours of its own, which a file of stderr must not have", "\x1b[31mred\x1b]8;;https://x.test\x07 link\x1b]8;;\x07\x1b[0m.", "red link.\r\n"},
+		{"colours of its own, without a PTY", "\x1b[31mred\x1b]8;;https://x.test\x07 link\x1b]8;;\x07\x1b[0m.", "red link.\r\n"},
 		{"the default", middleware.DefaultGreeting, "Welcome, guest. This server has no shell.\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,10 +117,10 @@ func TestGreetingLayoutInColour(t *testing.T) {
 	}{
 		{"several lines", "a\nb\n", 80, "\x1b[1;38;5;173ma\x1b[m\r\n\x1b[1;38;5;173mb\x1b[m\r\n"},
 		{"CR LF", "a\r\nb\r\n", 80, "\x1b[1;38;5;173ma\x1b[m\r\n\x1b[1;38;5;173mb\x1b[m\r\n"},
-		{"wrapped", "Welcome to this door, {user}", 20, "\x1b[1;38;5;173mWelcome to this\r\ndoor, guest\x1b[m\r\n"},
-		{"unknown width", "Welcome to this door, {user}", 0, "\x1b[1;38;5;173mWelcome to this door, guest\x1b[m\r\n"},
-		{"absurd width", "Welcome to this door, {user}", 1<<32 - 1, "\x1b[1;38;5;173mWelcome to this door, guest\x1b[m\r\n"},
-		{"absurdly narrow", "Welcome to this door, {user}", 1, "\x1b[1;38;5;173mWelcome to this door, guest\x1b[m\r\n"},
+		{"wrapped", "Welcome to this host, {user}", 20, "\x1b[1;38;5;173mWelcome to this\r\nhost, guest\x1b[m\r\n"},
+		{"unknown width", "Welcome to this host, {user}", 0, "\x1b[1;38;5;173mWelcome to this host, guest\x1b[m\r\n"},
+		{"absurd width", "Welcome to this host, {user}", 1<<32 - 1, "\x1b[1;38;5;173mWelcome to this host, guest\x1b[m\r\n"},
+		{"absurdly narrow", "Welcome to this host, {user}", 1, "\x1b[1;38;5;173mWelcome to this host, guest\x1b[m\r\n"},
 		{"a style of its own stays as it is", "\x1b[1mA\x1b[0m, {user}\n", 80, "\x1b[1mA\x1b[m, guest\r\n"},
 		{"a colour of its own is shown as the terminal can", "\x1b[38;2;215;135;95mA\x1b[0m\n", 80, "\x1b[38;5;173mA\x1b[m\r\n"},
 		{"a name does not count as a style of its own", "{user}", 80, "\x1b[1;38;5;173mguest\x1b[m\r\n"},
@@ -133,7 +133,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 	}
 }
 
-// A greeting is not the end of the visit: what is asked for is answered.
+// A command is answered after the greeting.
 func TestGreetingOfACommandAtATerminal(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting("Hello."), middleware.Message("bye\n"))
 	got := srv.Visit(t, sshtest.Visit{Term: "xterm", Command: "ls"})

@@ -173,9 +173,9 @@ func readBanner(c *sshtest.Raw) (string, error) {
 	return strings.TrimSuffix(msg.Text, "\r\n"), err
 }
 
-// An evicted client receives the reason at every stage. The connection closes immediately after an SSH_MSG_DISCONNECT. After a
-// banner it closes once the client has sent something more, or after a second: otherwise x/crypto's client would find the
-// connection closed before it reads the banner.
+// An evicted client receives the reason at every stage. The connection closes immediately after an SSH_MSG_DISCONNECT.
+// After a banner it closes once the client has sent something more, or after a second: otherwise x/crypto's client would
+// find the connection closed before it reads the banner.
 func TestLimitsReasonOfEviction(t *testing.T) {
 	for name, tt := range evictions {
 		for _, answers := range []bool{true, false} {

@@ -43,9 +43,9 @@ func flood(t *testing.T) *flooded {
 		Logger: logger, Rate: 1, Counters: f.counts, Now: func() time.Time { return time.Unix(0, f.now.Load()) },
 	})
 	count := middleware.Layer{Connect: func(*middleware.Conn) (middleware.Moments, error) {
-		// The least that a client sends: what the server reads, and three segments to open, acknowledge and end the connection,
-		// each with an IPv4 header and a TCP header without options. Headers of segments with data, acknowledgements and
-		// Ethernet's bytes are not counted, so the real cost to the client is higher.
+		// The least that a client sends: what the server reads, and three segments to open, acknowledge and end the
+		// connection, each with an IPv4 header and a TCP header without options. Headers of segments with data,
+		// acknowledgements and Ethernet's bytes are not counted, so the real cost to the client is higher.
 		f.received.Add(3 * (20 + 20))
 		return middleware.Moments{
 			Work: func(kind middleware.Work, n int) error {
@@ -62,8 +62,8 @@ func flood(t *testing.T) *flooded {
 	return f
 }
 
-// hold checks that the log of n units of a flood has fewer bytes than the clients have sent, where so many units arrive each
-// second at a log with the default rate.
+// hold checks that the log of n units of a flood has fewer bytes than the clients have sent, where so many units arrive
+// each second at a log with the default rate.
 func (f *flooded) hold(unit func(*flooded), n, second int) {
 	f.t.Helper()
 	log, received := len(f.log.String()), f.received.Load()
@@ -80,8 +80,8 @@ func (f *flooded) hold(unit func(*flooded), n, second int) {
 	}
 }
 
-// longest returns the text that takes the most space in a log for the bytes that a client sends: the cleaner counts a quote as
-// one byte, and JSON writes two.
+// longest returns the text that takes the most space in a log for the bytes that a client sends: the cleaner counts a quote
+// as one byte, and JSON writes two.
 func longest(shown int) string { return strings.Repeat(`"`, shown) }
 
 // A flood adds fewer bytes to the log than its clients send: 1,000 units a second after two minutes, with the burst and its

@@ -44,8 +44,8 @@ func events(t *testing.T, l *sshtest.Log) []event {
 	return all
 }
 
-// take removes the fields that differ each time, after it has checked them: the time, conn, addr, and the duration of what has
-// ended. It returns conn.
+// take removes the fields that differ each time, after it has checked them: the time, conn, addr, and the duration of what
+// has ended. It returns conn.
 func (e event) take(t *testing.T, addr string) (conn string) {
 	t.Helper()
 	conn, _ = e["conn"].(string)

@@ -22,14 +22,14 @@ func TestMessage(t *testing.T) {
 	}{
 		{"shell", granting, sshtest.Visit{}, sshtest.Result{Stdout: simple}},
 		{"shell with a PTY", granting, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple, PTY: true}},
-		{"shell without the PTY it asked for", refusing, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple}},
+		{"shell with a refused PTY", refusing, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple}},
 		{"exec", granting, sshtest.Visit{Command: "git-upload-pack '/x.git'"}, sshtest.Result{
 			Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1,
 		}},
 		{"exec with a PTY", granting, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
 			Stderr: noCommands + "\r\n" + simple, Status: 1, PTY: true,
 		}},
-		{"exec without the PTY it asked for", refusing, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
+		{"exec with a refused PTY", refusing, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
 			Stderr: noCommands + "\r\n" + simple, Status: 1,
 		}},
 		{"subsystem", granting, sshtest.Visit{Subsystem: "sftp"}, sshtest.Result{
@@ -52,7 +52,7 @@ func TestMessageText(t *testing.T) {
 		{"no line end", "Bye", "Bye", "Bye", noCommands + "Bye\n"},
 		{"several lines", "a\nb\n", "a\nb\n", "a\r\nb\r\n", noCommands + "a\nb\n"},
 		{"nothing", "", "", "", noCommands},
-		{"bytes that are no text", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\r\n", noCommands + "\x00\xff\x1b[1m\n"},
+		{"bytes that are not text", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\r\n", noCommands + "\x00\xff\x1b[1m\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := sshtest.Serve(t, middleware.Open(), middleware.Message(tt.text))

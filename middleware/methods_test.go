@@ -22,8 +22,8 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// fixture is a server with keys and passwords. Alice and mallory have one of each. The user and the password "panic" make the
-// sources panic.
+// fixture is a server with keys and passwords. Alice and mallory have one of each. The user and the password "panic" make
+// the sources panic.
 type fixture struct {
 	*sshtest.Server
 	log       *sshtest.Log
@@ -35,7 +35,7 @@ type fixture struct {
 	asked []string // the users in calls of authorize
 }
 
-func newFixture(t *testing.T, ways ...string) *fixture {
+func newFixture(t *testing.T, combinations ...string) *fixture {
 	t.Helper()
 	h := &fixture{
 		log:       sshtest.NewLog(),
@@ -49,7 +49,7 @@ func newFixture(t *testing.T, ways ...string) *fixture {
 			panic("no password\nfile")
 		}
 		return h.passwords.verify(user, password)
-	}), middleware.Methods(ways...), middleware.Handler("test", h.serve))
+	}), middleware.Methods(combinations...), middleware.Handler("test", h.serve))
 	return h
 }
 
@@ -80,8 +80,8 @@ func (h *fixture) calls() int {
 // owner.
 type step struct{ user, method, owner, want string }
 
-// try returns the result of an attempt: "accepted" (a query), "authenticated", "ended", or the methods that can continue, which
-// it asks for by "none".
+// try returns the result of an attempt: "accepted" (a query), "authenticated", "ended", or the methods that can continue,
+// which it asks for by "none".
 func (h *fixture) try(c *sshtest.Raw, s step) string {
 	var in bool
 	var err error
@@ -178,9 +178,9 @@ func (h *fixture) expectOne(t *testing.T, user string) {
 func TestMethods(t *testing.T) {
 	const key, password, both = "publickey", "password", "publickey+password"
 	for _, tt := range []struct {
-		name  string
-		ways  []string
-		steps []step
+		name         string
+		combinations []string
+		steps        []step
 	}{
 		{"the password", []string{password}, []step{{"alice", "password", "alice", "authenticated"}}},
 		{"the key", []string{key}, []step{{"alice", "key", "alice", "authenticated"}}},
@@ -208,15 +208,15 @@ func TestMethods(t *testing.T) {
 		{"both orders, the key", []string{both, "password+publickey"}, []step{{"alice", "none", "", "password,publickey"}, {"alice", "key", "alice", "password"}, {"alice", "password", "alice", "authenticated"}}},
 		{"both orders, the password", []string{both, "password+publickey"}, []step{{"alice", "password", "alice", "publickey"}, {"alice", "password", "alice", "publickey"}, {"alice", "key", "alice", "authenticated"}}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { newFixture(t, tt.ways...).follow(t, tt.steps...) })
+		t.Run(tt.name, func(t *testing.T) { newFixture(t, tt.combinations...).follow(t, tt.steps...) })
 	}
 }
 
 // A source is not called for a method that is not offered.
 func TestMethodsAskOnlyOfferedSources(t *testing.T) {
 	for _, tt := range []struct {
-		way, method string
-		calls       string // of the sources: passwords, keys
+		combination, method string
+		calls               string // of the sources: passwords, keys
 	}{
 		{"password", "key", "0 0"},
 		{"password", "query", "0 0"},
@@ -227,10 +227,10 @@ func TestMethodsAskOnlyOfferedSources(t *testing.T) {
 		{"password+publickey", "key", "0 0"},
 		{"password+publickey", "query", "0 0"},
 	} {
-		h := newFixture(t, tt.way)
+		h := newFixture(t, tt.combination)
 		h.try(h.Server.DialRaw(t), step{user: "alice", method: tt.method, owner: "alice"})
 		if got := fmt.Sprint(len(h.passwords.answered()), h.calls()); got != tt.calls {
-			t.Errorf("%s where %s is configured: %s calls, want %s", tt.method, tt.way, got, tt.calls)
+			t.Errorf("%s where %s is configured: %s calls, want %s", tt.method, tt.combination, got, tt.calls)
 		}
 	}
 }
@@ -318,13 +318,13 @@ func TestMethodsKeepRestrictions(t *testing.T) {
 		{"from elsewhere", gossh.Permissions{CriticalOptions: from("192.0.2.1")}, gossh.Permissions{}, "", false},
 		{"from elsewhere in the second answer", gossh.Permissions{}, gossh.Permissions{CriticalOptions: from("192.0.2.1")}, "", false},
 	} {
-		for _, way := range []string{"publickey", "publickey+password", "password+publickey"} {
-			t.Run(tt.name+", "+way, func(t *testing.T) {
+		for _, combination := range []string{"publickey", "publickey+password", "password+publickey"} {
+			t.Run(tt.name+", "+combination, func(t *testing.T) {
 				answers := make(chan *gossh.Permissions, 2)
 				answers <- &tt.first
 				answers <- &tt.second
 				source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return <-answers, nil })
-				srv := sshtest.Serve(t, middleware.PublicKey(source), passwordLayer(func(_, password string) bool { return password == "open" }), middleware.Methods(way), middleware.Handler("test", permissions))
+				srv := sshtest.Serve(t, middleware.PublicKey(source), passwordLayer(func(_, password string) bool { return password == "open" }), middleware.Methods(combination), middleware.Handler("test", permissions))
 				client, err := dialBoth(t, srv, key)
 				if in := err == nil; in != (tt.want != "") {
 					t.Fatalf("authenticated: %t, error: %v", in, err)
@@ -475,11 +475,11 @@ func TestNothingBeforeAuthentication(t *testing.T) {
 
 // tryToSkip sends a packet that is not allowed before authentication, and then opens a session.
 func tryToSkip(t *testing.T, before string, packet []byte) {
-	way := "publickey"
+	combination := "publickey"
 	if before == "partial" {
-		before, way = "key", "publickey+password"
+		before, combination = "key", "publickey+password"
 	}
-	h := newFixture(t, way)
+	h := newFixture(t, combination)
 	served := make(chan string, 10)
 	h.RequestHandlers["default"] = func(_ ssh.Context, _ *ssh.Server, req *gossh.Request) (bool, []byte) {
 		served <- req.Type
@@ -503,9 +503,9 @@ func tryToSkip(t *testing.T, before string, packet []byte) {
 
 // A panic in a source fails its attempt. The connection, other connections and the server go on.
 func TestPanicFailsTheAttempt(t *testing.T) {
-	for _, ways := range [][]string{{"publickey", "password"}, {"password+publickey"}, {"publickey+password"}} {
-		t.Run(strings.Join(ways, ","), func(t *testing.T) {
-			h := newFixture(t, ways...)
+	for _, combinations := range [][]string{{"publickey", "password"}, {"password+publickey"}, {"publickey+password"}} {
+		t.Run(strings.Join(combinations, ","), func(t *testing.T) {
+			h := newFixture(t, combinations...)
 			other := h.Server.DialRaw(t)
 			panicked := h.Server.DialRaw(t)
 			in, err := panicked.Password("alice", "panic")
@@ -646,10 +646,10 @@ func TestMethodsErrors(t *testing.T) {
 	other := middleware.Layer{Combinations: [][]string{{"publickey"}}}
 	type layers = []middleware.Layer
 	for _, tt := range []struct {
-		name   string
-		around layers
-		ways   []string
-		want   string
+		name         string
+		around       layers
+		combinations []string
+		want         string
 	}{
 		{"none", layers{keys, password}, nil, "no authentication method is configured"},
 		{"an empty one", layers{keys, password}, []string{""}, `unknown method ""`},
@@ -664,7 +664,7 @@ func TestMethodsErrors(t *testing.T) {
 		{"no keys", layers{password}, []string{"publickey", "password"}, "no layer checks publickey"},
 		{"two policies", layers{keys, other}, []string{"publickey"}, "another layer combines methods already"},
 	} {
-		stack := append(slices.Clone(tt.around), middleware.Methods(tt.ways...))
+		stack := append(slices.Clone(tt.around), middleware.Methods(tt.combinations...))
 		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(stack, middleware.Message(""))...).Install)
 		if err == nil || !strings.Contains(err.Error(), "layer methods: ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one of layer methods with %q", tt.name, err, tt.want)

@@ -17,10 +17,10 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// BenchmarkNewcomers measures how many clients can log in, by the policy of eviction: this package's limits, and sshd's random
-// early drop (MaxStartups) with sshd's numbers and with as many places as limits has. Fifty clients log in concurrently, alone
-// or among two thousand silent connections that reconnect when they are dropped. in% is the share of clients that are served
-// within 2 seconds at the first attempt.
+// BenchmarkNewcomers measures how many clients can log in, by the policy of eviction: this package's limits, and sshd's
+// random early drop (MaxStartups) with sshd's numbers and with as many places as limits has. Fifty clients log in
+// concurrently, alone or among two thousand silent connections that reconnect when they are dropped. in% is the share of
+// clients that are served within 2 seconds at the first attempt.
 func BenchmarkNewcomers(b *testing.B) {
 	for _, policy := range []struct {
 		name  string

@@ -76,7 +76,8 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// github.com/charmbracelet/ssh, fixed in charm.land/ssh 0.4: a client could authenticate as one user and be served as another.
+// github.com/charmbracelet/ssh, fixed in charm.land/ssh 0.4: a client could authenticate as one user and be served as
+// another.
 func TestPasswordUserOfTheAttempt(t *testing.T) {
 	l := sshtest.NewLog()
 	u := &users{passwords: map[string]string{"alice": "a", "root": "r"}}

@@ -30,8 +30,8 @@ func TestVersionLine(t *testing.T) {
 	}
 }
 
-// unknownToAudit are findings of ssh-audit 2.5.0 (Debian 12, of 2021) to ignore: it does not know these names. Newer versions do,
-// and recommend them.
+// unknownToAudit are findings of ssh-audit 2.5.0 (Debian 12, of 2021) to ignore: it does not know these names. Newer
+// versions do, and recommend them.
 var unknownToAudit = []string{
 	"mlkem768x25519-sha256: unknown algorithm",        // in OpenSSH since 9.9, its default since 10.0
 	"kex-strict-s-v00@openssh.com: unknown algorithm", // not an algorithm: it announces the strict key exchange (OpenSSH 9.6)

@@ -120,8 +120,8 @@ func startLogins(srv *process, n int, auth gossh.AuthMethod) *logins {
 	return c
 }
 
-// A signal at any moment of a first start ends foyer. Every file that it leaves is complete: the host key, and the password file
-// with the password that was printed. The next start succeeds, also after a kill.
+// A signal at any moment of a first start ends foyer. Every file that it leaves is complete: the host key, and the password
+// file with the password that was printed. The next start succeeds, also after a kill.
 func TestFaultStopped(t *testing.T) {
 	const most = 300 * time.Millisecond * slowness
 	seed := rand.Uint64()
@@ -204,8 +204,8 @@ func checkComplete(t *testing.T, dir, announcement string, left map[string]strin
 	}
 }
 
-// smallDisk returns a directory on a file system of its own, with this number of 4 KiB pages. Where the user must not mount, it runs
-// the test again as root of a user namespace, and ok is false.
+// smallDisk returns a directory on a file system of its own, with this number of 4 KiB pages. Where the user must not
+// mount, it runs the test again as root of a user namespace, and ok is false.
 func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
 	t.Helper()
 	dir = privateDir(t)
@@ -297,7 +297,8 @@ func TestFaultDiskFull(t *testing.T) {
 	}
 }
 
-// A first start on a full disk fails with the reason and leaves no incomplete file. With free space the first start succeeds.
+// A first start on a full disk fails with the reason and leaves no incomplete file. With free space the first start
+// succeeds.
 func TestFaultFirstStartOnFullDisk(t *testing.T) {
 	dir, ok := smallDisk(t, 16)
 	if !ok {

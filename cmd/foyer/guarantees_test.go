@@ -197,7 +197,8 @@ type guessing struct {
 	stop              func()
 }
 
-// startGuessing starts n clients with addresses from 127.0.0.2 to 127.0.0.50, which attempt six passwords on each connection.
+// startGuessing starts n clients with addresses from 127.0.0.2 to 127.0.0.50, which attempt six passwords on each
+// connection.
 func startGuessing(t *testing.T, srv *process, n int, enough int32) *guessing {
 	s := &guessing{answered: make(chan struct{}), enough: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*sshtest.Patience)

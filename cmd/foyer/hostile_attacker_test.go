@@ -48,8 +48,8 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// wireCost is the cost of a connection to an attacker in bytes: four packets, of 60 and three times 52 bytes with TCP's timestamps,
-// each with 38 bytes of Ethernet.
+// wireCost is the cost of a connection to an attacker in bytes: four packets, of 60 and three times 52 bytes with TCP's
+// timestamps, each with 38 bytes of Ethernet.
 const wireCost = 60 + 3*52 + 4*38
 
 // spent returns the number of bytes that the attacker has sent.
@@ -171,8 +171,8 @@ func (c *client) mustOpen(session []byte) {
 	}
 }
 
-// opens opens a session with this message, and reports whether the server accepts it. It waits for the reply, since data that is
-// sent earlier is lost.
+// opens opens a session with this message, and reports whether the server accepts it. It waits for the reply, since data
+// that is sent earlier is lost.
 func (c *client) opens(session []byte) bool {
 	c.a.Helper()
 	c.a.must(c.Write(session))

@@ -38,8 +38,8 @@ func TestHostileCrowds(t *testing.T) {
 	}
 }
 
-// TestHostileSmallServer fills a small server with silent connections that do not close when they are disconnected. The server
-// must not wait for them.
+// TestHostileSmallServer fills a small server with silent connections that do not close when they are disconnected. The
+// server must not wait for them.
 func TestHostileSmallServer(t *testing.T) {
 	h := startTarget(t, "--penalties=false", "--max-connections", "100")
 	h.checkAttack(t, func(a *attacker) { a.stay(2000 / slowness) })
@@ -189,8 +189,8 @@ func (r *resetting) Write(p []byte) (int, error) {
 	return n, r.Close()
 }
 
-// TestHostileWithoutDescriptors makes more connections than the server may have descriptors. Its limits reserve some, so honest
-// clients are served.
+// TestHostileWithoutDescriptors makes more connections than the server may have descriptors. Its limits reserve some, so
+// honest clients are served.
 func TestHostileWithoutDescriptors(t *testing.T) {
 	dir := privateDir(t)
 	h := startTargetIn(t, dir, []string{nofileVar + "=400"}, append(shortDeadlines, "--penalties=false")...)

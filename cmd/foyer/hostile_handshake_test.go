@@ -117,8 +117,8 @@ func kexInits() []attack {
 	}
 }
 
-// secondKexInits is a second KEXINIT without common algorithms, immediately after the first keys. x/crypto v0.58.0 cleared the
-// algorithms of the first key exchange while it still read them: sometimes a panic, which ended the connection.
+// secondKexInits is a second KEXINIT without common algorithms, immediately after the first keys. x/crypto v0.58.0 cleared
+// the algorithms of the first key exchange while it still read them: sometimes a panic, which ended the connection.
 func secondKexInits() []attack {
 	return []attack{{"a second KEXINIT immediately after the keys", func(a *attacker) {
 		for range 100 {

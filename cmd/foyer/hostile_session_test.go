@@ -15,8 +15,8 @@ func flooding(name string, stage func(*attacker) *client, n int, packets ...[]by
 	}}
 }
 
-// maxGoroutines bounds the goroutines of one connection: of ten sessions with a few each, of the connection itself, and of honest
-// clients that are connected at the same time.
+// maxGoroutines bounds the goroutines of one connection: of ten sessions with a few each, of the connection itself, and of
+// honest clients that are connected at the same time.
 const maxGoroutines = 150
 
 // checkGoroutines fails the test where a connection has too many goroutines.

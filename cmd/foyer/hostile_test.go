@@ -23,8 +23,8 @@ const (
 	visitTime = 10 * time.Second * slowness
 	// settleTime bounds the wait for the server to be idle again: it may still write to clients that have disconnected.
 	settleTime = unreadTime + 3*time.Second*slowness
-	// maxResident bounds the peak of the server's memory. Measured are 54 MiB at most, of which two password hashes take 38, and
-	// 140 with thousands of connections a second on two processors.
+	// maxResident bounds the peak of the server's memory. Measured are 54 MiB at most, of which two password hashes take
+	// 38, and 140 with thousands of connections a second on two processors.
 	maxResident = 240 << 20 * bulk
 	// maxHeap bounds the growth of the heap after an attack: the tables of sources stay.
 	maxHeap = 8 << 20
@@ -143,7 +143,8 @@ func (h *target) keepVisiting(t testing.TB) (stop func()) {
 	return func() { close(over); <-done }
 }
 
-// attack is one attack on a server. It returns at its peak. Its connections stay open until an honest client has been served.
+// attack is one attack on a server. It returns at its peak. Its connections stay open until an honest client has been
+// served.
 type attack struct {
 	name string
 	run  func(a *attacker)
@@ -169,7 +170,8 @@ func (h *target) checkAttack(t *testing.T, run func(a *attacker)) {
 	h.readLog(t, a.spent())
 }
 
-// spare is the number of additional goroutines that is allowed after an attack: timers of layers that had nothing to do before.
+// spare is the number of additional goroutines that is allowed after an attack: timers of layers that had nothing to do
+// before.
 const spare = 3
 
 // settle waits until the usage of the server is as before the attack.

@@ -32,8 +32,8 @@ const (
 
 )
 
-// rows are the cases for every client. Several requests use one connection at the same time. Their outputs are joined in the order
-// of the requests, and the status is the highest one.
+// rows are the cases for every client. Several requests use one connection at the same time. Their outputs are joined in
+// the order of the requests, and the status is the highest one.
 var rows = []struct {
 	server   string
 	requests string
@@ -49,9 +49,9 @@ var rows = []struct {
 
 const several = "shell exec shell"
 
-// clients are the clients, each with the requests that it cannot make: dbclient has no multiplexing and needs a terminal for -t,
-// plink shares a connection only during its first session, and x/crypto's Session cannot wait for the exit status of a subsystem.
-// Conch has none of the modern message authentication codes.
+// clients are the clients, each with the requests that it cannot make: dbclient has no multiplexing and needs a terminal
+// for -t, plink shares a connection only during its first session, and x/crypto's Session cannot wait for the exit status
+// of a subsystem. Conch has none of the modern message authentication codes.
 var clients = []struct {
 	name       string
 	algorithms string
@@ -127,8 +127,8 @@ func rsaKeys(t *testing.T) string {
 	return dir
 }
 
-// newClientHome writes the files that clients read: the host key under both of its names, since dbclient omits the port, and for
-// plink the password and the TERM, which it reads from files only.
+// newClientHome writes the files that clients read: the host key under both of its names, since dbclient omits the port,
+// and for plink the password and the TERM, which it reads from files only.
 func newClientHome(t *testing.T, srv *process) *clientHome {
 	t.Helper()
 	keys, err := hostkeys.Load(srv.hostKeys())
@@ -216,8 +216,8 @@ func look(t *testing.T, client, pkg string) string {
 	return path
 }
 
-// sshArgs returns the arguments with which ssh, dbclient and plink make a request. OpenSSH needs the second -t where its stdin is
-// not a terminal.
+// sshArgs returns the arguments with which ssh, dbclient and plink make a request. OpenSSH needs the second -t where its
+// stdin is not a terminal.
 func sshArgs(request string) []string {
 	switch request {
 	case "exec":
@@ -246,8 +246,8 @@ func openSSH(t *testing.T) visit {
 	}
 }
 
-// multiplex makes requests over the connection of a master, which makes none itself. An ssh that finds no master would connect by
-// itself: ProxyCommand prevents that.
+// multiplex makes requests over the connection of a master, which makes none itself. An ssh that finds no master would
+// connect by itself: ProxyCommand prevents that.
 func multiplex(t *testing.T, srv *clientHome, requests, ssh []string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), sshtest.Patience)

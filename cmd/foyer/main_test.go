@@ -52,9 +52,9 @@ type key string
 
 const scriptKey = key("state")
 
-// startCommand is "serve [FLAG...]": it starts foyer on a free port and waits for its announcement. It sets $PORT, and $PASSWORD
-// where one is printed, and writes ssh_config for "ssh -F ssh_config server". The announcement is in server.out, the log in
-// server.log.
+// startCommand is "serve [FLAG...]": it starts foyer on a free port and waits for its announcement. It sets $PORT, and
+// $PASSWORD where one is printed, and writes ssh_config for "ssh -F ssh_config server". The announcement is in server.out,
+// the log in server.log.
 func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	var env []string
 	for _, name := range []string{"FOYER_PTY", "FOYER_MESSAGE", "FOYER_GREETING", "FOYER_OPEN"} {

@@ -121,7 +121,7 @@ func (e *memoryEnd) SetWriteDeadline(at time.Time) error { e.out.setDeadline(wri
 type Stream struct {
 	changed *sync.Cond
 	packets [][]byte
-	size    int  // bytes that are underway
+	size    int  // bytes that are not read yet
 	room    int  // bytes that may be
 	held    bool // the reader receives only
 	credits int  // this many packets
@@ -157,7 +157,7 @@ func (s *Stream) Step() (released bool) {
 // Fill makes all writes block.
 func (s *Stream) Fill() { s.update(func() { s.room = 0 }) }
 
-// CloseWrite ends the stream: the reader receives what is underway, and EOF.
+// CloseWrite ends the stream: the reader receives the bytes that were written, and then EOF.
 func (s *Stream) CloseWrite() { s.close(writer) }
 
 // update changes s under its lock and wakes the goroutines that wait for a change.

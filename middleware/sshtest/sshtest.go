@@ -140,7 +140,7 @@ func (s *Server) DialRaw(t testing.TB) *Raw {
 	return c
 }
 
-// HalfClose closes a connection for writing, and reads until the server closes it. To close it at once could reset it.
+// HalfClose closes a connection for writing, and reads until the server closes it. An immediate close could reset it.
 func HalfClose(conn net.Conn) {
 	_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 	_, _ = io.Copy(io.Discard, conn)

@@ -11,7 +11,7 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// A visit reports what a visitor gets, stream by stream, for every way to ask.
+// Visit returns what the client receives on each stream, for every kind of request.
 func TestVisit(t *testing.T) {
 	log := sshtest.NewLog()
 	tell := func(sess ssh.Session) {
