@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"io"
-	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,30 +16,15 @@ import (
 // window is how much a client may send that nobody has read, and so what x/crypto keeps of a session's input at most.
 const window = 2 << 20
 
-// rawSession returns a client that has opened a session, channel 0 on both sides, and is bound by no window.
+// rawSession returns a client that has opened a session, channel 0 on both sides, and that does not respect the window.
 func rawSession(t *testing.T, srv server) *sshtest.Raw {
 	t.Helper()
-	conn, err := net.Dial("tcp", srv.Address)
-	if err != nil {
+	raw := srv.DialRaw(t)
+	if _, err := raw.Attempt("guest", "ssh-connection", "none", nil); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	raw := sshtest.NewRaw(conn)
-	for _, step := range []func() error{
-		func() error { return raw.Greet("SSH-2.0-raw") },
-		func() error { return raw.Keys(sshtest.Curve25519) },
-		func() error { return raw.Service("ssh-userauth") },
-		func() error { _, err := raw.Attempt("guest", "ssh-connection", "none", nil); return err },
-		func() error {
-			return raw.Write(gossh.Marshal(struct {
-				Type                 string `sshtype:"90"`
-				Channel, Window, Max uint32
-			}{"session", 0, window, 32 << 10}))
-		},
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
+	if err := raw.Write(sshtest.OpenChannel("session", 0)); err != nil {
+		t.Fatal(err)
 	}
 	confirmed, err := raw.Await(sshtest.MsgChannelConfirmed)
 	var msg struct {
@@ -52,15 +36,10 @@ func rawSession(t *testing.T, srv server) *sshtest.Raw {
 	return raw
 }
 
-// requestRaw asks for something and waits for the answer, and then for what is to follow.
+// requestRaw makes a channel request, and waits for the reply and then for a message of the types that follow.
 func requestRaw(t *testing.T, raw *sshtest.Raw, request string, follows ...byte) {
 	t.Helper()
-	err := raw.Write(gossh.Marshal(struct {
-		Channel   uint32 `sshtype:"98"`
-		Request   string
-		WantReply bool
-	}{0, request, true}))
-	if err != nil {
+	if err := raw.Write(sshtest.Message(sshtest.MsgChannelRequest, uint32(0), request, true)); err != nil {
 		t.Fatal(err)
 	}
 	for _, types := range [][]byte{{sshtest.MsgChannelSuccess, sshtest.MsgChannelFailure}, follows} {
@@ -74,15 +53,9 @@ func requestRaw(t *testing.T, raw *sshtest.Raw, request string, follows ...byte)
 
 func sendRaw(raw *sshtest.Raw, stderr bool, data []byte) error {
 	if stderr {
-		return raw.Write(gossh.Marshal(struct {
-			Channel, Code uint32 `sshtype:"95"`
-			Data          []byte
-		}{0, 1, data}))
+		return raw.Write(sshtest.Message(sshtest.MsgExtendedData, uint32(0), uint32(1), string(data)))
 	}
-	return raw.Write(gossh.Marshal(struct {
-		Channel uint32 `sshtype:"94"`
-		Data    []byte
-	}{0, data}))
+	return raw.Write(sshtest.Message(sshtest.MsgChannelData, uint32(0), string(data)))
 }
 
 // Input that nobody reads is kept up to the window, and a byte more ends the connection: before the shell, beside a
@@ -111,11 +84,8 @@ func TestWindowOverflow(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			ping := gossh.Marshal(struct {
-				Request   string `sshtype:"80"`
-				WantReply bool
-			}{"keepalive@openssh.com", true})
-			if err := raw.Write(ping); err != nil {
+			keepalive := sshtest.Message(sshtest.MsgGlobalRequest, "keepalive@openssh.com", true)
+			if err := raw.Write(keepalive); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := raw.Await(82); err != nil { // SSH_MSG_REQUEST_FAILURE
