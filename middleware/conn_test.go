@@ -37,6 +37,12 @@ func (d *recorder) write(entry string) {
 	d.entries = append(d.entries, entry)
 }
 
+func (d *recorder) has(entry string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.entries, entry)
+}
+
 // read returns what was recorded since the last call, once Closed was called so many times.
 func (d *recorder) read(t *testing.T, closed int) string {
 	t.Helper()
@@ -104,6 +110,7 @@ func TestOrderOfMoments(t *testing.T) {
 		t.Fatal(err)
 	}
 	sshtest.Run(t, client, sshtest.Visit{Term: "xterm"})
+	sshtest.Eventually(t, "the session does not end", func() bool { return d.has("c left session") })
 	_ = client.Close()
 	var want []string
 	for _, moment := range []string{
