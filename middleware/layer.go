@@ -48,7 +48,8 @@ type Moments struct {
 	// Open is called when the client asks for a channel, with the number of its open sessions, this one included. The
 	// client reads the error if it is refused.
 	Open func(channel gossh.NewChannel, sessions int) error
-	// Left is called when a channel is over, with its type, even if a layer has refused it.
+	// Left is called when a channel is over, with its type, even if a layer has refused it. If the client disconnects
+	// first, it may be called after Closed.
 	Left func(channelType string)
 	// Work is called when the client makes the server do or hold something. An error refuses it: the read, the key
 	// exchange or the request fails.

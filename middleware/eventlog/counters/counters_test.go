@@ -2,17 +2,12 @@ package counters_test
 
 import (
 	"encoding/binary"
-	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"log/slog"
 	"maps"
 	"net"
 	"reflect"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -250,38 +245,6 @@ func TestCountPenalty(t *testing.T) {
 			t.Errorf("counted %v, want %v", got, want)
 		}
 	})
-}
-
-// A reason that is declared and not listed is one that nobody can export.
-func TestReasonsAreListed(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var declared []counters.Reason
-	ast.Inspect(file, func(node ast.Node) bool {
-		spec, ok := node.(*ast.ValueSpec)
-		if !ok {
-			return true
-		}
-		literal, ok := spec.Values[0].(*ast.BasicLit)
-		if typ, typed := spec.Type.(*ast.Ident); !ok || !typed || typ.Name != "Reason" || spec.Comment == nil {
-			t.Fatalf("%s is not a Reason with a literal value and a meaning", spec.Names[0])
-		}
-		value, _ := strconv.Unquote(literal.Value)
-		if !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(value) {
-			t.Errorf("%q is not in kebab-case", value)
-		}
-		declared = append(declared, counters.Reason(value))
-		return true
-	})
-	listed := counters.Reasons()
-	if fmt.Sprint(listed) != fmt.Sprint(declared) {
-		t.Errorf("listed are\n%v, declared\n%v", listed, declared)
-	}
-	if distinct := slices.Compact(slices.Sorted(slices.Values(listed))); len(distinct) != len(listed) {
-		t.Errorf("some are the same in %v", listed)
-	}
 }
 
 func TestCountersDefaults(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 // Reason names a limit, in the log and as the label of a metric.
 type Reason string
 
-// The limits: what each of them closed, refused or omitted, and why. [Reasons] lists them.
+// The limits: what each of them closed, refused or omitted, and why.
 const (
 	Connections           Reason = "connections"            // a connection: too many were open
 	Unauthenticated       Reason = "unauthenticated"        // a connection: too many were unauthenticated
@@ -34,17 +34,6 @@ const (
 	LogLines              Reason = "log-lines"              // a log line: its connection had written too many
 	LogRate               Reason = "log-rate"               // a log line: all connections had written too many
 )
-
-// Reasons returns all reasons.
-func Reasons() []Reason {
-	return []Reason{
-		Connections, Unauthenticated, SourceConnections, SourceUnauthenticated,
-		Sessions, SessionsEver, KeyExchanges, GlobalRequests, ChannelRequests, ChannelOpens, Received,
-		HandshakeTime, IdleTime, SessionTime, Unread, Vanished,
-		PenaltyNoAuth, PenaltyAuthFail, PenaltyInvalidUser, PenaltyGraceExceeded,
-		LogLines, LogRate,
-	}
-}
 
 // CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does
 // not log it, because package penalties logs when a source is blocked and how many connections were refused.
