@@ -25,8 +25,21 @@ func ReadFile(path string, limit int64, forbidden fs.FileMode) (string, error) {
 	return data, Failure(path, err)
 }
 
-// readFile reads the file name in root, or in the whole file system if root is nil. Errors name the file path.
-func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+// readFile reads one version of the file name in root, or in the whole file system if root is nil. Errors name the file
+// path.
+func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (data string, info fs.FileInfo, err error) {
+	for range 3 {
+		data, info, err = readOnce(root, name, path, limit, forbidden)
+		if !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return data, info, err
+}
+
+var errChanged = errors.New("was changed while it was read")
+
+func readOnce(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
 	open := os.OpenFile
 	if root != nil {
 		open = root.OpenFile
@@ -44,7 +57,7 @@ func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMo
 }
 
 // Read is [ReadFile] for a file that is already open, with errors for [Failure]. It checks f itself, because path may name
-// another file by now.
+// another file by now. A file that changes meanwhile is an error.
 func Read(f fs.File, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil {
@@ -56,6 +69,9 @@ func Read(f fs.File, path string, limit int64, forbidden fs.FileMode) (string, f
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = tooLarge(limit)
+	}
+	if after, failed := f.Stat(); err == nil && (failed != nil || !unchanged(info, after)) {
+		return "", nil, errChanged
 	}
 	return string(data), info, err
 }

@@ -20,8 +20,9 @@ type Version struct {
 }
 
 // Unchanged reports whether the file name in root certainly still holds v. It costs one stat. If root is nil, name is a path.
+// A copy that keeps the size and the modification time (cp -a, rsync -t, tar) is a change too.
 func (v Version) Unchanged(root *os.Root, name string) bool {
-	if v.info == nil || v.at.Sub(v.info.ModTime()) < racy {
+	if v.info == nil || v.at.Sub(changed(v.info)) < racy {
 		return false
 	}
 	stat := os.Stat
@@ -29,8 +30,12 @@ func (v Version) Unchanged(root *os.Root, name string) bool {
 		stat = root.Stat
 	}
 	info, err := stat(name)
-	return err == nil && os.SameFile(info, v.info) && info.ModTime().Equal(v.info.ModTime()) &&
-		info.Size() == v.info.Size() && info.Mode() == v.info.Mode()
+	return err == nil && os.SameFile(info, v.info) && unchanged(info, v.info)
+}
+
+// unchanged reports whether two descriptions of a file are of the same version.
+func unchanged(a, b fs.FileInfo) bool {
+	return changed(a).Equal(changed(b)) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
 // Same reports whether both versions have the same content, or the same error.

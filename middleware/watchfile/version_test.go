@@ -30,6 +30,10 @@ func TestReadVersion(t *testing.T) {
 	if err != nil || data != "one" {
 		t.Fatalf("read %q, %v", data, err)
 	}
+	if one.Unchanged(nil, path) {
+		t.Error("a file that was just changed is reported as unchanged")
+	}
+	one.at = one.at.Add(racy) // as if it had been read later
 	if !one.Unchanged(nil, path) || one.Same(Version{}) {
 		t.Error("an unchanged file is reported as changed")
 	}
@@ -37,10 +41,48 @@ func TestReadVersion(t *testing.T) {
 	if one.Unchanged(nil, path) {
 		t.Error("a changed file is reported as unchanged")
 	}
+	for { // until the file system's clock has moved on
+		put("two", longAgo)
+		if !changed(stat(t, path)).Equal(changed(one.info)) {
+			break
+		}
+	}
+	if one.Unchanged(nil, path) {
+		t.Error("another version with the same size and modification time is reported as unchanged")
+	}
 	put("one", time.Now())
 	_, again, err := ReadVersion(nil, path, path, limit)
 	if err != nil || again.Unchanged(nil, path) || !again.Same(one) {
 		t.Errorf("a file that was just written is reported as unchanged, or as another version: %v", err)
+	}
+}
+
+func stat(t *testing.T, path string) fs.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// changing is a file that somebody appends to while it is read.
+type changing struct{ *os.File }
+
+func (c changing) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	_, _ = c.File.Write([]byte("more")) // at its end, where it is read next
+	return n, err
+}
+
+func TestReadRefusesChanging(t *testing.T) {
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "file"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if data, _, err := Read(changing{f}, "file", limit, 0); !errors.Is(err, errChanged) || data != "" {
+		t.Errorf("read %q, %v", data, err)
 	}
 }
 
