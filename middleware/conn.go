@@ -266,7 +266,10 @@ func (c *Conn) over() {
 	if before == Closed {
 		return
 	}
-	if err == nil && before < Authenticated {
+	switch {
+	case before == Authenticated:
+		err = nil
+	case err == nil:
 		err = errClosedEarly
 	}
 	defer c.stack.remove(c)

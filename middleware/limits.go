@@ -31,7 +31,12 @@ func Limits(table *limits.Table) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			entry, evicted, _ := table.Admit(c.RemoteAddr(), func() { c.Disconnect(transport.TooManyConnections, busy) })
+			entry, evicted, _ := table.Admit(c.RemoteAddr(), func(overShare bool) {
+				if overShare {
+					c.fail(errOverShare)
+				}
+				c.Disconnect(transport.TooManyConnections, busy)
+			})
 			for _, other := range evicted {
 				go other.Evict()
 			}
@@ -47,6 +52,10 @@ func Limits(table *limits.Table) Layer {
 		},
 	}
 }
+
+// errOverShare is why a connection ends that its own source's next ones have evicted. It costs a penalty, or a client could
+// connect again and again for free.
+var errOverShare = errors.New("evicted by newer connections of its source")
 
 // record records in the table that the connection has reached a stage.
 func record(entry *limits.Connection, stage Stage) {

@@ -222,43 +222,47 @@ func TestLimitsSessionsWithUnreadReplies(t *testing.T) {
 	empty(t, table)
 }
 
-// An eviction costs a penalty only where the client had tried a password.
-func TestLimitsCostNoPenalty(t *testing.T) {
-	one := func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 }
-	t.Run("silent", func(t *testing.T) {
-		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
-		for range 40 {
-			d.Server.DialTCP(t)
+// A client that others evict pays nothing, unless it had tried a password. One that its own source's next ones evict pays
+// like one that left, or connecting again and again would be free.
+func TestLimitsAndPenalties(t *testing.T) {
+	all := func(cfg *limits.Config) { cfg.MaxUnauthenticated = 1 }
+	source := func(cfg *limits.Config) { cfg.MaxUnauthenticatedPerSource = 1 }
+	silent := func(t *testing.T, srv *sshtest.Server) { srv.DialTCP(t) }
+	asking := func(t *testing.T, srv *sshtest.Server) { srv.DialRaw(t) }
+	guessing := func(t *testing.T, srv *sshtest.Server) {
+		if _, err := srv.DialRaw(t).Password("guest", "wrong"); err != nil {
+			t.Fatal(err)
 		}
-		for range 39 {
-			sshtest.Receive(t, d.closed)
-		}
-		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
-	})
-	t.Run("at the prompt", func(t *testing.T) {
-		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
-		for range 40 {
-			d.Server.DialRaw(t)
-		}
-		for range 39 {
-			sshtest.Receive(t, d.closed)
-		}
-		expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
-	})
-	t.Run("after a wrong password", func(t *testing.T) {
-		d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(one)))
-		for range 5 {
-			if _, err := d.Server.DialRaw(t).Password("guest", "wrong"); err != nil {
-				t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		limit   func(*limits.Config)
+		connect func(*testing.T, *sshtest.Server)
+		times   int
+		blocked bool
+	}{
+		"silent":              {all, silent, 40, false},
+		"at the prompt":       {all, asking, 40, false},
+		"guessing":            {all, guessing, 5, true},
+		"silent, one source":  {source, silent, 17, true},
+		"asking, one source":  {source, asking, 17, true},
+		"guesses, one source": {source, guessing, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(tt.limit)))
+			for range tt.times {
+				tt.connect(t, d.Server)
 			}
-		}
-		for range 4 {
-			sshtest.Receive(t, d.closed)
-		}
-		if !d.refused("127.0.0.1") {
-			t.Error("four wrong passwords cost no penalty")
-		}
-	})
+			for range tt.times - 1 {
+				sshtest.Receive(t, d.closed)
+			}
+			if got := d.refused("127.0.0.1"); got != tt.blocked {
+				t.Errorf("the source is blocked: %t", got)
+			}
+			if !tt.blocked {
+				expect(t, d.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{Stdout: "guest"})
+			}
+		})
+	}
 }
 
 func TestLimitsNeedATable(t *testing.T) {

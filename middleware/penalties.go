@@ -27,7 +27,8 @@ type PenaltiesConfig = penalties.Config
 // seconds, or 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up
 // to six times on one connection gets one penalty, which is over before the next one. So typing errors do not block an
 // office behind one address. Two timeouts together do, for 20 seconds, and so does a program that keeps failing more than
-// once in 5 seconds. A health checker that connects once a second is never blocked. An attacker has six guesses in 5
+// once in 5 seconds. A connection that newer ones of its own source evict counts as one that left: noauth. A health checker
+// that connects once a second is never blocked. An attacker has six guesses in 5
 // seconds in the long run, or more with over 120 connections at once, because of Max; other layers limit those.
 //
 // The layer logs each block. It belongs before Logging in the list, because Logging would log each refused connection.

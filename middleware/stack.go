@@ -315,10 +315,11 @@ func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn
 	return c
 }
 
+// fail notes why nobody was authenticated. What was noted first is the cause of the rest.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = err
+	c.err = cmp.Or(c.err, err)
 }
 
 // hostKeys returns the keys as this connection's.

@@ -64,9 +64,10 @@ func NewTable(cfg Config) *Table { return &Table{Config: cfg, sources: map[netip
 type Connection struct {
 	table *Table
 	peers *peers
-	evict func()
+	evict func(overShare bool)
 
 	// Guarded by the table.
+	overShare bool // evicted because its own source is over its limit
 	stage  stage
 	since  time.Time     // when it reached that stage, or when the client's first bytes arrived
 	inAge  *list.Element // in the table's list by age, before the key exchange
@@ -74,8 +75,9 @@ type Connection struct {
 }
 
 // Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and
-// the limit that was reached, or "". The connection is nil if there is no room for it.
-func (t *Table) Admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
+// the limit that was reached, or "". The connection is nil if there is no room for it. Evict is called when the connection
+// is evicted itself, with whether that is because its own source is over its limit.
+func (t *Table) Admit(peer net.Addr, evict func(overShare bool)) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	c, evicted, reached = t.admit(peer, evict)
 	if reached != "" {
 		t.Counters.Count(reached, peer)
@@ -83,7 +85,7 @@ func (t *Table) Admit(peer net.Addr, evict func()) (c *Connection, evicted []*Co
 	return c, evicted, reached
 }
 
-func (t *Table) admit(peer net.Addr, evict func()) (c *Connection, evicted []*Connection, reached counters.Reason) {
+func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	from := t.peersOf(peer)
@@ -97,6 +99,7 @@ func (t *Table) admit(peer net.Addr, evict func()) (c *Connection, evicted []*Co
 			return nil, evicted, reached
 		}
 		victim.remove()
+		victim.overShare = limit.from == evictor(from)
 		evicted = append(evicted, victim)
 	}
 	c = &Connection{table: t, peers: from, evict: evict}
@@ -112,8 +115,10 @@ type limit struct {
 	reason counters.Reason
 	has    int
 	max    int
-	from   interface{ evictable() *Connection }
+	from   evictor
 }
+
+type evictor interface{ evictable() *Connection }
 
 // limits returns the limits that apply, those of the source first: a source over its limit loses one of its own
 // connections.
@@ -151,7 +156,7 @@ func (t *Table) Len() (connections, sources int) {
 }
 
 // Evict calls the function that was given to Admit.
-func (c *Connection) Evict() { c.evict() }
+func (c *Connection) Evict() { c.evict(c.overShare) }
 
 // Spoke records that the client's first bytes have arrived.
 func (c *Connection) Spoke() {

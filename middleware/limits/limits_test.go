@@ -68,7 +68,7 @@ func (c *crowd) do(script string) {
 func (c *crowd) come(name string, in bool) {
 	c.t.Helper()
 	v := &visit{}
-	admitted, evicted, reached := c.Admit(peer(name), func() { v.evicted = true })
+	admitted, evicted, reached := c.Admit(peer(name), func(bool) { v.evicted = true })
 	if (admitted != nil) != in || in && (len(evicted) > 0) != (reached != "") {
 		c.t.Errorf("%s is admitted: %t, %d are evicted, by the limit %q", name, admitted != nil, len(evicted), reached)
 	}

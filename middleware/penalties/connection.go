@@ -45,8 +45,8 @@ func (c *Connection) Attempt(user string, outcome Outcome) {
 }
 
 // Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty
-// either if no attempt failed and the server closed the connection to make room for another one, or was too busy to
-// check an attempt.
+// either if no attempt failed and the server closed the connection to make room for another source's ([net.ErrClosed]), or
+// was too busy to check an attempt.
 func (c *Connection) Close(err error) {
 	if c == nil || c.authenticated || !c.failed && (c.notChecked || errors.Is(err, net.ErrClosed)) {
 		return
