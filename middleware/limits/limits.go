@@ -68,10 +68,10 @@ type Connection struct {
 
 	// Guarded by the table.
 	overShare bool // evicted because its own source is over its limit
-	stage  stage
-	since  time.Time     // when it reached that stage, or when the client's first bytes arrived
-	inAge  *list.Element // in the table's list by age, before the key exchange
-	inPeer *list.Element // in the source's list, while it is unauthenticated
+	stage     stage
+	since     time.Time     // when it reached that stage, or when the client's first bytes arrived
+	inAge     *list.Element // in the table's list by age, before the key exchange
+	inPeer    *list.Element // in the source's list, while it is unauthenticated
 }
 
 // Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and
