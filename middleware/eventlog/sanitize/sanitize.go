@@ -16,8 +16,9 @@ import (
 const Ellipsis = "…"
 
 // String returns s in at most limit bytes, with an escape in Go's notation, such as \n, \x1b or \u202e, for every
-// character that [unicode.IsPrint] does not accept: control characters, line and paragraph separators, bidirectional
-// and zero-width marks, and bytes that are not UTF-8. A backslash is doubled, so that escapes are unambiguous. A text
+// character that [unicode.IsPrint] does not accept or that is invisible (Unicode's Default_Ignorable_Code_Point): control
+// characters, line and paragraph separators, bidirectional and zero-width marks, variation selectors, the fillers of
+// Hangul, and bytes that are not UTF-8. A backslash is doubled, so that escapes are unambiguous. A text
 // that was cut ends in an [Ellipsis], beyond the limit.
 func String(s string, limit int) string {
 	if len(s) <= limit && plain(s) {
@@ -47,6 +48,12 @@ func plain(s string) bool {
 	return true
 }
 
+// invisible reports whether a character that unicode.IsPrint accepts has the property Default_Ignorable_Code_Point, as
+// DerivedCoreProperties.txt derives it.
+func invisible(r rune) bool {
+	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
 // escape returns one character, encoded as raw, as String writes it.
 func escape(r rune, raw string) string {
 	switch {
@@ -54,7 +61,7 @@ func escape(r rune, raw string) string {
 		return `\\`
 	case r == utf8.RuneError && len(raw) == 1:
 		return fmt.Sprintf(`\x%02x`, raw[0])
-	case unicode.IsPrint(r):
+	case unicode.IsPrint(r) && !invisible(r):
 		return raw
 	case r == '\n':
 		return `\n`

@@ -24,6 +24,8 @@ func TestString(t *testing.T) {
 		{"zero width", "ro\u200bot", `ro\u200bot`},
 		{"line separator", "a\u2028b", `a\u2028b`},
 		{"a space that is not a space", "a\u00a0b", `a\u00a0b`},
+		{"a filler that is a letter", "ro\u3164ot\uffa0", `ro\u3164ot\uffa0`},
+		{"marks without a shape", "a\u034fb\u17b4\ufe0f\u180b", `a\u034fb\u17b4\ufe0f\u180b`},
 		{"a tag beyond the first plane", "\U000e0041", `\U000e0041`},
 		{"not UTF-8", "a\xff\xfeb", `a\xff\xfeb`},
 		{"NUL and DEL", "\x00\x7f", `\x00\x7f`},
