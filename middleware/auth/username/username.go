@@ -6,11 +6,12 @@
 // The file of a user has the user's name, percent-encoded where that is necessary for a plain, visible file name:
 //
 //	/  \  a leading .  a trailing ~        %2F  %5C  %2E  %7E
+//	the last . of alice.bak and its like   %2E
 //	a % that starts one of these codes     %25
 //
 // The keys of DOMAIN\alice are in the file DOMAIN%5Calice. A name that needs more than 255 bytes, the limit of file
-// systems, has no file. No two names have the same file, and no file is outside the directory. Hidden files and backup
-// files (file~) belong to no user.
+// systems, has no file. No two names have the same file, and no file is outside the directory. Hidden files and the copies
+// that editors and package managers leave (alice~, #alice#, alice.bak, alice.dpkg-old) belong to no user.
 //
 // A name that breaks the rule only by white space, a colon or a leading "#" cannot be in a password file. Such a user can
 // have keys, in a file with exactly that name, if the name needs no encoding.
@@ -35,6 +36,12 @@ var (
 		"/", "%2F", `\`, "%5C", "%2F", "%252F", "%5C", "%255C", "%2E", "%252E", "%7E", "%257E", "%25", "%2525")
 	decoder = strings.NewReplacer("%2F", "/", "%5C", `\`, "%2E", ".", "%7E", "~", "%25", "%")
 )
+
+// copies end the names of files that editors, people and package managers leave beside a file.
+var copies = []string{
+	".bak", ".old", ".orig", ".rej", ".save", ".swo", ".swp", ".tmp",
+	".dpkg-dist", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmorig", ".rpmsave", ".ucf-dist", ".ucf-old",
+}
 
 // Check returns an error if name is not a valid user name.
 func Check(name string) error {
@@ -93,6 +100,14 @@ func encode(name string) string {
 	}
 	if rest, backup := strings.CutSuffix(file, "~"); backup {
 		file = rest + "%7E"
+	}
+	for _, suffix := range copies {
+		if rest, isCopy := strings.CutSuffix(file, suffix); isCopy {
+			file = rest + "%2E" + suffix[1:]
+		}
+	}
+	if strings.HasPrefix(file, "#") && strings.HasSuffix(file, "#") {
+		file += "%" // nobody's: a name with a leading # has no file but that of its own name
 	}
 	return file
 }

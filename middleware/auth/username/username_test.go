@@ -35,6 +35,11 @@ func TestNames(t *testing.T) {
 		{"a%5cb", "a%5cb", ""},
 		{"%25", "%2525", ""},
 		{"%/", "%%2F", ""},
+		{"ada.bak", "ada%2Ebak", ""},
+		{".bak", "%2Ebak", ""},
+		{"jane.old.dpkg-old", "jane.old%2Edpkg-old", ""},
+		{"ada.bak.x", "ada.bak.x", ""},
+		{"a#", "a#", ""},
 		{strings.Repeat("n", 255), strings.Repeat("n", 255), ""},
 		{strings.Repeat("n", 256), "", ""}, // longer than a file name
 		{strings.Repeat("/", 86), "", ""},  // longer than a file name when it is encoded
@@ -47,6 +52,8 @@ func TestNames(t *testing.T) {
 		{"a b/c", "", "contains white space or a colon"},
 		{".a:b", "", "contains white space or a colon"},
 		{"#ada~", "", "starts with #"},
+		{"#ada#", "", "starts with #"},
+		{"#", "", "starts with #"},
 
 		{"", "", "empty user name"},
 		{strings.Repeat("n", 257), "", "257 bytes"},
@@ -76,6 +83,7 @@ func TestNames(t *testing.T) {
 func TestFilesOfNobody(t *testing.T) {
 	for _, file := range []string{
 		"", ".", "..", ".lock", "ada~", "#a~", "%61da%2E", "a%2Eb", "a%7Eb", "%252", "%25da", "a/b", `a\b`, "../ada", "%2Fa b", "a%2Fb:c",
+		"ada.bak", "#ada#", "ada.orig", ".ada.swp", "ada.dpkg-old",
 		"ada\n", "ada\xff", strings.Repeat("n", 256),
 	} {
 		if name, ok := username.FromFile(file); ok {
