@@ -78,7 +78,7 @@ func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
 		return nil
 	}
 	authorities, err := userca.Open(cfg.UserCA, userca.Options{Revoked: cfg.Revoked, Warn: func(err error) {
-		logger.Error("file is invalid; keeping the last good version", problem(err)...)
+		logger.Error("user certificates", problem(err)...)
 	}})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ type Watched[T any] struct {
 
 	mu   sync.Mutex
 	seen Version // the last version that was found, good or not
+	err  error   // why that is not good
 	good T       // the last good version
 }
 
@@ -23,7 +24,7 @@ func Watch[T any](path string, limit int64, parse func(path, data string) (T, er
 		warn = func(error) {}
 	}
 	w := &Watched[T]{path: path, limit: limit, parse: parse, warn: warn}
-	if _, err := w.reread(); err != nil {
+	if _, _, err := w.reread(); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -31,32 +32,40 @@ func Watch[T any](path string, limit int64, parse func(path, data string) (T, er
 
 // Current returns the last good version, after a check for a new one. The check costs one stat if there is none.
 func (w *Watched[T]) Current() T {
-	good, err := w.reread()
-	if err != nil {
-		w.warn(err)
-	}
+	good, _ := w.Latest()
 	return good
 }
 
-// reread returns the last good version, after a check for a new one, and the error of a new version that is not good.
-func (w *Watched[T]) reread() (T, error) {
+// Latest is [Watched.Current] for a file whose last good version must not be used any more if the latest one is not good:
+// it also returns the error of that.
+func (w *Watched[T]) Latest() (T, error) {
+	good, isNew, err := w.reread()
+	if isNew && err != nil {
+		w.warn(err)
+	}
+	return good, err
+}
+
+// reread checks for a new version. It returns the last good one and the error of the latest one, if that is not good.
+func (w *Watched[T]) reread() (good T, isNew bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.seen.Unchanged(nil, w.path) {
-		return w.good, nil
+		return w.good, false, w.err
 	}
 	data, seen, err := ReadVersion(nil, w.path, w.path, w.limit)
 	last := w.seen
 	w.seen = seen
 	if seen.Same(last) {
-		return w.good, nil
+		return w.good, false, w.err
 	}
-	if err != nil {
-		return w.good, err
+	next := w.good
+	if err == nil {
+		next, err = w.parse(w.path, data)
 	}
-	next, err := w.parse(w.path, data)
 	if err == nil {
 		w.good = next
 	}
-	return w.good, err
+	w.err = err
+	return w.good, true, err
 }

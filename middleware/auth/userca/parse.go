@@ -62,6 +62,36 @@ func parseRevocations(path, data string) (revocations, error) {
 	return r, parseLines(path, data, r.add)
 }
 
+// compareRevocations returns a parser that warns when a list lacks entries of the one before: it may have been cut.
+func compareRevocations(warn func(error)) func(path, data string) (revocations, error) {
+	var last revocations
+	return func(path, data string) (revocations, error) {
+		r, err := parseRevocations(path, data)
+		if err != nil {
+			return r, err
+		}
+		if gone := last.without(r); gone > 0 {
+			warn(&watchfile.Error{Path: path, Err: fmt.Errorf("%d entries are gone, so these certificates are not revoked any more", gone)})
+		}
+		last = r
+		return r, nil
+	}
+}
+
+// without returns how many entries next lacks.
+func (r revocations) without(next revocations) int {
+	return missing(r.keys, next.keys) + missing(r.ids, next.ids) + missing(r.serials, next.serials)
+}
+
+func missing[K comparable](old, next map[K]bool) (n int) {
+	for key := range old {
+		if !next[key] {
+			n++
+		}
+	}
+	return n
+}
+
 var errRevocation = errors.New(`not a revocation: use "SHA256:FINGERPRINT", "serial: NUMBER [SHA256:FINGERPRINT]" or "id: KEY ID"`)
 
 func (r revocations) add(text string) error {

@@ -31,8 +31,9 @@
 // # Fail closed
 //
 // Both files must be regular files of at most 1 MiB that only their owner can write. They are read again when they change.
-// If a new version has an invalid line, or is missing, the last good version stays in use, and Warn receives the error. To
-// trust nobody, empty the authorities' file. Unix only.
+// If a new version has an invalid line, or is missing, Warn receives the error. Of the authorities the last good version
+// stays in use; without a good revocation list every certificate is refused, as with sshd's RevokedKeys. Warn is also told
+// if a new revocation list lacks entries of the last one. To trust nobody, empty the authorities' file. Unix only.
 package userca
 
 import (
@@ -55,8 +56,8 @@ type Options struct {
 	// Revoked is the path of the revocation list. If it is empty, nothing is revoked.
 	Revoked string
 
-	// Warn receives the error of each version of a file that is not used, once, as a [*watchfile.Error]. Authorize calls
-	// it, possibly concurrently. It may be nil.
+	// Warn receives, as a [*watchfile.Error], what is wrong with each version of a file, and what follows from it, once.
+	// Authorize calls it, possibly concurrently. It may be nil.
 	Warn func(error)
 }
 
@@ -69,17 +70,34 @@ type Authorities struct {
 
 // Open reads the authorities' file at path and the revocation list. Its error is a [*watchfile.Error].
 func Open(path string, opts Options) (*Authorities, error) {
-	trusted, err := watchfile.Watch(path, keyfile.MaxFile, parseAuthorities, opts.Warn)
+	if opts.Warn == nil {
+		opts.Warn = func(error) {}
+	}
+	trusted, err := watchfile.Watch(path, keyfile.MaxFile, parseAuthorities, func(err error) {
+		opts.Warn(followed(err, "the last good version stays in use"))
+	})
 	if err != nil {
 		return nil, err
 	}
 	a := &Authorities{trusted: trusted}
 	if opts.Revoked != "" {
-		if a.revoked, err = watchfile.Watch(opts.Revoked, keyfile.MaxFile, parseRevocations, opts.Warn); err != nil {
-			return nil, err
-		}
+		a.revoked, err = watchfile.Watch(opts.Revoked, keyfile.MaxFile, compareRevocations(opts.Warn), func(err error) {
+			opts.Warn(followed(err, "every certificate is refused"))
+		})
+	}
+	if err != nil {
+		return nil, err
 	}
 	return a, nil
+}
+
+// followed returns the error of a file with its consequence.
+func followed(err error, consequence string) error {
+	problem, ok := errors.AsType[*watchfile.Error](err)
+	if !ok {
+		return err
+	}
+	return &watchfile.Error{Path: problem.Path, Line: problem.Line, Err: fmt.Errorf("%w; %s", problem.Err, consequence), Fix: problem.Fix}
 }
 
 // Keys returns the fingerprints of the authorities in the order of the file.
@@ -108,8 +126,13 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 			return nil, check
 		}
 	}
-	if a.revoked != nil && a.revoked.Current().revoke(cert) {
-		return nil, errRevoked
+	if a.revoked != nil {
+		switch list, err := a.revoked.Latest(); {
+		case err != nil:
+			return nil, errNoList
+		case list.revoke(cert):
+			return nil, errRevoked
+		}
 	}
 	// CheckCert checks the validity interval, the critical options, the principal again and, last, the signature.
 	checker := gossh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}}
@@ -122,6 +145,7 @@ func (a *Authorities) Authorize(user string, remote net.Addr, key gossh.PublicKe
 var (
 	errNoCertificate = fmt.Errorf("a key is not a certificate: %w", errors.ErrUnsupported)
 	errRevoked       = errors.New("the certificate is revoked")
+	errNoList        = errors.New("the revocation list cannot be used, so every certificate is refused")
 )
 
 // authorities are the keys in the authorities' file.

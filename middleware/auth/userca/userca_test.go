@@ -339,7 +339,7 @@ func TestReread(t *testing.T) {
 	check(ca, false)
 	check(next, true)
 
-	put(t, revoked, "serial: 17", time.Now())
+	put(t, revoked, "id: nothing\nserial: 17", time.Now())
 	check(next, false)
 	put(t, revoked, "serial: x", time.Now())
 	check(next, false, revoked+":1: a serial number")
@@ -348,6 +348,12 @@ func TestReread(t *testing.T) {
 	must(t, os.Remove(revoked))
 	check(next, false, revoked+": no such file")
 	put(t, revoked, "", time.Now())
+	check(next, true, revoked+": 2 entries are gone")
+
+	// Nobody is let in while the list cannot be used, not even who was let in before.
+	put(t, revoked, "serial: x", time.Now())
+	check(next, false, revoked+":1: a serial number is a decimal number of at most 64 bits; every certificate is refused")
+	put(t, revoked, "id: nothing", time.Now())
 	check(next, true)
 
 	put(t, trusted, "", time.Now())
