@@ -131,6 +131,7 @@ func (m *methods) restrict(c *Conn, cfg *gossh.ServerConfig, srv *ssh.Server) {
 		_ = c.Close() // what the library makes of its handlers now is of no use to the client
 	}
 	m.removeUndeclared(c, cfg)
+	bindUser(c, cfg)
 	if m.combinations != nil {
 		startCombinations(m.combinations, cfg)
 	}
@@ -154,6 +155,46 @@ func (m *methods) removeUndeclared(c *Conn, cfg *gossh.ServerConfig) {
 	remove("keyboard-interactive", cfg.KeyboardInteractiveCallback != nil, func() { cfg.KeyboardInteractiveCallback = nil })
 	remove("gssapi-with-mic", cfg.GSSAPIWithMICConfig != nil, func() { cfg.GSSAPIWithMICConfig = nil })
 	remove("none", cfg.NoClientAuth, func() { cfg.NoClientAuth = false })
+}
+
+var errOtherUser = errors.New("the user name changed after a password was tried")
+
+// bindUser ends a connection on which the user changes after a password, or an answer, was tried: who has one account could
+// guess at others on the way to it. OpenSSH permits no change at all (auth2.c, input_userauth_request).
+func bindUser(c *Conn, cfg *gossh.ServerConfig) {
+	tried, user := false, ""
+	check := func(conn gossh.ConnMetadata, tries bool) error {
+		if tried && conn.User() != user {
+			_ = c.Close()
+			return errOtherUser
+		}
+		tried, user = tried || tries, conn.User()
+		return nil
+	}
+	if next := cfg.PasswordCallback; next != nil {
+		cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
+			if err := check(conn, true); err != nil {
+				return nil, err
+			}
+			return next(conn, password)
+		}
+	}
+	if next := cfg.KeyboardInteractiveCallback; next != nil {
+		cfg.KeyboardInteractiveCallback = func(conn gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+			if err := check(conn, true); err != nil {
+				return nil, err
+			}
+			return next(conn, ask)
+		}
+	}
+	if next := cfg.PublicKeyCallback; next != nil {
+		cfg.PublicKeyCallback = func(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+			if err := check(conn, false); err != nil {
+				return nil, err
+			}
+			return next(conn, key)
+		}
+	}
 }
 
 // progress is how far a client has come in the combinations that are still open to it.

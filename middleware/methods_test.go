@@ -242,7 +242,10 @@ func TestIdentity(t *testing.T) {
 		name  string
 		steps []step
 	}{
-		{"another's password before", []step{{"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "authenticated"}}},
+		{"another's password before", []step{{"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "ended"}}},
+		{"another's password before a key", []step{{"alice", "password", "mallory", all}, {"mallory", "key", "mallory", "ended"}}},
+		{"another's password after a query", []step{{"mallory", "query", "mallory", "accepted"}, {"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "ended"}}},
+		{"a second password", []step{{"mallory", "password", "alice", all}, {"mallory", "password", "mallory", "authenticated"}}},
 		{"a query, then another user's key", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "key", "mallory", "authenticated"}}},
 		{"a query, then another key for the same user", []step{{"alice", "query", "alice", "accepted"}, {"alice", "key", "mallory", all}}},
 		{"a query, then another user's password", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "password", "mallory", "authenticated"}}},

@@ -18,8 +18,9 @@ type PenaltiesConfig = penalties.Config
 //
 // A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s,
 // invaliduser 5s, grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid
-// signature by an accepted key, so that counts as noauth.) An authenticated connection gets none, but does not reduce
-// the source's penalty either: otherwise a user could guess other users' passwords without a limit. Penalties of a
+// signature by an accepted key, so that counts as noauth.) An authenticated connection gets none, unless an attempt for
+// another user failed before, and does not reduce the source's penalty: otherwise a user could guess other users'
+// passwords without a limit. Penalties of a
 // source add up and decrease by one second per second. Above Min, 15s, the source is blocked until its penalty is zero;
 // Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
 //

@@ -25,7 +25,9 @@ type Connection struct {
 	table         *Table
 	source        netip.Prefix
 	failed        bool
-	invalid       bool // an attempt named a user who does not exist
+	user          string // whom the failed attempts named
+	users         bool   // they named several
+	invalid       bool   // an attempt named a user who does not exist
 	notChecked    bool
 	authenticated bool
 }
@@ -35,22 +37,30 @@ func (c *Connection) Attempt(user string, outcome Outcome) {
 	switch {
 	case c == nil:
 	case outcome == Succeeded:
+		if c.failed && (c.users || c.user != user) { // otherwise who has one account could try others for free
+			c.charge(nil)
+		}
 		c.authenticated = true
 	case outcome == NotChecked:
 		c.notChecked = true
 	case outcome == Failed:
-		c.failed = true
+		c.users = c.users || c.failed && c.user != user
+		c.failed, c.user = true, user
 		c.invalid = c.invalid || !c.tracker.KnownUser(user)
 	}
 }
 
 // Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty
 // either if no attempt failed and the server closed the connection to make room for another source's ([net.ErrClosed]), or
-// was too busy to check an attempt.
+// was too busy to check an attempt. Failures for another user than the one who was authenticated are charged at once.
 func (c *Connection) Close(err error) {
 	if c == nil || c.authenticated || !c.failed && (c.notChecked || errors.Is(err, net.ErrClosed)) {
 		return
 	}
+	c.charge(err)
+}
+
+func (c *Connection) charge(err error) {
 	t, reason := c.tracker, c.reason(err)
 	if t.penalty(reason) <= 0 {
 		return

@@ -63,3 +63,37 @@ func TestWhoPays(t *testing.T) {
 		})
 	}
 }
+
+// Who gets in pays for what failed in the name of others.
+func TestSuccessForgivesOneUser(t *testing.T) {
+	for name, tt := range map[string]struct {
+		failed []string
+		pays   bool
+	}{
+		"nothing failed":     {nil, false},
+		"a wrong password":   {[]string{"ada", "ada"}, false},
+		"another user":       {[]string{"bob"}, true},
+		"another user first": {[]string{"bob", "ada"}, true},
+		"another user last":  {[]string{"ada", "bob"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			still := func() time.Time { return time.Unix(0, 0) }
+			tracker, err := penalties.NewTracker(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+			for range 20 {
+				c, _ := tracker.Admit(peer)
+				for _, user := range tt.failed {
+					c.Attempt(user, penalties.Failed)
+				}
+				c.Attempt("ada", penalties.Succeeded)
+				c.Close(nil)
+			}
+			if _, admitted := tracker.Admit(peer); admitted == tt.pays {
+				t.Errorf("admitted after twenty connections: %t", admitted)
+			}
+		})
+	}
+}
