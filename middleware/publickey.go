@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
@@ -44,6 +45,9 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // refused, and if a source panics, the attempt fails. A login with a key gets a PTY only if the key permits it.
 // Session.PublicKey returns the proven key or certificate, and nil for other logins.
 //
+// x/crypto verifies the signature of a key even where it is refused. For a key that no source could accept, such as RSA of
+// 16,384 bits, that is work which a stranger can choose: its first proof, or a second query, ends the connection.
+//
 // Methods limits the number of refused keys. Without it, the library's limit applies: six refused offers are free, and
 // each further one, or a key that is proven without an offer, is one of six attempts.
 func PublicKey(sources ...KeySource) Layer {
@@ -58,13 +62,14 @@ func PublicKey(sources ...KeySource) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			keys := keyCheck{c, sources, algorithms}
+			keys := &keyCheck{conn: c, sources: sources, algorithms: algorithms}
 			return Moments{
 				Configure: func(cfg *gossh.ServerConfig) {
 					cfg.PublicKeyCallback = keys.offered
 					cfg.VerifiedPublicKeyCallback = keys.proven
 					cfg.PublicKeyAuthAlgorithms = algorithms
 				},
+				Attempt:  keys.endExpensive,
 				Terminal: func(ssh.Pty) bool { return permitsPTY(c.Context().Permissions()) },
 			}, nil
 		},
@@ -81,15 +86,45 @@ func permitsPTY(granted *ssh.Permissions) bool {
 	return permitted || !withKey
 }
 
-// keyCheck checks the keys of one connection. It has no state, so attempts do not affect each other.
+// keyCheck checks the keys of one connection. No attempt affects the answer to another one.
 type keyCheck struct {
 	conn       *Conn
 	sources    []KeySource
 	algorithms []string // of signatures
+
+	unacceptable *unacceptableError // the last key that was offered, if no source could accept it
+}
+
+// unacceptableError is the refusal of a key that no source could accept.
+type unacceptableError struct {
+	error
+	at time.Time // when it was refused; zero after the attempt
+}
+
+// endExpensive closes the connection after an attempt for which x/crypto has verified the signature of an unacceptable key.
+// It does not say so; but a query takes microseconds, and such a key milliseconds. A repetition is answered from its cache.
+func (k *keyCheck) endExpensive(a Attempt) {
+	refused, ok := errors.AsType[*unacceptableError](a.Err)
+	if !ok || refused != k.unacceptable {
+		return
+	}
+	if refused.at.IsZero() || time.Since(refused.at) > time.Millisecond {
+		k.conn.Logger().Warn("unacceptable key proven", "err", refused)
+		_ = k.conn.Close()
+	}
+	refused.at = time.Time{}
 }
 
 // offered reports whether a key would be accepted. The result does not identify the client.
-func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+func (k *keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+	certified := key
+	if cert, ok := key.(*gossh.Certificate); ok {
+		certified = cert.Key
+	}
+	if err := keyfile.Strong(certified); err != nil {
+		k.unacceptable = &unacceptableError{err, time.Now()}
+		return nil, k.unacceptable
+	}
 	granted, err := k.authorize(conn, key)
 	if err != nil {
 		return nil, err
@@ -101,7 +136,7 @@ func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.
 
 // proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again,
 // because the key may have been offered for another user, or removed since.
-func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+func (k *keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
 	if !slices.Contains(k.algorithms, algorithm) {
 		return nil, errors.New("signature uses SHA-1")
 	}
@@ -127,7 +162,7 @@ func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.
 var errNoKey = errors.New("key not authorized")
 
 // authorize asks the sources. The error comes from the first source that handles this type of key.
-func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
+func (k *keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
 	defer k.conn.recoverAttempt(&err)
 	if len(conn.User()) > maxUser {
 		return nil, errNoKey

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -409,6 +410,97 @@ func TestPublicKeyRSA(t *testing.T) {
 		t.Errorf("authenticated with SHA-1: %t, %v", in, err)
 	}
 	l.Line(t, "authentication failed", "ssh-rsa", "not accepted")
+}
+
+// hugeKey is an RSA key of 16,384 bits in 32 primes, which takes a second to make and a millisecond to sign with.
+type hugeKey struct {
+	primes []*big.Int
+	n      *big.Int
+}
+
+const hugeExponent = 65537
+
+func newHugeKey(t *testing.T) hugeKey {
+	t.Helper()
+	key := hugeKey{n: big.NewInt(1)}
+	for range 32 {
+		prime, err := rand.Prime(rand.Reader, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key.primes, key.n = append(key.primes, prime), new(big.Int).Mul(key.n, prime)
+	}
+	return key
+}
+
+// public returns the key as SSH sends it (RFC 4253 section 6.6).
+func (k hugeKey) public() string {
+	return string(sshtest.Fields("ssh-rsa", string(big.NewInt(hugeExponent).Bytes()), "\x00"+string(k.n.Bytes())))
+}
+
+// sign returns a valid signature by rsa-sha2-256 (RFC 8332).
+func (k hugeKey) sign(data []byte) string {
+	sum := sha256.Sum256(data)
+	padded := bytes.Repeat([]byte{0xff}, len(k.n.Bytes()))
+	end := "\x00\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20" + string(sum[:])
+	padded[0], padded[1] = 0, 1
+	copy(padded[len(padded)-len(end):], end)
+	message, signature := new(big.Int).SetBytes(padded), new(big.Int)
+	for _, prime := range k.primes { // the Chinese remainder theorem
+		rest := new(big.Int).Div(k.n, prime)
+		exponent := new(big.Int).ModInverse(big.NewInt(hugeExponent), new(big.Int).Sub(prime, big.NewInt(1)))
+		part := new(big.Int).Exp(new(big.Int).Mod(message, prime), exponent, prime)
+		part.Mul(part, rest).Mul(part, new(big.Int).ModInverse(rest, prime))
+		signature.Add(signature, part)
+	}
+	signature.Mod(signature, k.n)
+	return string(sshtest.Fields("rsa-sha2-256", string(signature.FillBytes(make([]byte, len(padded))))))
+}
+
+// The library verifies a signature before it looks at the refusal. Without an end, 30 proofs by one connection cost a third
+// of a second of CPU.
+func TestPublicKeyTooLargeIsVerifiedOnce(t *testing.T) {
+	key := newHugeKey(t)
+	srv, log := serveKeys(t, middleware.Handler("test", whose), keyDir(t, nil), sshtest.HostKey(t), middleware.Methods("publickey"))
+	query := func(c *sshtest.Raw) (bool, error) {
+		return c.Attempt("ada", "ssh-connection", "publickey", sshtest.Fields(false, "rsa-sha2-256", key.public()))
+	}
+	prove := func(c *sshtest.Raw) (bool, error) {
+		shown := sshtest.Fields(true, "rsa-sha2-256", key.public())
+		data := sshtest.Fields(string(c.Session), byte(sshtest.MsgUserauthRequest), "ada", "ssh-connection", "publickey", shown)
+		return c.Attempt("ada", "ssh-connection", "publickey", sshtest.Fields(shown, key.sign(data)))
+	}
+	for name, attempts := range map[string][]func(*sshtest.Raw) (bool, error){
+		"a proof":                {prove, prove},
+		"a query, then a proof":  {query, prove},
+		"a query, then the same": {query, query, query},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := srv.DialRaw(t)
+			var err error
+			for i, attempt := range attempts {
+				in, failed := attempt(c)
+				if in || i == 0 && len(attempts) == 3 && failed != nil {
+					t.Fatalf("authenticated: %t, error: %v", in, failed)
+				}
+				err = failed
+			}
+			if err == nil {
+				t.Error("the connection goes on")
+			}
+		})
+	}
+	log.Line(t, "unacceptable key proven", "an RSA key of 16")
+	if strings.Contains(log.String(), "verification error") {
+		t.Error("the signature is not valid")
+	}
+	c := srv.DialRaw(t)
+	if _, err := query(c); err != nil { // an honest client with such a key
+		t.Fatal(err)
+	}
+	if _, err := c.Query("ada", sshtest.HostKey(t).PublicKey()); err != nil {
+		t.Errorf("after a query the connection ends: %v", err)
+	}
 }
 
 // A security key must be touched, whatever the source permits.

@@ -26,7 +26,7 @@
 // # Fail closed
 //
 // An invalid line is skipped and reported once to Warn; the other lines are used. Keys are Ed25519, ECDSA, security keys
-// of these types, and RSA of 2048 to 8192 bits. A file is not used if it is not a regular file, if it is larger than
+// of these types, and RSA of 2048 to 4096 bits. A file is not used if it is not a regular file, if it is larger than
 // 1 MiB, or if others can write it or the directory, as with sshd's StrictModes. A missing file holds no keys. Lines over
 // 64 KiB and keys after the 10,000th are skipped. Files are read again when they change. Unix only.
 package authorizedkeys

@@ -46,7 +46,7 @@ var (
 	dsaLine      = keyLine("ssh-dss", gossh.Marshal(struct{ N, P, Q, G, Y []byte }{[]byte("ssh-dss"), number(128), number(20), []byte{2}, []byte{3}}))
 	shortRSALine = keyLine("ssh-rsa", gossh.Marshal(struct{ N, E, M []byte }{[]byte("ssh-rsa"), []byte{1, 0, 1}, number(128)}))
 	longRSALine  = keyLine("ssh-rsa", gossh.Marshal(struct{ N, E, M []byte }{[]byte("ssh-rsa"), []byte{1, 0, 1}, number(1025)}))
-	goodRSALine  = keyLine("ssh-rsa", gossh.Marshal(struct{ N, E, M []byte }{[]byte("ssh-rsa"), []byte{1, 0, 1}, number(1024)}))
+	goodRSALine  = keyLine("ssh-rsa", gossh.Marshal(struct{ N, E, M []byte }{[]byte("ssh-rsa"), []byte{1, 0, 1}, number(512)}))
 )
 
 // number returns a positive mpint with that many bytes and the highest bit set (RFC 4251, section 5).

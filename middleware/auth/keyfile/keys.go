@@ -17,7 +17,7 @@ import (
 // MaxFile is the maximum size of a file, which is enough for about 10,000 keys.
 const MaxFile = 1 << 20
 
-// MaxLine is the maximum length of a line. An RSA key of 8192 bits takes 1,500 bytes; the rest is for options. sshd has no
+// MaxLine is the maximum length of a line. An RSA key of 4096 bits takes 720 bytes; the rest is for options. sshd has no
 // such limit.
 const MaxLine = 64 << 10
 
@@ -79,7 +79,7 @@ func cutWord(text string) (word, rest string) {
 // unauthenticated client expensive to verify.
 const (
 	minRSA = 2048
-	maxRSA = 8192
+	maxRSA = 4096
 )
 
 // certificateError is [errors.ErrUnsupported] with a text that means something to an operator.
@@ -88,7 +88,7 @@ type certificateError struct{}
 func (certificateError) Error() string        { return "a certificate is not a key" }
 func (certificateError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Strong returns an error for a key that is not acceptable for authentication: RSA with less than 2048 or more than 8192
+// Strong returns an error for a key that is not acceptable for authentication: RSA with less than 2048 or more than 4096
 // bits, an unknown key type, or a certificate, whose error is [errors.ErrUnsupported]. It is cheap for every key that a
 // client can send.
 func Strong(key gossh.PublicKey) error {

@@ -25,7 +25,7 @@ func TestParseKey(t *testing.T) {
 		{edLine, "", ""},
 		{edLine + " ada at  home", "ada at  home", ""},
 		{rsaLine(2048), "", ""},
-		{rsaLine(8192), "", ""},
+		{rsaLine(4096), "", ""},
 		{rsaLine(2040), "", "of 2040 bits"},
 		{rsaLine(8200), "", "of 8200 bits"},
 		{"rsa-sha2-256" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", "a key of type ssh-rsa but names another"},
