@@ -57,29 +57,32 @@ func wantLines(t *testing.T, l *sshtest.Log, want ...string) {
 
 func TestFailLog(t *testing.T) {
 	srv, l := serveFailLog(t)
-	first := attempts(t, srv, l, "ada", "bob", "ada")
-	second := attempts(t, srv, l, "", "bob")
+	first := attempts(t, srv, l, "ada", "ada")
+	second := attempts(t, srv, l, "bob", "bob")
+	nameless := attempts(t, srv, l, "")
 	client, err := srv.Dial("ada", "right")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, third, _ := strings.Cut(client.LocalAddr().String(), ":")
 	_ = client.Close()
-	fourth := attempts(t, srv, l, strings.Repeat("u", 300)) // the end of the third connection writes no line
+	fourth := attempts(t, srv, l, strings.Repeat("u", 300)) // the end of the one before writes no line
 	at := func(port string) string { return " 127.0.0.1 port " + port }
 	wantLines(t, l,
 		"1 Failed password for ada from"+at(first)+" ssh2",
-		"1 Failed password for invalid user bob from"+at(first)+" ssh2",
 		"1 Failed password for ada from"+at(first)+" ssh2",
 		"1 Connection closed by authenticating user ada"+at(first)+" [preauth]",
-		"2 Failed password for invalid user _ from"+at(second)+" ssh2",
+		"2 Failed password for invalid user bob from"+at(second)+" ssh2",
 		"2 Failed password for invalid user bob from"+at(second)+" ssh2",
 		"2 Invalid user bob from"+at(second),
 		"2 Connection closed by invalid user bob"+at(second)+" [preauth]",
-		"3 Accepted password for ada from"+at(third)+" ssh2",
-		"4 Failed password for invalid user "+strings.Repeat("u", 64)+" from"+at(fourth)+" ssh2",
-		"4 Invalid user "+strings.Repeat("u", 64)+" from"+at(fourth),
-		"4 Connection closed by invalid user "+strings.Repeat("u", 64)+at(fourth)+" [preauth]",
+		"3 Failed password for invalid user _ from"+at(nameless)+" ssh2",
+		"3 Invalid user _ from"+at(nameless),
+		"3 Connection closed by invalid user _"+at(nameless)+" [preauth]",
+		"4 Accepted password for ada from"+at(third)+" ssh2",
+		"5 Failed password for invalid user "+strings.Repeat("u", 64)+" from"+at(fourth)+" ssh2",
+		"5 Invalid user "+strings.Repeat("u", 64)+" from"+at(fourth),
+		"5 Connection closed by invalid user "+strings.Repeat("u", 64)+at(fourth)+" [preauth]",
 	)
 }
 

@@ -511,12 +511,12 @@ func TestPanicFailsTheAttempt(t *testing.T) {
 			h := newFixture(t, combinations...)
 			other := h.Server.DialRaw(t)
 			panicked := h.Server.DialRaw(t)
-			in, err := panicked.Password("alice", "panic")
+			in, err := panicked.PublicKey("panic", h.keys["alice"])
 			if in || err != nil {
-				t.Errorf("password: authenticated: %t, error: %v", in, err)
-			}
-			if in, err = panicked.PublicKey("panic", h.keys["alice"]); in || err != nil {
 				t.Errorf("key: authenticated: %t, error: %v", in, err)
+			}
+			if in, err = panicked.Password("alice", "panic"); in || err != nil {
+				t.Errorf("password: authenticated: %t, error: %v", in, err)
 			}
 			h.log.Line(t, "level=error", "panic in authentication", "stack=")
 			h.log.Line(t, "authentication failed", "panic in authentication")
