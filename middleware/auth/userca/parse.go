@@ -71,7 +71,7 @@ func compareRevocations(warn func(error)) func(path, data string) (revocations, 
 			return r, err
 		}
 		if gone := last.without(r); gone > 0 {
-			warn(&watchfile.Error{Path: path, Err: fmt.Errorf("%d entries are gone, so these certificates are not revoked any more", gone)})
+			warn(&watchfile.Error{Path: path, Err: fmt.Errorf("entries that are gone: %d; what they revoked is valid again", gone)})
 		}
 		last = r
 		return r, nil

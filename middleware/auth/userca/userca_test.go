@@ -348,7 +348,7 @@ func TestReread(t *testing.T) {
 	must(t, os.Remove(revoked))
 	check(next, false, revoked+": no such file")
 	put(t, revoked, "", time.Now())
-	check(next, true, revoked+": 2 entries are gone")
+	check(next, true, revoked+": entries that are gone: 2;")
 
 	// Nobody is let in while the list cannot be used, not even who was let in before.
 	put(t, revoked, "serial: x", time.Now())
