@@ -1,6 +1,7 @@
 package watchfile
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,14 +24,19 @@ func Create(path, data string) error {
 	})
 }
 
-// Replace puts a file with mode 0600 in the place of the one at path. Readers see the old content or the new one. The
-// file gets the owner of old: after an edit by root, the server must still be able to read it.
+// Replace puts a file in the place of the one at path. Readers see the old content or the new one. The file gets the owner,
+// the group and the mode of old: after an edit by root, the server must still be able to read it. If that is not permitted,
+// nothing changes. Old may be the directory of a new file.
 func Replace(path, data string, old fs.FileInfo) error {
 	return write(path, data, func(p *renameio.PendingFile) error {
 		if stat, ok := old.Sys().(*syscall.Stat_t); ok {
-			if err := p.Chown(int(stat.Uid), -1); err != nil {
-				return err
+			if err := p.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
+				return fmt.Errorf("keep the owner and the group: %w", err)
 			}
+		}
+		const executable = 0o111
+		if err := p.Chmod(old.Mode().Perm() &^ executable); err != nil {
+			return err
 		}
 		return p.CloseAtomicallyReplace()
 	})

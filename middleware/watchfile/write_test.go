@@ -91,21 +91,31 @@ func TestCreateConcurrently(t *testing.T) {
 	wantFile(t, path, *created.Load())
 }
 
-// After an edit by root, the server must still be able to read the file.
-func TestReplaceKeepsTheOwner(t *testing.T) {
+// After an edit by root, the server must still be able to read the file, which may belong to its group only.
+func TestReplaceKeepsOwnerGroupAndMode(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can change the owner of a file")
 	}
-	path := filepath.Join(t.TempDir(), "keys")
-	if err := errors.Join(Create(path, "one"), os.Chown(path, 1234, -1)); err != nil {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys")
+	if err := errors.Join(Create(path, "one"), os.Chown(path, 1234, 5678), os.Chmod(path, 0o640), os.Chown(dir, 12, 34), os.Chmod(dir, 0o750)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Replace(path, "two", wantFile(t, path, "one")); err != nil {
+	want := func(path string, uid, gid uint32) {
+		t.Helper()
+		info := stat(t, path)
+		if s := info.Sys().(*syscall.Stat_t); s.Uid != uid || s.Gid != gid || info.Mode() != 0o640 {
+			t.Errorf("%d:%d %v, want %d:%d and 0640", s.Uid, s.Gid, info.Mode(), uid, gid)
+		}
+	}
+	if err := Replace(path, "two", stat(t, path)); err != nil {
 		t.Fatal(err)
 	}
-	if uid := wantFile(t, path, "two").Sys().(*syscall.Stat_t).Uid; uid != 1234 {
-		t.Errorf("owner %d, want 1234", uid)
+	want(path, 1234, 5678)
+	if err := Replace(path+"2", "new", stat(t, dir)); err != nil {
+		t.Fatal(err)
 	}
+	want(path+"2", 12, 34)
 }
 
 // A failure leaves neither a file nor a temporary file.

@@ -18,8 +18,8 @@ import (
 )
 
 // Add appends a public key, such as the content of a .pub file, to the user's file in dir, with its options and comment. A
-// missing file or directory is created with mode 0600 or 0700. The file is replaced atomically, and concurrent edits wait
-// for each other.
+// missing directory is created with mode 0700, and a missing file with the owner, the group and the mode of the directory.
+// The file is replaced atomically and keeps its own, and concurrent edits wait for each other.
 //
 // It is an error if [Dir.Authorize] would not use the key or the file, if the key is a private one, if there are several,
 // or if the user already has the key (fs.ErrExist).

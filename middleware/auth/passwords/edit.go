@@ -38,8 +38,8 @@ func Create(path, user, password string) error {
 }
 
 // Add sets the password of user, hashed with argon2id. The line of a new user is added at the end of the file; a missing
-// file is created. The file is replaced atomically, with mode 0600, and concurrent edits wait for each other. If path is
-// a symbolic link, its target is edited.
+// file is created with mode 0600. The file is replaced atomically and keeps its owner, group and mode; concurrent edits wait
+// for each other. If path is a symbolic link, its target is edited.
 func Add(path, user, password string) error {
 	text, err := newLine(user, password)
 	if err != nil {
