@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -27,6 +28,8 @@ import (
 // A user name is shown with the characters that the filters accept: letters, digits, "_", "-" and ".". Other characters
 // become "_", and only 64 bytes are shown. So no name can forge the end of a line, and no name keeps a filter from
 // matching.
+//
+// The lines count towards the limits of [Logging], so that nobody can fill the disk with them.
 //
 // Open a file with O_APPEND and rotate it with copytruncate, because it stays open while the server runs.
 //
@@ -112,8 +115,11 @@ func (f *failures) closed(err error) {
 	f.write("Connection closed by %s user %s %s [preauth]", kind, f.user, f.peer)
 }
 
-// write writes a line. A write error does not change the outcome of the attempt.
+// write writes a line, if the log's budget allows one more. A write error does not change the outcome of the attempt.
 func (f *failures) write(format string, args ...any) {
+	if !f.conn.log.Allow(slog.LevelWarn, 1) {
+		return
+	}
 	prefix := fmt.Sprintf("%s %s sshd[%d]: ", time.Now().Format(time.Stamp), f.log.host, f.number)
 	line := []byte(prefix + fmt.Sprintf(format, args...) + "\n")
 	f.log.mu.Lock()

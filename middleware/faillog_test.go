@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/sshtest"
 )
 
@@ -247,5 +249,28 @@ func TestFailLogForCrowdSec(t *testing.T) {
 		if found := crowdsec.FindStringSubmatch(line); found == nil || slices.Max(found[1:]) != "127.0.0.1" {
 			t.Errorf("line %q", line)
 		}
+	}
+}
+
+// The lines are taken from the log's budget. Otherwise one address could write half a megabyte a second.
+func TestFailLogIsLimited(t *testing.T) {
+	log := sshtest.NewLog()
+	events := eventlog.New(eventlog.Config{Logger: log.Logger(), Rate: 1, Now: func() time.Time { return time.Unix(0, 0) }})
+	closed := make(chan struct{}, 2)
+	srv, l := serveFailLog(t, notifyClosed(closed), middleware.Logging(events))
+	attempts(t, srv, l, "ada")
+	sshtest.Receive(t, closed)
+	before := l.String()
+	for range int(eventlog.Burst / time.Second) {
+		events.Unauthenticated().Warn("a flood")
+	}
+	client := srv.DialRaw(t)
+	if _, err := client.Password("ada", "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	sshtest.HalfClose(client.Conn)
+	sshtest.Receive(t, closed)
+	if got := l.String(); got != before {
+		t.Errorf("the log is\n%s", got)
 	}
 }

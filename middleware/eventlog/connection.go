@@ -61,8 +61,13 @@ func (c *Connection) Close(event string, args ...any) {
 // Take takes n lines that belong together from the budget, for the caller to Write, and reports whether they are
 // allowed. Lines below the log's level are not allowed.
 func (c *Connection) Take(level slog.Level, n int) bool {
-	if c == nil || !c.log.queue.handler.Enabled(context.Background(), level) {
-		return false
+	return c != nil && c.log.queue.handler.Enabled(context.Background(), level) && c.Allow(level, n)
+}
+
+// Allow is [Connection.Take] for lines that go elsewhere, whatever the log's level is. Nil allows every line.
+func (c *Connection) Allow(level slog.Level, n int) bool {
+	if c == nil {
+		return true
 	}
 	exceeded := c.take(level, n)
 	if exceeded == "" {
