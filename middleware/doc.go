@@ -12,13 +12,14 @@
 //  2. The server sends its version line and waits for the client's first bytes (package transport, the only wrapper of
 //     net.Conn). Until then nothing else is allocated.
 //  3. Configure prepares the handshake: Algorithms its key exchanges and ciphers, PublicKey and Password what they check.
-//     The stack then removes every authentication callback that no layer has declared, and combines the others as Methods
-//     says. golang.org/x/crypto/ssh exchanges keys; before the server signs, Work tells the layers so.
+//     The stack then removes every authentication callback for a method that no layer has declared, and combines the others
+//     as a layer's Combinations say. golang.org/x/crypto/ssh exchanges keys; before the server signs, it calls each layer's
+//     Work, which may refuse.
 //  4. The client tries to authenticate. The stack classifies each [Attempt] once and passes it to the layers. What a layer
 //     grants is in the gossh.Permissions that its check returned; nothing that was only offered is an identity.
 //  5. The client opens channels. Open asks each layer; Limits refuses a session too many. Package session serves the
 //     session channel: it answers the client's requests and starts the handler for a shell, a command or a subsystem.
-//  6. The handler runs inside the Session halves of the layers: Recover, Logging, PTYNotice, Greeting, Message. Message is
+//  6. The handler runs inside the Session parts of the layers: Recover, Logging, PTYNotice, Greeting, Message. Message is
 //     the last line of the list, and the one to replace.
 //  7. The session ends with an exit status, and the channel closes. The connection stays open for more sessions, until the
 //     client leaves or Deadlines finds it idle.
@@ -29,7 +30,7 @@
 //
 // # Where things are
 //
-//	a layer                         its file here; what it needs beyond that is in the package of its name
+//	a layer                         its file here; larger parts are in the package of its name
 //	who may come in                 auth: passwords, authorizedkeys, userca
 //	one connection                  conn.go; its network side: transport
 //	one session                     session

@@ -6,7 +6,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// Layer is one concern of the server, whole, in one file. Every field but Name may be left out; the zero Layer does
+// Layer is one concern of the server. Its constructor is in a file of its own. Every field but Name may be left out; the zero Layer does
 // nothing.
 //
 // A layer has no globals and keeps nothing of a session in the connection's context. Its constructor does no I/O, starts
@@ -52,7 +52,7 @@ type Moments struct {
 	// first, it may be called after Closed.
 	Left func(channelType string)
 	// Work is called when the client makes the server do or hold something. An error refuses it: the read, the key
-	// exchange or the request fails.
+	// exchange or the request fails. For BytesRead it is ignored.
 	Work func(kind Work, n int) error
 	// Closed is called once, when the connection is over, in the reverse order of the list. The error says why nobody was
 	// authenticated, and is nil if somebody was.
@@ -65,7 +65,7 @@ type Work int
 // The kinds of work. The comment says what n counts.
 const (
 	BytesReceived Work = iota // bytes read from the network
-	BytesRead                 // bytes of those that a session or another channel has read; cannot be refused
+	BytesRead                 // received bytes that a session or another channel has read
 	KeyExchange               // key exchanges, the first one included
 	GlobalRequest             // global requests (RFC 4254 section 4)
 )

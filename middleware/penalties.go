@@ -13,24 +13,25 @@ import (
 type PenaltiesConfig = penalties.Config
 
 // Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before a byte
-// is exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). A source is an IPv4 address
-// or an IPv6 /64.
+// is exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). By default a
+// source is an IPv4 address or an IPv6 /64.
 //
 // A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s,
 // invaliduser 5s, grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid
 // signature by an accepted key, so that counts as noauth.) An authenticated connection gets none, unless an attempt for
-// another user failed before, and does not reduce the source's penalty: otherwise a user could guess other users'
-// passwords without a limit. Penalties of a
-// source add up and decrease by one second per second. Above Min, 15s, the source is blocked until its penalty is zero;
-// Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
+// another user has failed on it. It does not reduce the source's penalty. Otherwise a user could guess other users'
+// passwords without a limit. If newer connections of the same source evict a connection, it gets noauth.
 //
-// So a source is blocked after four failed logins within 5 seconds, two timeouts at the password prompt within 5
+// Penalties of a source add up and decrease by one second per second. Above Min, 15s, the source is blocked until its
+// penalty is zero; Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
+//
+// So a source is blocked after four failed connections within 5 seconds, two timeouts at the password prompt within 5
 // seconds, or 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up
 // to six times on one connection gets one penalty, which is over before the next one. So typing errors do not block an
 // office behind one address. Two timeouts together do, for 20 seconds, and so does a program that keeps failing more than
-// once in 5 seconds. A connection that newer ones of its own source evict counts as one that left: noauth. A health checker
-// that connects once a second is never blocked. An attacker has six guesses in 5
-// seconds in the long run, or more with over 120 connections at once, because of Max; other layers limit those.
+// once in 5 seconds. A health checker that connects once a second is never blocked. In the long run an attacker has six
+// guesses every 5 seconds. With more than 120 connections at once he has more, because no penalty exceeds Max; Limits
+// bounds the connections.
 //
 // The layer logs each block. It belongs before Logging in the list, because Logging would log each refused connection.
 // Without a handshake deadline (see [Deadlines]), silent clients get no penalty. Exempt a proxy that does not pass on

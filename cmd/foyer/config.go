@@ -19,7 +19,7 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// Config holds all settings. The types in values.go parse and check each value when it is set. Paths are relative to
+// Config holds all settings. The types in values.go parse and check what is more than a string or a number, when it is set. Paths are relative to
 // the working directory.
 type Config struct {
 	server.Config
@@ -90,7 +90,7 @@ func (c *Config) addPenalties(fs *pflag.FlagSet) {
 func (c *Config) addLimits(fs *pflag.FlagSet) {
 	fs.Var(count{&c.Connections, 0}, "max-connections", "connections at once (default: 64 less than the file descriptor limit, at most 4096)")
 	fs.Var(count{&c.PerSource, 0}, "max-connections-per-source", "connections at once from one source (default: half of them)")
-	fs.Var(count{&c.Unauthenticated, 0}, "max-unauthenticated", "unauthenticated connections at once; above it the oldest is disconnected (default: half, at most 1024)")
+	fs.Var(count{&c.Unauthenticated, 0}, "max-unauthenticated", "unauthenticated connections at once; above it the one on which least was spent is disconnected (default: half, at most 1024)")
 	fs.Var(count{&c.UnauthenticatedPerSource, 0}, "max-unauthenticated-per-source", "unauthenticated connections at once from one source (default: half of those)")
 	c.Sessions, c.SessionsEver = server.DefaultSessions, server.DefaultSessionsEver
 	fs.Var(count{&c.Sessions, 1}, "max-sessions", "sessions at once on a connection, as sshd's MaxSessions")
@@ -116,7 +116,7 @@ func (c *Config) addTexts(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addLog(fs *pflag.FlagSet) {
-	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "log lines a second for unauthenticated connections, and for authenticated ones; -1 for no limit")
+	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "log lines a second, counted apart for unauthenticated and authenticated connections; -1 for no limit")
 	fs.Var(level{&c.Level}, "log-level", "debug, info, warn or error")
 	c.LogFormat = "auto"
 	fs.Var(choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, "log-format", "text, logfmt or json; auto is text on a terminal and logfmt otherwise")

@@ -14,7 +14,7 @@ and counts the rest.
   limit                             default              above it
   connections                       4096 at most;        an unauthenticated one is
   (--max-connections)               half per source      disconnected and told why
-  unauthenticated connections       1024 at most;        the longest silent one is
+  unauthenticated connections       1024 at most;        one that has done little is
   (--max-unauthenticated)           half per source      disconnected and told why
   login (--handshake-timeout)       30 s                 disconnected
   no session (--idle-timeout)       30 s                 disconnected
@@ -32,16 +32,16 @@ and counts the rest.
   channels other than sessions      60 a minute          disconnected
   bytes before authentication       256 kB               disconnected
   bytes that no session reads       4 MB; 128 MB in all  disconnected
-  failed logins on a connection     6, and 30 keys       disconnected
-  failed logins from a source       4 in 5 s             blocked for 20 s to 10 min
+  failed attempts on a connection   6, and 30 keys       disconnected
+  failed connections of a source    4 in 5 s             blocked for 20 s to 10 min
   password hashes at once           one per CPU          64 per CPU wait, 5 s at most
   log lines (--log-rate)            100 a connection;    left out and counted
+                                    after 25,000 lines
                                     100 a second
-                                    after 25,000
   stopping (--drain-timeout)        8 s                  sessions end, told why
 
-Connections are bounded by the descriptors that the process may have, less 64. The
-documentation says where the numbers come from, as in go doc foyer/middleware/limits:
-also budgets, penalties, session, eventlog and auth/passwords.`,
+There are at most as many connections as the process may have descriptors, less 64.
+Where the numbers come from is in the documentation of the packages below middleware:
+limits, budgets, penalties, session, eventlog and auth/passwords.`,
 	}
 }

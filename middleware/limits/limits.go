@@ -3,14 +3,15 @@
 // When there is no room for a new connection, an unauthenticated one is evicted:
 //
 //   - the one that has waited longest for its key exchange, if that is more than two seconds;
+//   - otherwise, if more connections wait for authentication than for their key exchange, the oldest of them, if it has
+//     waited for more than two seconds;
 //   - otherwise, of the connections before their key exchange, the oldest one of the source that has most of them;
 //   - otherwise, of the connections before their authentication, the oldest one of the source that has most of them.
 //
-// So silent connections make room for clients that log in, and never evict a person at the password prompt. In a flood
-// the server evicts the connections on which it has spent the least work. One case has precedence: if more connections
-// wait for authentication than for their key exchange, and the oldest of them has waited for more than two seconds, it
-// is evicted. So many clients at the prompt cannot keep new ones out. If all connections are authenticated, the new one
-// is refused.
+// So silent connections make room for clients that log in. In a flood the server evicts the connections on which it has
+// spent the least work. A person at the password prompt is evicted only by the second rule, which keeps many clients at the
+// prompt from keeping new ones out, or if nobody waits for a key exchange. If all connections are authenticated, the new
+// one is refused.
 //
 // BenchmarkNewcomers (package middleware) compares this with sshd's random early drop (MaxStartups start:rate:full).
 // Fifty clients log in at once while two thousand silent connections reconnect whenever they are evicted. With sshd's
@@ -74,9 +75,9 @@ type Connection struct {
 	inPeer    *list.Element // in the source's list, while it is unauthenticated
 }
 
-// Admit adds a connection. It returns the connections that it evicts for that, on which the caller must call Evict, and
-// the limit that was reached, or "". The connection is nil if there is no room for it. Evict is called when the connection
-// is evicted itself, with whether that is because its own source is over its limit.
+// Admit adds a connection. It returns the connections that it evicts for that, and the limit that was reached, or "". The
+// connection is nil if there is no room for it. The caller must call Evict on each evicted connection: that calls the evict
+// function that was given for it, with overShare if its own source was over its limit.
 func (t *Table) Admit(peer net.Addr, evict func(overShare bool)) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	c, evicted, reached = t.admit(peer, evict)
 	if reached != "" {

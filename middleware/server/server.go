@@ -49,7 +49,7 @@ type Server struct {
 	Events   *eventlog.Log      // what happens on connections
 	Counters *counters.Counters // of the limits that are reached
 	Table    *limits.Table      // of the connections
-	Keys     []hostkeys.Key     // once they are loaded; when the server is built, those that visitors see
+	Keys     []hostkeys.Key     // set by LoadHostKeys; Build removes those that the algorithms do not use
 
 	slowDisconnects int
 	signals         chan os.Signal
@@ -113,8 +113,8 @@ func (s *Server) Run(ctx context.Context, layers ...middleware.Layer) error {
 	return s.Serve(ctx)
 }
 
-// Open listens on the address. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process before what is
-// being done is done: Serve returns at once if one has come.
+// Open listens on the address. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process: if one comes
+// before Serve is called, Serve drains at once.
 func (s *Server) Open(ctx context.Context) (err error) {
 	s.signals = make(chan os.Signal, 1)
 	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
@@ -182,8 +182,8 @@ func (s *Server) shown() []hostkeys.Key {
 	})
 }
 
-// Serve serves until ctx is done or the process gets SIGINT or SIGTERM; then it drains. A second signal ends the process at
-// once, whatever other handlers there are for it.
+// Serve serves until ctx is done or the process gets SIGINT or SIGTERM; then it drains. A signal during the drain ends the
+// process at once, even where the program handles that signal otherwise.
 func (s *Server) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.ssh.Serve(s.listener) }()

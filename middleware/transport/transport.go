@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// maxReadAhead is how much of the client's first bytes is read at once: the longest version line with its line end is
-	// 255 bytes (RFC 4253 section 4.2), and the start of its KEXINIT fits as well.
+	// maxReadAhead is how many bytes Greet reads at most: the longest version line with its line end is 255 bytes (RFC 4253
+	// section 4.2), and the start of the client's KEXINIT fits as well.
 	maxReadAhead = 512
 
 	// maxBeforeAuth is how many bytes are read from the client between the end of the first key exchange and
-	// [Conn.AuthStarted]. A NEWKEYS and a service request take less than 100. It keeps x/crypto from reading the 18 packets
-	// that would block its reader for ever: the smallest packet has 26 bytes, and it holds one and buffers 16.
+	// [Conn.AuthStarted]. A NEWKEYS and a service request take less than 100. Until then x/crypto buffers 16 packets and
+	// holds one, and an 18th blocks its reader for ever. The smallest packet has 26 bytes, so these hold at most 17.
 	maxBeforeAuth = 448
 
 	// maxAuthWait is how long a client that sends more than that waits for AuthStarted. Then its connection ends: those 18
@@ -69,7 +69,7 @@ type Conn struct {
 
 	mu       sync.Mutex // held during a write
 	phase    phase
-	greeted  bool // the library has yet to write the version line that was sent
+	greeted  bool // Greet has sent the version line; when the library writes it too, it is left out
 	writeErr error
 	holding  bool // see Hold
 	held     []byte
@@ -120,7 +120,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case len(c.ahead) > 0:
 		n := copy(p, c.ahead)
 		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
-			c.ahead = nil // and its memory free
+			c.ahead = nil // its memory can be freed
 		}
 		return n, nil
 	case c.readErr != nil:
@@ -152,8 +152,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// room returns how many of n bytes may be read now, and whether they count towards maxBeforeAuth. A client that sends its
-// first attempt to authenticate early waits until authentication starts.
+// room returns how many of n bytes may be read now, and whether they count towards maxBeforeAuth. A client that sends more,
+// such as its first attempt to authenticate, waits until authentication starts.
 func (c *Conn) room(n int) (room int, counts bool, err error) {
 	if !c.keysSent.Load() {
 		return n, false, nil
@@ -221,8 +221,8 @@ func (now phase) after(p []byte) phase {
 	return encrypted
 }
 
-// LimitDeadline sets the latest deadline that the connection may have, whatever the library sets, until it is called with
-// the zero time.
+// LimitDeadline sets the deadline, and SetDeadline sets no later one from now on. The zero time removes this limit, and keeps
+// the deadline.
 func (c *Conn) LimitDeadline(latest time.Time) {
 	c.deadlineMu.Lock()
 	c.limit = latest
@@ -247,7 +247,7 @@ func (c *Conn) Close() error {
 	if c.lastSent.Load() {
 		return nil
 	}
-	if c.mu.TryLock() { // unless a write is stuck, which ends by this
+	if c.mu.TryLock() { // a write that is stuck holds the lock, and ends when the connection is closed
 		if len(c.held) > 0 {
 			_ = c.Conn.SetWriteDeadline(time.Now().Add(maxHold))
 			_ = c.flush(nil)
