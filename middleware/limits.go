@@ -15,9 +15,10 @@ import (
 const busy = "too many visitors at the moment, please try again in a minute"
 
 // Limits returns the layer that bounds the number of connections, in total and per source, and of sessions per
-// connection. When there are too many connections, it evicts an unauthenticated one (see package limits), or refuses the
-// new one if all are authenticated. The client gets the reason, and ssh shows it: "Received disconnect from …: too many
-// visitors at the moment". At the password prompt ssh shows it, without the address, after the visitor has pressed Enter.
+// connection. When there are too many connections, it evicts an unauthenticated one. If all are authenticated, it evicts
+// one of the source that has most for a source that has none, or refuses the new one (see package limits). A client that
+// is not authenticated gets the reason, and ssh shows it: "Received disconnect from …: too many visitors at the moment".
+// At the password prompt ssh shows it, without the address, after the visitor has pressed Enter.
 //
 // A session over the limit is refused with a reason, and the connection stays open. A connection that has had too many
 // sessions in total, or opens many more than the limit at once, is closed.

@@ -10,8 +10,10 @@
 //
 // So silent connections make room for clients that log in. In a flood the server evicts the connections on which it has
 // spent the least work. A person at the password prompt is evicted only by the second rule, which keeps many clients at the
-// prompt from keeping new ones out, or if nobody waits for a key exchange. If all connections are authenticated, the new
-// one is refused.
+// prompt from keeping new ones out, or if nobody waits for a key exchange.
+//
+// If all connections are authenticated, a source that has none gets the place of the oldest connection of the source that
+// has most, so that a few addresses cannot fill a server that lets everybody in. Otherwise the new one is refused.
 //
 // BenchmarkNewcomers (package middleware) compares this with sshd's random early drop (MaxStartups start:rate:full).
 // Fifty clients log in at once while two thousand silent connections reconnect whenever they are evicted. With sshd's
@@ -72,7 +74,7 @@ type Connection struct {
 	stage     stage
 	since     time.Time     // when it reached that stage, or when the client's first bytes arrived
 	inAge     *list.Element // in the table's list by age, before the key exchange
-	inPeer    *list.Element // in the source's list, while it is unauthenticated
+	inPeer    *list.Element // in the source's list of that stage
 }
 
 // Admit adds a connection. It returns the connections that it evicts for that, and the limit that was reached, or "". The
@@ -96,6 +98,9 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 		}
 		reached = limit.reason
 		victim := limit.from.evictable()
+		if victim == nil && reached == counters.Connections {
+			victim = t.authenticatedFor(from)
+		}
 		if victim == nil {
 			return nil, evicted, reached
 		}
@@ -109,6 +114,23 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 	t.sources[from.network] = from
 	t.waiting.add(c)
 	return c, evicted, reached
+}
+
+// authenticatedFor returns the authenticated connection to evict for a source that has none, or nil.
+func (t *Table) authenticatedFor(from *peers) *Connection {
+	if from.total > 0 {
+		return nil
+	}
+	most := &peers{}
+	for _, p := range t.sources {
+		if !p.exempt && p.inside.Len() > max(1, most.inside.Len()) {
+			most = p
+		}
+	}
+	if most.inside.Len() == 0 {
+		return nil
+	}
+	return most.inside.Front().Value.(*Connection)
 }
 
 // limit is a limit that a new connection may reach.
@@ -207,10 +229,14 @@ func (c *Connection) move(to stage) {
 	}
 	if c.stage < authenticated {
 		c.table.waiting.remove(c)
+	} else {
+		c.peers.inside.Remove(c.inPeer)
 	}
-	c.stage = to
-	if c.stage < authenticated {
+	switch c.stage = to; {
+	case to < authenticated:
 		c.table.waiting.add(c)
+	case to == authenticated:
+		c.inPeer = c.peers.inside.PushBack(c)
 	}
 }
 

@@ -27,7 +27,8 @@ type peers struct {
 	network netip.Prefix
 	exempt  bool
 	total   int
-	waiting [authenticated]list.List     // connections by stage, oldest first
+	inside  list.List                    // authenticated connections, oldest first
+	waiting [authenticated]list.List     // the others by stage, oldest first
 	inCount [authenticated]*list.Element // in the queues' lists by count
 }
 
