@@ -473,8 +473,9 @@ func (c slowChannel) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
 // End does nothing to a session that has exited by itself.
 func TestEndOfASessionThatHasExited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		channels, exited, finish := &session.Channels{}, make(chan struct{}), make(chan struct{})
+		channels, exit, exited, finish := &session.Channels{}, make(chan struct{}), make(chan struct{}), make(chan struct{})
 		w := newWire(t, handler(func(sess ssh.Session) {
+			<-exit
 			_ = sess.Exit(0)
 			close(exited)
 			<-finish
@@ -484,12 +485,13 @@ func TestEndOfASessionThatHasExited(t *testing.T) {
 		}), channels)
 		v := open(t, w.client)
 		v.ask(t, "shell", nil)
+		w.ToClient.Hold(true) // one packet at a time: the order is exact
+		close(exit)
 		<-exited
 		channels.End("This server is closing.")
 		synctest.Wait()
 		close(finish)
-		<-v.done
-		if got, want := v.events(), []string{"shell yes", "exit-status 0", "EOF", "close"}; !slices.Equal(got, want) {
+		if got, want := w.steps(v), []string{"exit-status 0", "EOF", "close"}; !slices.Equal(got, want) {
 			t.Errorf("the client saw %q, want %q", got, want)
 		}
 	})
