@@ -1,6 +1,8 @@
 package middleware_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -59,6 +61,44 @@ func TestMessageText(t *testing.T) {
 			expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: tt.shell})
 			expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: tt.terminal, PTY: true})
 			expect(t, srv.Visit(t, sshtest.Visit{Command: "ls"}), sshtest.Result{Stderr: tt.exec, Status: 1})
+		})
+	}
+}
+
+// Clients that do not read hold no copies of the text.
+func TestMessageIsShared(t *testing.T) {
+	const clients, size = 16, 8 << 20
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Message(strings.Repeat("x", size)))
+	memory := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	for _, tt := range []struct {
+		name  string
+		start func(*sshtest.Raw) error
+	}{
+		{"shell", (*sshtest.Raw).Shell},
+		{"command", func(c *sshtest.Raw) error { return c.Command("ls") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := memory()
+			for range clients {
+				c := srv.DialRaw(t)
+				if in, err := c.Attempt("guest", "ssh-connection", "none", nil); err != nil || !in {
+					t.Fatalf("authenticated: %t, error: %v", in, err)
+				}
+				if err := tt.start(c); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Await(sshtest.MsgChannelData, sshtest.MsgExtendedData); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if used := memory() - before; used > clients*size/4 {
+				t.Errorf("%d clients hold %d MiB", clients, used>>20)
+			}
 		})
 	}
 }

@@ -164,7 +164,7 @@ func (c *Config) message() (string, error) {
 	if c.Message == "" {
 		return middleware.SimpleMessage, nil
 	}
-	return readText("message", c.Message)
+	return readText("message", c.Message, maxMessage)
 }
 
 // greeting returns the greeting.
@@ -172,15 +172,18 @@ func (c *Config) greeting() (string, error) {
 	if c.Greeting == "" {
 		return middleware.DefaultGreeting, nil
 	}
-	return readText("greeting", c.Greeting)
+	return readText("greeting", c.Greeting, maxGreeting)
 }
 
-// maxText is the largest message or greeting, in bytes. They stay in memory and are sent to every visitor.
-const maxText = 1 << 20
+// The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.
+const (
+	maxMessage  = 1 << 20
+	maxGreeting = 16 << 10
+)
 
 // readText reads a text file of the operator.
-func readText(what, path string) (string, error) {
-	text, err := watchfile.ReadFile(path, maxText, 0)
+func readText(what, path string, limit int64) (string, error) {
+	text, err := watchfile.ReadFile(path, limit, 0)
 	if err != nil {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}

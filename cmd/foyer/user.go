@@ -17,6 +17,7 @@ import (
 	"foyer/cmd/cli"
 	"foyer/cmd/prompt"
 	"foyer/middleware/auth/authorizedkeys"
+	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/username"
 )
@@ -67,7 +68,7 @@ func userAdd(cfg *Config) *cobra.Command {
 }
 
 func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
-	key, err := readText("key", path)
+	key, err := readText("key", path, keyfile.MaxFile)
 	if err != nil {
 		return err
 	}

@@ -242,14 +242,19 @@ func (c *Raw) Query(user string, key gossh.PublicKey) (bool, error) {
 }
 
 // Shell opens a session, which is channel 0 on both sides where it is the first, and requests a shell.
-func (c *Raw) Shell() error {
+func (c *Raw) Shell() error { return c.request("shell") }
+
+// Command is Shell for a command.
+func (c *Raw) Command(command string) error { return c.request("exec", command) }
+
+func (c *Raw) request(kind string, fields ...any) error {
 	if err := c.Write(OpenChannel("session", 0)); err != nil {
 		return err
 	}
 	if _, err := c.Await(MsgChannelConfirmed); err != nil {
 		return err
 	}
-	if err := c.Write(Message(MsgChannelRequest, uint32(0), "shell", true)); err != nil {
+	if err := c.Write(Message(MsgChannelRequest, append([]any{uint32(0), kind, true}, fields...)...)); err != nil {
 		return err
 	}
 	_, err := c.Await(MsgChannelSuccess)
