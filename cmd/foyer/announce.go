@@ -14,7 +14,7 @@ import (
 
 // announce prints the server's address, host keys and layers, and how to log in. It also prints the password that a
 // first start has created, which is shown only once. If that fails, it removes the password file, so that the next
-// start creates another.
+// start creates another. Nothing else is lost if nobody reads.
 func announce(w io.Writer, s *server.Server, users *users) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "foyer listens on %s\n\n", s.Addr())
@@ -30,10 +30,8 @@ func announce(w io.Writer, s *server.Server, users *users) error {
 	}
 	_ = table.Flush() // a strings.Builder returns no errors
 	text.WriteString("\n")
-	if _, err := io.WriteString(w, text.String()); err != nil {
-		if users.password != "" {
-			_ = os.Remove(users.path)
-		}
+	if _, err := io.WriteString(w, text.String()); err != nil && users.password != "" {
+		_ = os.Remove(users.path)
 		return fmt.Errorf("print how to log in: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -118,6 +119,60 @@ func startLogins(srv *process, n int, auth gossh.AuthMethod) *logins {
 	}
 	c.stop = func() { enough.Store(true); all.Wait() }
 	return c
+}
+
+// unread returns the write end of a pipe that nobody reads.
+func unread(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+// foyer serves on if nobody reads its log any more.
+func TestFaultLogWithoutAReader(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	cmd, _, _ := program(privateDir(t), "", "--listen", address, "--open")
+	cmd.Stdout, cmd.Stderr = unread(t), unread(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	config := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()}
+	for range 3 {
+		sshtest.Eventually(t, "nobody is served", func() bool {
+			client, err := gossh.Dial("tcp", address, config)
+			if err == nil {
+				_ = client.Close()
+			}
+			return err == nil
+		})
+	}
+	if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+		t.Errorf("foyer exited with %v", err)
+	}
+}
+
+// A first start that cannot show the password keeps none.
+func TestFaultStdoutWithoutAReader(t *testing.T) {
+	dir := privateDir(t)
+	cmd, _, stderr := program(dir, "", "--listen", "127.0.0.1:0")
+	cmd.Stdout = unread(t)
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "print how to log in: ") {
+		t.Errorf("%v, stderr %q", err, stderr)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ssh-passwords")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a password that nobody has seen is left: %v", err)
+	}
 }
 
 // A signal at any moment of a first start ends foyer. Every file that it leaves is complete: the host key, and the password

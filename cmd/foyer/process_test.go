@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"foyer/middleware/sshtest"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"foyer/middleware/sshtest"
 )
 
 // process is a foyer process that listens on a free port of loopback.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"io"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	gossh "golang.org/x/crypto/ssh"
@@ -28,8 +30,10 @@ func serveCommand(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// serve serves until ctx is done or a signal arrives. It prints how to log in to stdout and the log to stderr.
+// serve serves until ctx is done or a signal arrives. It prints how to log in to stdout and the log to stderr. If nobody
+// reads them any more, it serves on.
 func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
+	signal.Ignore(syscall.SIGPIPE) // Go ends a process whose stdout or stderr is a pipe without a reader
 	cfg.useLog(stderr)
 	s, err := server.New(cfg.Config)
 	if err != nil {
