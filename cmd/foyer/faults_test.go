@@ -133,33 +133,63 @@ func unread(t *testing.T) *os.File {
 	return w
 }
 
-// foyer serves on if nobody reads its log any more.
-func TestFaultLogWithoutAReader(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+// foyer serves on, and ends when it is told to, if nobody reads its log: if the reader is gone, and if it does not read and
+// the pipe is full.
+func TestFaultLogNotRead(t *testing.T) {
+	r, full, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	_ = free.Close()
-	cmd, _, _ := program(privateDir(t), "", "--listen", address, "--open")
-	cmd.Stdout, cmd.Stderr = unread(t), unread(t)
-	if err := cmd.Start(); err != nil {
+	defer func() { _ = errors.Join(r.Close(), full.Close()) }()
+	if err := full.SetWriteDeadline(time.Now().Add(time.Second / 10)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	config := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()}
-	for range 3 {
-		sshtest.Eventually(t, "nobody is served", func() bool {
-			client, err := gossh.Dial("tcp", address, config)
-			if err == nil {
-				_ = client.Close()
+	if _, err := full.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	for name, stderr := range map[string]*os.File{"no reader": unread(t), "a reader that does not read": full} {
+		t.Run(name, func(t *testing.T) {
+			address := freeAddress(t)
+			cmd, _, _ := program(privateDir(t), "", "--listen", address, "--open")
+			cmd.Stdout, cmd.Stderr = unread(t), stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
 			}
-			return err == nil
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			config := &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()}
+			for range 3 {
+				sshtest.Eventually(t, "nobody is served", func() bool {
+					conn, err := net.Dial("tcp", address)
+					if err != nil {
+						return false
+					}
+					defer func() { _ = conn.Close() }()
+					_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+					_, _, _, err = gossh.NewClientConn(conn, address, config)
+					return err == nil
+				})
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			exited := make(chan error, 1)
+			go func() { exited <- cmd.Wait() }()
+			if err := sshtest.Receive(t, exited); err != nil {
+				t.Errorf("foyer exited with %v", err)
+			}
 		})
 	}
-	if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
-		t.Errorf("foyer exited with %v", err)
+}
+
+// freeAddress returns an address of loopback on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
 }
 
 // A first start that cannot show the password keeps none.

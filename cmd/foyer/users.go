@@ -15,6 +15,7 @@ import (
 	"foyer/middleware/auth/authorizedkeys"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/server"
 )
 
@@ -34,7 +35,7 @@ type users struct {
 // openUsers opens the users' files, creates the password file on a first start, and logs warnings.
 func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, error) {
 	u := &users{path: cfg.Passwords}
-	if err := u.openFailLog(cfg, stderr); err != nil {
+	if err := u.openFailLog(cfg, logger, stderr); err != nil {
 		return nil, err
 	}
 	if cfg.Open {
@@ -51,9 +52,10 @@ func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, erro
 	return u, nil
 }
 
-func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
+func (u *users) openFailLog(cfg *Config, logger *slog.Logger, stderr io.Writer) (err error) {
 	switch cfg.FailLog {
 	case "":
+		return nil
 	case "-":
 		u.failLog = stderr
 	default:
@@ -66,6 +68,9 @@ func (u *users) openFailLog(cfg *Config, stderr io.Writer) (err error) {
 			return fmt.Errorf("open the fail log: %w", err)
 		}
 	}
+	u.failLog = eventlog.NewTimeoutWriter(u.failLog, func(lines int) {
+		logger.Error("failed logins lost: the fail log was not read", "n", lines)
+	})
 	return nil
 }
 

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
 	"charm.land/log/v2"
+	"github.com/charmbracelet/colorprofile"
 )
 
 // Formats are the formats that [NewLogger] knows.
@@ -25,7 +27,11 @@ func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	case "logfmt":
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forLogfmt}))
 	}
-	return slog.New(log.NewWithOptions(w, log.Options{Level: log.Level(level), ReportTimestamp: true, TimeFormat: "15:04:05"}))
+	text := log.NewWithOptions(w, log.Options{Level: log.Level(level), ReportTimestamp: true, TimeFormat: "15:04:05"})
+	if timeout, ok := w.(*TimeoutWriter); ok { // which hides a terminal
+		text.SetColorProfile(colorprofile.Detect(timeout.to, os.Environ()))
+	}
+	return slog.New(text)
 }
 
 func forLogfmt(groups []string, attr slog.Attr) slog.Attr {

@@ -66,10 +66,13 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Config: cfg, slowDisconnects: slowDisconnects}
-	batch := eventlog.NewBatchWriter(cfg.Writer)
+	writer := eventlog.NewTimeoutWriter(cfg.Writer, func(lines int) {
+		s.Logger.Error("log lines lost: the log was not read", "n", lines)
+	})
+	batch := eventlog.NewBatchWriter(writer)
 	if cfg.Format == "text" { // for people, who see each line at once
 		batch = nil
-		s.Logger = eventlog.NewLogger(cfg.Writer, cfg.Format, cfg.Level)
+		s.Logger = eventlog.NewLogger(writer, cfg.Format, cfg.Level)
 	} else {
 		s.Logger = eventlog.NewLogger(batch, cfg.Format, cfg.Level)
 	}
