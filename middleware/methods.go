@@ -159,41 +159,45 @@ func (m *methods) removeUndeclared(c *Conn, cfg *gossh.ServerConfig) {
 
 var errOtherUser = errors.New("the user name changed after a password was tried")
 
-// bindUser ends a connection on which the user changes after a password, or an answer, was tried: who has one account could
-// guess at others on the way to it. OpenSSH permits no change at all (auth2.c, input_userauth_request).
+// bindUser ends a connection on which the user changes after a password, or an answer, was tried. Otherwise the owner of one
+// account could try the passwords of others first. OpenSSH permits no change at all (auth2.c, input_userauth_request).
 func bindUser(c *Conn, cfg *gossh.ServerConfig) {
 	tried, user := false, ""
-	check := func(conn gossh.ConnMetadata, tries bool) error {
+	same := func(conn gossh.ConnMetadata) error {
 		if tried && conn.User() != user {
 			_ = c.Close()
 			return errOtherUser
 		}
-		tried, user = tried || tries, conn.User()
 		return nil
 	}
-	if next := cfg.PasswordCallback; next != nil {
-		cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
-			if err := check(conn, true); err != nil {
+	try := func(conn gossh.ConnMetadata) error {
+		err := same(conn)
+		tried, user = true, conn.User()
+		return err
+	}
+	cfg.PasswordCallback = checkFirst(try, cfg.PasswordCallback)
+	cfg.KeyboardInteractiveCallback = checkFirst(try, cfg.KeyboardInteractiveCallback)
+	cfg.PublicKeyCallback = checkFirst(same, cfg.PublicKeyCallback)
+	if next := cfg.VerifiedPublicKeyCallback; next != nil { // x/crypto does not call PublicKeyCallback again for a key that was offered
+		cfg.VerifiedPublicKeyCallback = func(conn gossh.ConnMetadata, key gossh.PublicKey, offered *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+			if err := same(conn); err != nil {
 				return nil, err
 			}
-			return next(conn, password)
+			return next(conn, key, offered, algorithm)
 		}
 	}
-	if next := cfg.KeyboardInteractiveCallback; next != nil {
-		cfg.KeyboardInteractiveCallback = func(conn gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
-			if err := check(conn, true); err != nil {
-				return nil, err
-			}
-			return next(conn, ask)
-		}
+}
+
+// checkFirst returns an authentication callback that calls next only if check returns no error; nil if next is nil.
+func checkFirst[T any](check func(gossh.ConnMetadata) error, next func(gossh.ConnMetadata, T) (*gossh.Permissions, error)) func(gossh.ConnMetadata, T) (*gossh.Permissions, error) {
+	if next == nil {
+		return nil
 	}
-	if next := cfg.PublicKeyCallback; next != nil {
-		cfg.PublicKeyCallback = func(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
-			if err := check(conn, false); err != nil {
-				return nil, err
-			}
-			return next(conn, key)
+	return func(conn gossh.ConnMetadata, offered T) (*gossh.Permissions, error) {
+		if err := check(conn); err != nil {
+			return nil, err
 		}
+		return next(conn, offered)
 	}
 }
 

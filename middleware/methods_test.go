@@ -245,6 +245,7 @@ func TestIdentity(t *testing.T) {
 		{"another's password before", []step{{"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "ended"}}},
 		{"another's password before a key", []step{{"alice", "password", "mallory", all}, {"mallory", "key", "mallory", "ended"}}},
 		{"another's password after a query", []step{{"mallory", "query", "mallory", "accepted"}, {"alice", "password", "mallory", all}, {"mallory", "password", "mallory", "ended"}}},
+		{"another's password between a query and its key", []step{{"mallory", "query", "mallory", "accepted"}, {"alice", "password", "mallory", all}, {"mallory", "key", "mallory", "ended"}}},
 		{"a second password", []step{{"mallory", "password", "alice", all}, {"mallory", "password", "mallory", "authenticated"}}},
 		{"a query, then another user's key", []step{{"alice", "query", "alice", "accepted"}, {"mallory", "key", "mallory", "authenticated"}}},
 		{"a query, then another key for the same user", []step{{"alice", "query", "alice", "accepted"}, {"alice", "key", "mallory", all}}},
