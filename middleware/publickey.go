@@ -62,7 +62,7 @@ func PublicKey(sources ...KeySource) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			keys := &keyCheck{conn: c, sources: sources, algorithms: algorithms}
+			keys := keyCheck{c, sources, algorithms}
 			return Moments{
 				Configure: func(cfg *gossh.ServerConfig) {
 					cfg.PublicKeyCallback = keys.offered
@@ -86,13 +86,11 @@ func permitsPTY(granted *ssh.Permissions) bool {
 	return permitted || !withKey
 }
 
-// keyCheck checks the keys of one connection. No attempt affects the answer to another one.
+// keyCheck checks the keys of one connection. It has no state, so attempts do not affect each other.
 type keyCheck struct {
 	conn       *Conn
 	sources    []KeySource
 	algorithms []string // of signatures
-
-	unacceptable *unacceptableError // the last key that was offered, if no source could accept it
 }
 
 // unacceptableError is the refusal of a key that no source could accept.
@@ -102,10 +100,11 @@ type unacceptableError struct {
 }
 
 // endExpensive closes the connection after an attempt for which x/crypto has verified the signature of an unacceptable key.
-// It does not say so; but a query takes microseconds, and such a key milliseconds. A repetition is answered from its cache.
-func (k *keyCheck) endExpensive(a Attempt) {
+// It does not say so; but a query takes microseconds, and such a key milliseconds. For a repetition it returns the same
+// error from its cache.
+func (k keyCheck) endExpensive(a Attempt) {
 	refused, ok := errors.AsType[*unacceptableError](a.Err)
-	if !ok || refused != k.unacceptable {
+	if !ok {
 		return
 	}
 	if refused.at.IsZero() || time.Since(refused.at) > time.Millisecond {
@@ -116,14 +115,13 @@ func (k *keyCheck) endExpensive(a Attempt) {
 }
 
 // offered reports whether a key would be accepted. The result does not identify the client.
-func (k *keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 	certified := key
 	if cert, ok := key.(*gossh.Certificate); ok {
 		certified = cert.Key
 	}
 	if err := keyfile.Strong(certified); err != nil {
-		k.unacceptable = &unacceptableError{err, time.Now()}
-		return nil, k.unacceptable
+		return nil, &unacceptableError{err, time.Now()}
 	}
 	granted, err := k.authorize(conn, key)
 	if err != nil {
@@ -136,7 +134,7 @@ func (k *keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh
 
 // proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again,
 // because the key may have been offered for another user, or removed since.
-func (k *keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
 	if !slices.Contains(k.algorithms, algorithm) {
 		return nil, errors.New("signature uses SHA-1")
 	}
@@ -162,7 +160,7 @@ func (k *keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh
 var errNoKey = errors.New("key not authorized")
 
 // authorize asks the sources. The error comes from the first source that handles this type of key.
-func (k *keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
+func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
 	defer k.conn.recoverAttempt(&err)
 	if len(conn.User()) > maxUser {
 		return nil, errNoKey
