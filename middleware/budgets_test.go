@@ -2,8 +2,6 @@ package middleware_test
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
 	"fmt"
 	"io"
 	"net"
@@ -312,14 +310,7 @@ func TestBudgetsOfUnreadData(t *testing.T) {
 
 // A counted host key signs with each algorithm that clients request.
 func TestBudgetsHostKeys(t *testing.T) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := gossh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := newRSA(t)
 	rsaKey := func(srv *ssh.Server) error { srv.AddHostKey(key); return nil }
 	for set, algorithms := range map[string][]string{
 		"":       {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA},

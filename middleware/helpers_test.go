@@ -3,6 +3,8 @@ package middleware_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"io"
 	"log"
@@ -212,4 +214,18 @@ func (v verifier) VerifyFrom(_ context.Context, _ netip.Addr, user, password str
 		return errors.New("wrong password")
 	}
 	return nil
+}
+
+// newRSA returns an RSA key. sshtest.HostKey returns an ed25519 one.
+func newRSA(t testing.TB) gossh.Signer {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

@@ -12,6 +12,26 @@ import (
 	"foyer/middleware/penalties"
 )
 
+// blocked reports whether 20 connections like this one, at the same time, block their source.
+func blocked(t *testing.T, connect func(*penalties.Connection)) bool {
+	t.Helper()
+	still := func() time.Time { return time.Unix(0, 0) }
+	tracker, err := penalties.NewTracker(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	for range 20 {
+		c, admitted := tracker.Admit(peer)
+		if !admitted {
+			return true
+		}
+		connect(c)
+	}
+	_, admitted := tracker.Admit(peer)
+	return !admitted
+}
+
 // A connection on which nothing failed pays nothing if it was evicted, or if the server was too busy to check what it
 // tried. All others pay.
 func TestWhoPays(t *testing.T) {
@@ -41,24 +61,14 @@ func TestWhoPays(t *testing.T) {
 		"not checked, evicted":     {[]penalties.Outcome{notChecked}, evicted, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			still := func() time.Time { return time.Unix(0, 0) }
-			tracker, err := penalties.NewTracker(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
-			if err != nil {
-				t.Fatal(err)
-			}
-			peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
-			for range 20 {
-				c, admitted := tracker.Admit(peer)
-				if !admitted {
-					break
-				}
+			got := blocked(t, func(c *penalties.Connection) {
 				for _, outcome := range tt.attempts {
 					c.Attempt("guest", outcome)
 				}
 				c.Close(tt.err)
-			}
-			if _, admitted := tracker.Admit(peer); admitted == tt.pays {
-				t.Errorf("admitted after twenty connections: %t", admitted)
+			})
+			if got != tt.pays {
+				t.Errorf("the source is blocked: %t", got)
 			}
 		})
 	}
@@ -77,22 +87,15 @@ func TestSuccessForgivesOneUser(t *testing.T) {
 		"another user last":  {[]string{"ada", "bob"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			still := func() time.Time { return time.Unix(0, 0) }
-			tracker, err := penalties.NewTracker(penalties.Config{Logger: slog.New(slog.DiscardHandler), Now: still})
-			if err != nil {
-				t.Fatal(err)
-			}
-			peer := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
-			for range 20 {
-				c, _ := tracker.Admit(peer)
+			got := blocked(t, func(c *penalties.Connection) {
 				for _, user := range tt.failed {
 					c.Attempt(user, penalties.Failed)
 				}
 				c.Attempt("ada", penalties.Succeeded)
 				c.Close(nil)
-			}
-			if _, admitted := tracker.Admit(peer); admitted == tt.pays {
-				t.Errorf("admitted after twenty connections: %t", admitted)
+			})
+			if got != tt.pays {
+				t.Errorf("the source is blocked: %t", got)
 			}
 		})
 	}
