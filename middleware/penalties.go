@@ -25,8 +25,8 @@ type PenaltiesConfig = penalties.Config
 // Penalties of a source add up and decrease by one second per second. Above Min, 15s, the source is blocked until its
 // penalty is zero; Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
 //
-// So a source is blocked after four failed connections within 5 seconds, two timeouts at the password prompt within 5
-// seconds, or 16 port scans within one second, at first for 20, 20 and 16 seconds. A person who mistypes a password up
+// So a source is blocked for 20 seconds after four failed connections or two timeouts at the password prompt within 5
+// seconds, and for 16 seconds after 16 port scans within one second. A person who mistypes a password up
 // to six times on one connection gets one penalty, which is over before the next one. So typing errors do not block an
 // office behind one address. Two timeouts together do, for 20 seconds, and so does a program that keeps failing more than
 // once in 5 seconds. A health checker that connects once a second is never blocked. In the long run an attacker has six

@@ -133,7 +133,7 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	for _, name := range r.names {
 		fmt.Fprintf(w, "%s\t%s\n", name, r.methods(cfg, name))
 		for _, key := range r.keys[name] {
-			// Comments are untrusted: whoever handed in the key wrote its comment.
+			// The owner of a key writes its comment, so the comment is untrusted.
 			facts := []string{
 				key.Type, key.Fingerprint, sanitize.String(key.Options, keyfile.MaxLine), sanitize.String(key.Comment, keyfile.MaxLine),
 			}

@@ -32,7 +32,7 @@ type Connection struct {
 	authenticated bool
 }
 
-// Attempt records an attempt to authenticate.
+// Attempt records an attempt to authenticate. If it succeeds after failures for another user, the source gets a penalty.
 func (c *Connection) Attempt(user string, outcome Outcome) {
 	switch {
 	case c == nil:
@@ -50,9 +50,9 @@ func (c *Connection) Attempt(user string, outcome Outcome) {
 	}
 }
 
-// Close adds a penalty to the source, unless the client was authenticated; err is why it was not. There is no penalty
-// either if no attempt failed and the server closed the connection to make room for another source's ([net.ErrClosed]), or
-// was too busy to check an attempt. Failures for another user than the one who was authenticated are charged at once.
+// Close ends the connection. If the client was not authenticated, err is why, and the source gets a penalty. Without a
+// failed attempt there is none in two cases: the server made room for another source ([net.ErrClosed]), or it was too
+// busy to check an attempt.
 func (c *Connection) Close(err error) {
 	if c == nil || c.authenticated || !c.failed && (c.notChecked || errors.Is(err, net.ErrClosed)) {
 		return

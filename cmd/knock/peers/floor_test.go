@@ -18,9 +18,9 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// The floor is the least that a login can cost a server in Go: its bytes, sent and received in as many turns as knock
-// and foyer take, and its cryptography, without SSH. BenchmarkLogin measures it in the same units and with the same
-// names as the bench, so benchstat can compare the two.
+// The floor is the least that a login can cost a server in Go. It is a login without SSH: the same bytes, sent in the same
+// turns as between knock and foyer, and the same cryptography. BenchmarkLogin measures it with the units and the names of
+// the bench, so benchstat can compare the two.
 
 // turns are how many bytes the client and the server send in turn in a login at foyer, with curve25519-sha256 and
 // chacha20-poly1305. The client has the first turn.

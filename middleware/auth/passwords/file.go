@@ -111,7 +111,7 @@ var ErrWrong = errors.New("wrong password")
 //
 // Remembering. For Options.Remember after a correct password, the File keeps a MAC of it under a key that exists only in
 // this process. A new version of the file discards the MACs. A login that matches its MAC takes microseconds, and no place
-// in the queue. A wrong guess costs a hash whether or not the user is remembered, so guesses are not cheaper and reveal
+// in the queue. A wrong guess always costs a hash, also for a remembered user. So guesses are not cheaper and reveal
 // nothing; only a client that knows the password can see from the time that its owner logged in recently. The price:
 // anybody who can read the memory of this process finds the key and the MACs and can test guesses as fast as against a
 // fast hash. They could also read passwords as they arrive, in strings and in the buffers of the SSH and hash libraries,
