@@ -13,6 +13,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/server"
 	"foyer/middleware/sshtest"
 )
@@ -197,13 +198,22 @@ func blockedEvictsNobody(t *testing.T, l *listed) bool {
 	if _, err := io.ReadFull(conn, version); err != nil {
 		t.Fatal(err)
 	}
+	before := l.overLimit()
 	l.connectAndRead(t, "127.0.0.1")
+	evicted := l.overLimit() > before // the connection itself is closed a moment later
 	c := sshtest.NewRaw(conn)
 	_, err = io.WriteString(conn, "SSH-2.0-raw\r\n")
 	if err == nil {
 		_, err = c.Await(sshtest.MsgKexInit)
 	}
-	return err == nil
+	return err == nil && !evicted
+}
+
+// overLimit returns how many connections were over a limit of connections.
+func (l *listed) overLimit() uint64 {
+	counts := l.server.Counters.Counts()
+	return counts[counters.Connections] + counts[counters.Unauthenticated] +
+		counts[counters.SourceConnections] + counts[counters.SourceUnauthenticated]
 }
 
 func refusedIsNotLogged(t *testing.T, l *listed) bool {
