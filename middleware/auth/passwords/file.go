@@ -12,9 +12,18 @@ import (
 	"runtime"
 	"time"
 
+	"foyer/middleware/fairqueue"
 	"foyer/middleware/source"
 	"foyer/middleware/watchfile"
 )
+
+// ErrBusy is wrapped by the error of a login that was refused without a check of its password because too many waited for
+// a hash, and by the error that reports the number of such logins to Options.Warn.
+var ErrBusy = errors.New("too many passwords to check at once")
+
+// queueLength is how many logins may wait per hash that may run. A hash of 19 MiB takes about 30 ms of a core, so the last
+// of a full queue waits two seconds, on a small machine and on a large one.
+const queueLength = 64
 
 // maxFile is the maximum size of the file, which is enough for about 70,000 users.
 const maxFile = 8 << 20
@@ -56,7 +65,7 @@ type File struct {
 	path    string
 	opts    Options
 	key     [sha256.Size]byte // random; exists only in this process
-	queue   *queue
+	queue   *fairqueue.Queue
 	refused refusals
 	table   *watchfile.Watched[*table]
 }
@@ -73,7 +82,7 @@ func Open(path string, opts Options) (*File, error) {
 	if opts.Warn == nil {
 		opts.Warn = func(error) {}
 	}
-	f := &File{path: path, opts: opts, queue: newQueue(opts.Hashes, opts.Networks)}
+	f := &File{path: path, opts: opts, queue: fairqueue.New(opts.Hashes, queueLength*opts.Hashes, opts.Networks)}
 	_, _ = rand.Read(f.key[:]) // never returns an error
 	last := &table{}
 	parse := func(path, data string) (*table, error) {
@@ -107,7 +116,7 @@ var ErrWrong = errors.New("wrong password")
 //
 // Limits. At most Options.Hashes hashes are computed at once, and each returns its memory before the next one starts. 64
 // times as many logins wait, for at most five seconds. The others are refused, and [File.Refused] counts them. The network
-// of the client decides the order; see queue.
+// of the client decides the order: the one with the fewest failures is next. See package fairqueue.
 //
 // Remembering. For Options.Remember after a correct password, the File keeps a MAC of it under a key that exists only in
 // this process. A new version of the file discards the MACs. A login that matches its MAC takes microseconds, and no place
@@ -132,7 +141,7 @@ func (f *File) VerifyFrom(ctx context.Context, from netip.Addr, user, password s
 	case !matches || !known:
 		return ErrWrong
 	}
-	f.queue.forgive(from)
+	f.queue.Charge(from, -1) // so that frequent logins do not lose their rank
 	if f.opts.Remember > 0 {
 		now.logins.remember(user, login, f.opts.Remember)
 	}
@@ -141,13 +150,13 @@ func (f *File) VerifyFrom(ctx context.Context, from netip.Addr, user, password s
 
 // match waits for the turn of the client and compares password with s.
 func (f *File) match(ctx context.Context, from netip.Addr, s secret, password string) (bool, error) {
-	if err := f.queue.enter(ctx, from); err != nil {
+	if err := f.queue.Enter(ctx, from, 1); err != nil {
 		if report := f.refused.add(); report != nil {
 			f.opts.Warn(report)
 		}
-		return false, err
+		return false, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	defer f.queue.leave() // even if a library panics
+	defer f.queue.Leave() // even if a library panics
 	if s.large() {
 		defer runtime.GC()
 	}

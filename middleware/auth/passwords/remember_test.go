@@ -2,6 +2,9 @@ package passwords
 
 import (
 	"context"
+	"errors"
+	"foyer/middleware/fairqueue"
+	"foyer/middleware/source"
 	"net/netip"
 	"strings"
 	"testing"
@@ -36,7 +39,7 @@ func (m *countingFile) count() {
 func (m *countingFile) login(user, password string, want error, full bool) {
 	m.Helper()
 	m.checks = 0
-	if err := m.f.VerifyFrom(context.Background(), netip.Addr{}, user, password); err != want {
+	if err := m.f.VerifyFrom(context.Background(), netip.Addr{}, user, password); !errors.Is(err, want) {
 		m.Errorf("%s, %s: %v, want %v", user, password, err, want)
 	}
 	if checked := m.checks == 1; checked != full {
@@ -87,8 +90,7 @@ func TestRememberIsOffByDefault(t *testing.T) {
 func TestRememberedWhileBusy(t *testing.T) {
 	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
-	m.f.queue.free = 0
-	m.f.queue.length = 0
+	m.f.queue = fairqueue.New(0, 0, source.Networks{})
 	m.login("ada", "open sesame", nil, false)
 	m.login("ada", "open barley", ErrBusy, false)
 }
