@@ -108,6 +108,19 @@ func (c *Conn) Spoke() { c.reach(Speaking) }
 // KeysExchanged implements [transport.Observer].
 func (c *Conn) KeysExchanged() { c.reach(KeysExchanged) }
 
+// Computing implements [transport.Observer].
+func (c *Conn) Computing(on bool) error {
+	if on {
+		err := c.work(Computing, 1)
+		if err == nil {
+			return nil
+		}
+		_ = c.work(Computing, -1) // some layers may have permitted it
+		return err
+	}
+	return c.work(Computing, -1)
+}
+
 // Received implements [transport.Observer].
 func (c *Conn) Received(n int) error { return c.work(BytesReceived, n) }
 

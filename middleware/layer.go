@@ -68,6 +68,9 @@ const (
 	BytesRead                 // received bytes that a session or another channel has read
 	KeyExchange               // key exchanges, the first one included
 	GlobalRequest             // global requests (RFC 4254 section 4)
+	// Computing is 1 before the server computes a part of the first key exchange, which a layer may delay, and -1
+	// afterwards, also if a layer has refused it.
+	Computing
 )
 
 // Handler returns the layer that ends a list: it serves the sessions with handler.

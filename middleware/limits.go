@@ -20,6 +20,9 @@ const busy = "too many visitors at the moment, please try again in a minute"
 // is not authenticated gets the reason, and ssh shows it: "Received disconnect from …: too many visitors at the moment".
 // At the password prompt ssh shows it, without the address, after the visitor has pressed Enter.
 //
+// Before their first key exchange is over, clients share the CPUs fairly by source, so that a flood waits and a newcomer does
+// not.
+//
 // A session over the limit is refused with a reason, and the connection stays open. A connection that has had too many
 // sessions in total, or opens many more than the limit at once, is closed.
 func Limits(table *limits.Table) Layer {
@@ -48,6 +51,16 @@ func Limits(table *limits.Table) Layer {
 			return Moments{
 				Stage:  func(stage Stage) { record(entry, stage) },
 				Open:   limitSessions(c, table),
+				Work: func(kind Work, n int) error {
+					switch {
+					case kind != Computing:
+					case n > 0:
+						return compute(c, entry)
+					default:
+						entry.Computed()
+					}
+					return nil
+				},
 				Closed: func(error) { entry.Closed() },
 			}, nil
 		},
@@ -68,6 +81,15 @@ func record(entry *limits.Connection, stage Stage) {
 	case Authenticated:
 		entry.Authenticated()
 	}
+}
+
+// compute waits for the connection's turn to exchange keys, or tells the client that too many wait.
+func compute(c *Conn, entry *limits.Connection) error {
+	err := entry.Compute(c.Context())
+	if err != nil {
+		c.Disconnect(transport.TooManyConnections, busy)
+	}
+	return err
 }
 
 func limitSessions(c *Conn, table *limits.Table) func(gossh.NewChannel, int) error {

@@ -2,7 +2,9 @@ package middleware_test
 
 import (
 	"errors"
+	"io"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -270,4 +272,63 @@ func TestLimitsNeedATable(t *testing.T) {
 	if err == nil || err.Error() != "layer limits: no table" {
 		t.Errorf("error %v", err)
 	}
+}
+
+// blockingKey is a host key whose signatures take until the test permits them, as if key exchanges were expensive.
+type blockingKey struct {
+	gossh.Signer
+	signing chan<- struct{} // one for each signature that begins
+	permit  <-chan struct{}
+}
+
+func (k blockingKey) Sign(random io.Reader, data []byte) (*gossh.Signature, error) {
+	k.signing <- struct{}{}
+	<-k.permit
+	return k.Signer.Sign(random, data)
+}
+
+// While one source floods the server with key exchanges, a newcomer's is next. No more are computed at once than there are
+// CPUs. Logins do not count: who logs in often is not behind.
+func TestLimitsKeyExchangesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		signing, permit := make(chan struct{}, 100), make(chan struct{})
+		srv := &ssh.Server{}
+		srv.AddHostKey(blockingKey{sshtest.HostKey(t), signing, permit})
+		table := newTable(func(*limits.Config) {})
+		if err := middleware.NewStack(middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan string, 100)
+		exchange := func(from string, do func(*sshtest.MemoryConn)) {
+			conn := sshtest.ConnectFrom(t, srv, &net.TCPAddr{IP: net.ParseIP(from), Port: 1})
+			go func() { do(conn); served <- from }()
+			synctest.Wait()
+		}
+		keysOnly := func(conn *sshtest.MemoryConn) { _ = sshtest.NewRaw(conn).Handshake("SSH-2.0-raw", sshtest.Curve25519) }
+		login := func(conn *sshtest.MemoryConn) { conn.RawLogin(t) }
+		const often, flooder, visitor = "192.0.2.1", "192.0.2.66", "192.0.2.7"
+		for range 5 {
+			exchange(often, login)
+			permit <- struct{}{}
+			synctest.Wait()
+			<-served
+		}
+		for range 20 {
+			exchange(flooder, keysOnly)
+		}
+		exchange(often, login)
+		exchange(visitor, login)
+		if len(signing) != 5+1 {
+			t.Errorf("%d key exchanges at once", len(signing)-5)
+		}
+		for _, want := range []string{flooder, often, visitor, flooder, flooder} {
+			permit <- struct{}{}
+			synctest.Wait()
+			if got := <-served; got != want {
+				t.Errorf("%s is served, want %s", got, want)
+			}
+		}
+		close(permit)
+	})
 }

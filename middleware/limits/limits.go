@@ -24,6 +24,7 @@ package limits
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"container/list"
 
 	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/fairqueue"
 	"foyer/middleware/source"
 )
 
@@ -53,6 +55,7 @@ type Config struct {
 // Table holds the connections of one server.
 type Table struct {
 	Config
+	computing *fairqueue.Queue
 
 	mu      sync.Mutex
 	n       int    // connections
@@ -61,13 +64,21 @@ type Table struct {
 }
 
 // NewTable returns an empty table.
-func NewTable(cfg Config) *Table { return &Table{Config: cfg, sources: map[netip.Prefix]*peers{}} }
+func NewTable(cfg Config) *Table {
+	cpus := runtime.GOMAXPROCS(0)
+	return &Table{Config: cfg, sources: map[netip.Prefix]*peers{}, computing: fairqueue.New(cpus, maxComputing*cpus, cfg.Networks)}
+}
 
 // Connection is one connection in a [Table].
 type Connection struct {
 	table *Table
 	peers *peers
+	peer  net.Addr
 	evict func(overShare bool)
+
+	// Guarded by the caller of Compute and Computed.
+	began time.Time     // when the server began to compute, or zero
+	spent time.Duration // how long it has computed
 
 	// Guarded by the table.
 	overShare bool // evicted because its own source is over its limit
@@ -108,7 +119,7 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 		victim.overShare = limit.from == evictor(from)
 		evicted = append(evicted, victim)
 	}
-	c = &Connection{table: t, peers: from, evict: evict}
+	c = &Connection{table: t, peers: from, peer: peer, evict: evict}
 	t.n++
 	from.total++
 	t.sources[from.network] = from
@@ -194,8 +205,11 @@ func (c *Connection) Spoke() {
 // KeysExchanged records that the server has done its part of the key exchange.
 func (c *Connection) KeysExchanged() { c.reach(keysExchanged) }
 
-// Authenticated records that the client is authenticated.
-func (c *Connection) Authenticated() { c.reach(authenticated) }
+// Authenticated records that the client is authenticated. What the server has computed for it no longer counts.
+func (c *Connection) Authenticated() {
+	c.reach(authenticated)
+	c.table.computing.Charge(source.Addr(c.peer), -int64(c.spent))
+}
 
 // Closed removes the connection from the table. A second call does nothing.
 func (c *Connection) Closed() {

@@ -25,7 +25,10 @@ type MemoryConn struct {
 }
 
 // Connect connects to srv in memory. The connection is closed when the test ends.
-func Connect(t testing.TB, srv *ssh.Server) *MemoryConn {
+func Connect(t testing.TB, srv *ssh.Server) *MemoryConn { return ConnectFrom(t, srv, client) }
+
+// ConnectFrom is [Connect] from an address.
+func ConnectFrom(t testing.TB, srv *ssh.Server, client *net.TCPAddr) *MemoryConn {
 	c := &MemoryConn{ToServer: newStream(), ToClient: newStream(), Done: make(chan struct{})}
 	c.Conn = &memoryEnd{in: c.ToClient, out: c.ToServer, local: client, remote: server}
 	go func() {

@@ -31,12 +31,15 @@ const (
 var errEarly = errors.New("client sent too much before authentication started")
 
 // Observer learns what happens on a connection. Its methods are called while the connection is read or written; they must
-// not read, write or close it, except that Received may return an error to end it.
+// not read, write or close it. Received and Computing may return an error to end it, Computing also after a Disconnect.
 type Observer interface {
 	// Spoke is called once, when the client's first bytes arrive.
 	Spoke()
 	// KeysExchanged is called once, before the server sends its first SSH_MSG_NEWKEYS.
 	KeysExchanged()
+	// Computing is called with true when something has arrived before the end of the first key exchange, and may delay what
+	// the library computes with it. Unless it returns an error, it is called with false when that is over.
+	Computing(bool) error
 	// Received is called with the number of bytes of each read. An error ends the connection and is what Read returns.
 	Received(n int) error
 }
@@ -61,6 +64,7 @@ type Conn struct {
 	readErr error  // what comes after ahead
 	early   int    // bytes read since the first key exchange, until authentication starts
 
+	computing   atomic.Bool   // see Observer
 	keysSent    atomic.Bool   // the first key exchange is over for the server
 	authStarted chan struct{} // closed by AuthStarted
 	banner      func(string) error
@@ -126,6 +130,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case c.readErr != nil:
 		return 0, c.readErr
 	}
+	c.computed()
 	if c.exchangeHeld.Swap(false) {
 		_ = c.Release()
 	}
@@ -148,8 +153,28 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if err := c.observer.Received(n); err != nil {
 			return 0, err
 		}
+		if err := c.compute(); err != nil {
+			return 0, err
+		}
 	}
 	return n, err
+}
+
+// compute is called when the library is about to compute with what has arrived.
+func (c *Conn) compute() error {
+	if c.keysSent.Load() {
+		return nil
+	}
+	err := c.observer.Computing(true)
+	c.computing.Store(err == nil)
+	return err
+}
+
+// computed is called when the library reads, writes or closes, and so has computed what it had to.
+func (c *Conn) computed() {
+	if c.computing.Swap(false) {
+		_ = c.observer.Computing(false)
+	}
 }
 
 // room returns how many of n bytes may be read now, and whether they count towards maxBeforeAuth. A client that sends more,
@@ -176,6 +201,7 @@ func (c *Conn) room(n int) (room int, counts bool, err error) {
 
 // Write implements [net.Conn].
 func (c *Conn) Write(p []byte) (int, error) {
+	c.computed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lastSent.Load() {
@@ -244,6 +270,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // Close implements [net.Conn]. After [Conn.Disconnect] has sent its message, Disconnect closes the connection.
 func (c *Conn) Close() error {
+	c.computed()
 	if c.lastSent.Load() {
 		return nil
 	}

@@ -193,6 +193,41 @@ func TestReceivedTooMuch(t *testing.T) {
 	})
 }
 
+// The observer is told of each part of the first key exchange that the library computes: from the read of what it needs to
+// the next read, write or close. Afterwards it is told of none.
+func TestComputing(t *testing.T) {
+	c, o := wrap(&peer{from: bytewise{strings.NewReader("abcdef")}})
+	read := func() { _, _ = c.Read(make([]byte, 1)) }
+	write := func(text string) func() { return func() { _, _ = io.WriteString(c, text) } }
+	for i, step := range []struct {
+		do              func()
+		computing, over int // in all
+	}{
+		{read, 1, 0}, {read, 2, 1}, {write(line), 2, 2}, {write(packet), 2, 2},
+		{read, 3, 2}, {write(newKeys), 3, 3}, {read, 3, 3},
+	} {
+		if step.do(); o.computing != step.computing || o.over != step.over {
+			t.Errorf("step %d: told %d times that it computes, %d times that this is over, want %d and %d", i, o.computing, o.over, step.computing, step.over)
+		}
+	}
+	c, o = wrap(&peer{from: strings.NewReader("a")})
+	read()
+	if _ = c.Close(); o.computing != 1 || o.over != 1 {
+		t.Errorf("told %d times that it computes, %d times that this is over before a close", o.computing, o.over)
+	}
+}
+
+// A part that the observer refuses is not computed, and never over.
+func TestComputingRefused(t *testing.T) {
+	c, o := wrap(&peer{from: strings.NewReader("abc")})
+	o.refuse = true
+	n, err := c.Read(make([]byte, 3))
+	_ = c.Close()
+	if n != 0 || !errors.Is(err, errTooMuch) || o.over != 0 {
+		t.Errorf("read %d bytes, error %v, over %d times", n, err, o.over)
+	}
+}
+
 // The observer is told once that keys are exchanged, before the NEWKEYS is sent.
 func TestKeysExchanged(t *testing.T) {
 	p := &peer{}

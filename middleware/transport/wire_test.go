@@ -102,15 +102,29 @@ func (p *peer) isClosed() bool {
 
 // observed notes what an observer is told. It is for one goroutine at a time.
 type observed struct {
-	events   []string
-	received int
-	most     int // bytes that it allows, if not 0
+	events          []string
+	received        int
+	most            int // bytes that it allows, if not 0
+	computing, over int // how often Computing was called with true, and with false
+	refuse          bool
 }
 
 var errTooMuch = errors.New("too much")
 
 func (o *observed) Spoke()         { o.events = append(o.events, "spoke") }
 func (o *observed) KeysExchanged() { o.events = append(o.events, "keys exchanged") }
+
+func (o *observed) Computing(on bool) error {
+	switch {
+	case !on:
+		o.over++
+	case o.refuse:
+		return errTooMuch
+	default:
+		o.computing++
+	}
+	return nil
+}
 
 func (o *observed) Received(n int) error {
 	if o.received += n; o.most > 0 && o.received > o.most {

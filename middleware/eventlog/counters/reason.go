@@ -15,6 +15,7 @@ const (
 	Unauthenticated       Reason = "unauthenticated"        // a connection: too many were unauthenticated
 	SourceConnections     Reason = "source-connections"     // a connection: its source had too many open
 	SourceUnauthenticated Reason = "source-unauthenticated" // a connection: its source had too many unauthenticated
+	Busy                  Reason = "busy"                   // a connection: too many waited for their key exchange
 	Sessions              Reason = "sessions"               // a session: its connection had too many at once
 	SessionsEver          Reason = "sessions-ever"          // a session: its connection had too many in total
 	KeyExchanges          Reason = "key-exchanges"          // a connection: too many key exchanges

@@ -1,0 +1,44 @@
+package limits
+
+import (
+	"context"
+	"time"
+
+	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/source"
+)
+
+const (
+	// maxComputing is how many connections per CPU may wait for a part of their key exchange. A part takes about half a
+	// millisecond, and several with the oldest algorithms.
+	maxComputing = 1024
+
+	// estimate is what a part counts until it is over.
+	estimate = time.Millisecond
+)
+
+// Compute waits until the server may compute a part of the connection's key exchange. As many may do so at once as there
+// are CPUs, and the next one is from the source for which the server has computed least; logins do not count. Without it a
+// flood of key exchanges from one source would slow down everybody. If Compute returns no error, the caller must call
+// Computed.
+func (c *Connection) Compute(ctx context.Context) error {
+	err := c.table.computing.Enter(ctx, source.Addr(c.peer), int64(estimate))
+	if err != nil {
+		c.table.Counters.Count(counters.Busy, c.peer)
+		return err
+	}
+	c.began = time.Now()
+	return nil
+}
+
+// Computed records that the part is over. Without a call of Compute that has succeeded it does nothing.
+func (c *Connection) Computed() {
+	if c.began.IsZero() {
+		return
+	}
+	took := time.Since(c.began)
+	c.began = time.Time{}
+	c.spent += took
+	c.table.computing.Charge(source.Addr(c.peer), int64(took-estimate))
+	c.table.computing.Leave()
+}
