@@ -40,7 +40,10 @@ type Conn struct {
 	log     *eventlog.Connection
 	packets unreadPackets
 
-	attempts int // to authenticate; the handshake's goroutine's
+	// The handshake's goroutine's.
+	attempts      int         // to authenticate
+	keyAlgorithms []string    // of signatures: x/crypto's own list
+	refused       *refusedKey // the key of the present attempt, if it is refused
 
 	mu       sync.Mutex
 	stage    Stage
@@ -149,13 +152,13 @@ func (c *Conn) configure(cfg *gossh.ServerConfig) {
 		if logged != nil {
 			logged(meta, method, err)
 		}
-		c.attempt(classify(meta, method, err))
+		c.attempt(c.classify(meta, method, err))
 	}
 	cfg.PreAuthConnCallback = func(meta gossh.ServerPreAuthConn) {
 		if preAuth != nil {
 			preAuth(meta)
 		}
-		c.packets = unreadPacketsOf(meta)
+		c.packets, c.keyAlgorithms = unreadPacketsOf(meta), keyAlgorithmsOf(meta)
 		c.AuthStarted(meta.SendAuthBanner)
 	}
 }
@@ -168,7 +171,7 @@ const (
 	Succeeded     Outcome = iota // the client is authenticated
 	Continues                    // one step of several has succeeded
 	Asked                        // method "none": the client asks which methods there are
-	KeyRefused                   // a public key that is not accepted, most often one that was only offered
+	KeyRefused                   // a public key that is not accepted, and that the client has only asked about
 	NotChecked                   // the server was too busy to look at the password
 	AttemptFailed                // anything else
 )
@@ -182,7 +185,7 @@ type Attempt struct {
 }
 
 // classify decides once what an attempt was.
-func classify(meta gossh.ConnMetadata, method string, err error) Attempt {
+func (c *Conn) classify(meta gossh.ConnMetadata, method string, err error) Attempt {
 	a := Attempt{ConnMetadata: meta, Method: method, Err: err}
 	var partial *gossh.PartialSuccessError
 	switch {
@@ -195,7 +198,7 @@ func classify(meta gossh.ConnMetadata, method string, err error) Attempt {
 	case errors.Is(err, passwords.ErrBusy):
 		a.Outcome = NotChecked
 	case method == "publickey":
-		a.Outcome = KeyRefused
+		a.Outcome, a.Err = c.keyOutcome(err)
 	default:
 		a.Outcome = AttemptFailed
 	}

@@ -24,24 +24,39 @@ func unwrap(conn net.Conn) *Conn {
 
 // layout says where the libraries keep what foyer needs and they do not export, as indices of fields.
 type layout struct {
-	wrapped   int // in the connection of charm.land/ssh: the one that ConnCallback returned
-	transport int // in the connection of golang.org/x/crypto/ssh
-	incoming  int // in that: the packets that were read ahead
+	wrapped    int // in the connection of charm.land/ssh: the one that ConnCallback returned
+	transport  int // in the connection of golang.org/x/crypto/ssh
+	incoming   int // in that: the packets that were read ahead
+	algorithms int // in that too: the algorithms of public keys
+}
+
+// transportField returns a field of the transport of golang.org/x/crypto/ssh.
+func transportField[T any](conn gossh.ServerPreAuthConn, index int) *T {
+	at, _ := libraryLayout()
+	field := reflect.ValueOf(conn).Elem().Field(at.transport).Elem().Elem().Field(index)
+	return (*T)(field.Addr().UnsafePointer())
+}
+
+// keyAlgorithmsOf returns the list in which x/crypto looks whether an algorithm of public keys is accepted. See
+// keyCheck.refuse.
+func keyAlgorithmsOf(conn gossh.ServerPreAuthConn) []string {
+	at, _ := libraryLayout()
+	return *transportField[[]string](conn, at.algorithms)
 }
 
 // libraryLayout finds the layout by serving one connection in memory. Its error names the library that looks otherwise.
 var libraryLayout = sync.OnceValues(func() (at layout, err error) {
 	var c Conn
-	var wrapped, packets bool
+	var wrapped, packets, algorithms bool
 	srv := &ssh.Server{
 		ConnCallback: func(_ ssh.Context, conn net.Conn) net.Conn { c.Conn = transport.New(conn, "", &c); return &c },
 		ServerConfigCallback: func(ssh.Context) *gossh.ServerConfig {
 			return &gossh.ServerConfig{NoClientAuth: true, PreAuthConnCallback: func(conn gossh.ServerPreAuthConn) {
 				c.AuthStarted(conn.SendAuthBanner)
-				var transport, incoming reflect.Value
+				var transport reflect.Value
 				transport, at.transport = fieldOf(reflect.ValueOf(conn), "transport")
-				incoming, at.incoming = fieldOf(transport, "incoming")
-				packets = incoming.IsValid() && incoming.Type() == reflect.TypeFor[chan []byte]()
+				at.incoming, packets = typedField[chan []byte](transport, "incoming")
+				at.algorithms, algorithms = typedField[[]string](transport, "publicKeyAuthAlgorithms")
 			}}
 		},
 		ConnectionCloseCallback: func(conn net.Conn) {
@@ -58,6 +73,8 @@ var libraryLayout = sync.OnceValues(func() (at layout, err error) {
 		return at, fmt.Errorf("charm.land/ssh %s hides a connection from its own callbacks", libraryVersion("charm.land/ssh"))
 	case !packets:
 		return at, fmt.Errorf("golang.org/x/crypto/ssh %s keeps its unread packets elsewhere", libraryVersion("golang.org/x/crypto"))
+	case !algorithms:
+		return at, fmt.Errorf("golang.org/x/crypto/ssh %s keeps its algorithms elsewhere", libraryVersion("golang.org/x/crypto"))
 	}
 	return at, nil
 })
@@ -75,6 +92,12 @@ func fieldOf(v reflect.Value, name string) (reflect.Value, int) {
 		return reflect.Value{}, 0
 	}
 	return v.Elem().Field(field.Index[0]), field.Index[0]
+}
+
+// typedField returns the index of a field like fieldOf, and whether the field exists and has the type T.
+func typedField[T any](v reflect.Value, name string) (index int, ok bool) {
+	field, index := fieldOf(v, name)
+	return index, field.IsValid() && field.Type() == reflect.TypeFor[T]()
 }
 
 // serveInMemory has a client log in to srv and leave.

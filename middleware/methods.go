@@ -11,8 +11,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// How often a client may fail on one connection: sshd's MaxAuthTries for real attempts, and for keys that are refused as
-// many as an agent can be expected to hold. A refused key costs next to nothing and is not a guess.
+// How often a client may fail on one connection: sshd's MaxAuthTries for real attempts, and for keys that it only asks about
+// as many as an agent can be expected to hold. Such a question costs next to nothing and is not a guess.
 const (
 	maxFailures    = 6
 	maxRefusedKeys = 30

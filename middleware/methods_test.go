@@ -385,19 +385,25 @@ func TestMethodsBudgets(t *testing.T) {
 		{"none and five wrong passwords", [][]step{attempts(1, "none", ""), attempts(5, "password", "mallory")}, false},
 		{"none and six wrong passwords", [][]step{attempts(1, "none", ""), attempts(6, "password", "mallory")}, true},
 		{"none seven times", [][]step{attempts(7, "none", "")}, true},
-		{"29 key queries", [][]step{attempts(29, "query", "mallory")}, false},
-		{"30 key queries", [][]step{attempts(30, "query", "mallory")}, true},
-		{"30 signatures", [][]step{attempts(30, "key", "mallory")}, true},
-		{"passwords after keys", [][]step{attempts(29, "key", "mallory"), attempts(5, "password", "mallory")}, false},
-		{"six passwords after keys", [][]step{attempts(29, "key", "mallory"), attempts(6, "password", "mallory")}, true},
-		{"keys after passwords", [][]step{attempts(5, "password", "mallory"), attempts(30, "key", "mallory")}, true},
+		{"questions about 29 keys", [][]step{attempts(29, "query", "")}, false},
+		{"questions about 30 keys", [][]step{attempts(30, "query", "")}, true},
+		{"six questions about one key", [][]step{attempts(6, "query", "mallory")}, false},
+		{"seven questions about one key", [][]step{attempts(7, "query", "mallory")}, true},
+		{"five signatures", [][]step{attempts(5, "key", "mallory")}, false},
+		{"six signatures", [][]step{attempts(6, "key", "mallory")}, true},
+		{"six signatures by six keys", [][]step{attempts(6, "key", "")}, true},
+		{"six signatures after a question", [][]step{attempts(1, "query", "mallory"), attempts(6, "key", "mallory")}, true},
+		{"passwords after keys", [][]step{attempts(29, "query", ""), attempts(5, "password", "mallory")}, false},
+		{"six passwords after keys", [][]step{attempts(29, "query", ""), attempts(6, "password", "mallory")}, true},
+		{"a signature after passwords", [][]step{attempts(5, "password", "mallory"), attempts(1, "key", "mallory")}, true},
+		{"keys after passwords", [][]step{attempts(5, "password", "mallory"), attempts(30, "query", "")}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newFixture(t, "publickey", "password")
 			c := h.Server.DialRaw(t)
 			steps := slices.Concat(tt.steps...)
 			for i, s := range steps {
-				if err := h.attempt(c, s); (err != nil) != (tt.ended && i == len(steps)-1) {
+				if err := h.attempt(t, c, s); (err != nil) != (tt.ended && i == len(steps)-1) {
 					t.Fatalf("attempt %d of %d: %v", i+1, len(steps), err)
 				}
 			}
@@ -413,15 +419,20 @@ func TestMethodsBudgets(t *testing.T) {
 	}
 }
 
-// attempt makes the attempt of a step. The error is that of a connection that has ended.
-func (h *fixture) attempt(c *sshtest.Raw, s step) (err error) {
+// attempt makes the attempt of a step, with a new key where it names no owner. The error is that of a connection that has
+// ended.
+func (h *fixture) attempt(t *testing.T, c *sshtest.Raw, s step) (err error) {
+	key := h.keys[s.owner]
+	if key == nil {
+		key = sshtest.HostKey(t)
+	}
 	switch s.method {
 	case "password":
 		_, err = c.Password(s.user, s.owner+"'s")
 	case "key":
-		_, err = c.PublicKey(s.user, h.keys[s.owner])
+		_, err = c.PublicKey(s.user, key)
 	case "query":
-		_, err = c.Query(s.user, h.keys[s.owner].PublicKey())
+		_, err = c.Query(s.user, key.PublicKey())
 	default:
 		_, err = c.Attempt(s.user, "ssh-connection", s.method, gossh.Marshal(struct{ Language, Submethods string }{}))
 	}
@@ -491,7 +502,7 @@ func tryToSkip(t *testing.T, before string, packet []byte) {
 	}
 	c := h.Server.DialRaw(t)
 	if before != "nothing" {
-		_ = h.attempt(c, step{user: "alice", method: before, owner: "alice"})
+		_ = h.attempt(t, c, step{user: "alice", method: before, owner: "alice"})
 	}
 	mustWrite(t, c, packet)
 	if answer, err := c.Read(); err == nil && answer[0] != sshtest.MsgDisconnect {

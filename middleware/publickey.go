@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"time"
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
@@ -45,8 +44,9 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // refused, and if a source panics, the attempt fails. A login with a key gets a PTY only if the key permits it.
 // Session.PublicKey returns the proven key or certificate, and nil for other logins.
 //
-// x/crypto verifies the signature of a key even where it is refused. For a key that no source could accept, such as RSA of
-// 16,384 bits, that is work which a stranger can choose: its first proof, or a second query, ends the connection.
+// Clients ask about a key before they prove to hold it. Who proves a refused key without a question, or after the refusal,
+// fails an attempt, as with a wrong password. Its signature is verified only if the client has asked about that key before.
+// The first proof of a key that no source could accept, such as RSA of 16,384 bits, or a second question, ends the connection.
 //
 // Methods limits the number of refused keys. Without it, the library's limit applies: six refused offers are free, and
 // each further one, or a key that is proven without an offer, is one of six attempts.
@@ -69,7 +69,7 @@ func PublicKey(sources ...KeySource) Layer {
 					cfg.VerifiedPublicKeyCallback = keys.proven
 					cfg.PublicKeyAuthAlgorithms = algorithms
 				},
-				Attempt:  keys.endExpensive,
+				Attempt:  keys.endInsistent,
 				Terminal: func(ssh.Pty) bool { return permitsPTY(c.Context().Permissions()) },
 			}, nil
 		},
@@ -93,25 +93,49 @@ type keyCheck struct {
 	algorithms []string // of signatures
 }
 
-// unacceptableError is the refusal of a key that no source could accept.
-type unacceptableError struct {
+// refusedKey is why a key is not accepted.
+type refusedKey struct {
 	error
-	at time.Time // when it was refused; zero after the attempt
+	never      bool     // no source could accept it
+	algorithms []string // that x/crypto accepted before the attempt
 }
 
-// endExpensive closes the connection after an attempt for which x/crypto has verified the signature of an unacceptable key.
-// It does not say so; but a query takes microseconds, and such a key milliseconds. For a repetition it returns the same
-// error from its cache.
-func (k keyCheck) endExpensive(a Attempt) {
-	refused, ok := errors.AsType[*unacceptableError](a.Err)
-	if !ok {
-		return
+// refuse refuses the key of an attempt. After the callback x/crypto verifies the signature of a refused key all the same,
+// which is work that a stranger can choose. But first it looks whether the signature's algorithm is accepted. So until the
+// attempt is over, none is.
+func (k keyCheck) refuse(err error, never bool) error {
+	refused := &refusedKey{err, never, slices.Clone(k.conn.keyAlgorithms)}
+	clear(k.conn.keyAlgorithms)
+	k.conn.refused = refused
+	return refused
+}
+
+// keyOutcome returns what became of an attempt with a public key that has ended with err, and why. It is called once for
+// each attempt.
+func (c *Conn) keyOutcome(err error) (Outcome, error) {
+	refused := c.refused
+	c.refused = nil
+	earlier, repeated := errors.AsType[*refusedKey](err)
+	if refused != nil {
+		copy(c.keyAlgorithms, refused.algorithms)
 	}
-	if refused.at.IsZero() || time.Since(refused.at) > time.Millisecond {
+	switch {
+	case err == refused:
+		return KeyRefused, err // the client has only asked
+	case refused != nil:
+		return AttemptFailed, refused // no algorithm was accepted: the client has sent a proof
+	case repeated:
+		return AttemptFailed, earlier // x/crypto remembers the key, so the client knows that it is refused
+	}
+	return KeyRefused, err // malformed, or of an unknown type
+}
+
+// endInsistent ends the connection of a client that has proven a key which no source could accept, or asked twice.
+func (k keyCheck) endInsistent(a Attempt) {
+	if refused, ok := errors.AsType[*refusedKey](a.Err); ok && refused.never && a.Outcome == AttemptFailed {
 		k.conn.Logger().Warn("unacceptable key proven", "err", refused)
 		_ = k.conn.Close()
 	}
-	refused.at = time.Time{}
 }
 
 // offered reports whether a key would be accepted. The result does not identify the client.
@@ -121,11 +145,11 @@ func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.
 		certified = cert.Key
 	}
 	if err := keyfile.Strong(certified); err != nil {
-		return nil, &unacceptableError{err, time.Now()}
+		return nil, k.refuse(err, true)
 	}
 	granted, err := k.authorize(conn, key)
 	if err != nil {
-		return nil, err
+		return nil, k.refuse(err, false)
 	}
 	// The extensions are left out, because x/crypto acts on no-touch-required. The critical options have the addresses,
 	// which x/crypto checks.

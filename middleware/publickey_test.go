@@ -495,6 +495,36 @@ func TestPublicKeyTooLargeIsVerifiedOnce(t *testing.T) {
 	}
 }
 
+// badSigner signs with a signature that is not valid.
+type badSigner struct{ gossh.Signer }
+
+func (s badSigner) Sign(random io.Reader, data []byte) (*gossh.Signature, error) {
+	return s.Signer.Sign(random, append(data, 'x'))
+}
+
+// The signature of a refused key is not verified: a stranger could choose how much work that is. A wrong signature would end
+// the connection. The next attempt is as good as any.
+func TestPublicKeyRefusedIsNotVerified(t *testing.T) {
+	h := newFixture(t, "publickey")
+	c := h.Server.DialRaw(t)
+	for range 2 {
+		if in, err := c.PublicKey("alice", badSigner{sshtest.HostKey(t)}); in || err != nil {
+			t.Fatalf("authenticated: %t, error: %v", in, err)
+		}
+		h.log.Line(t, "authentication failed", `err="key not authorized"`)
+	}
+	if accepted, err := c.Query("alice", h.keys["alice"].PublicKey()); !accepted {
+		t.Errorf("the next key is not accepted: %v", err)
+	}
+	if in, err := c.PublicKey("alice", h.keys["alice"]); !in {
+		t.Errorf("not authenticated: %v", err)
+	}
+	c = h.Server.DialRaw(t)
+	if in, err := c.PublicKey("alice", badSigner{h.keys["alice"]}); in || err == nil {
+		t.Errorf("with a wrong signature: authenticated: %t, error: %v", in, err)
+	}
+}
+
 // A security key must be touched, whatever the source permits.
 func TestPublicKeyOfASecurityKey(t *testing.T) {
 	key := newSecurityKey(t)

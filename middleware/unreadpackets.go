@@ -1,10 +1,6 @@
 package middleware
 
-import (
-	"reflect"
-
-	gossh "golang.org/x/crypto/ssh"
-)
+import gossh "golang.org/x/crypto/ssh"
 
 // unreadPackets are the packets that x/crypto has read ahead on a connection: 16 at most, and one more that its reader
 // holds. Where the library gives up a connection because of a packet, nobody takes the others. The reader that holds the
@@ -37,8 +33,7 @@ type unreadPackets <-chan []byte
 // unreadPacketsOf returns the unread packets of a connection, which the library does not export.
 func unreadPacketsOf(conn gossh.ServerPreAuthConn) unreadPackets {
 	at, _ := libraryLayout()
-	incoming := reflect.ValueOf(conn).Elem().Field(at.transport).Elem().Elem().Field(at.incoming)
-	return *(*chan []byte)(incoming.Addr().UnsafePointer())
+	return *transportField[chan []byte](conn, at.incoming)
 }
 
 // discard takes the packets of a connection that is closed or about to be. The library closes the channel when there is
