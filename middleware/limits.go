@@ -49,8 +49,9 @@ func Limits(table *limits.Table) Layer {
 				return Moments{}, errors.New(busy)
 			}
 			return Moments{
-				Stage: func(stage Stage) { record(entry, stage) },
-				Open:  limitSessions(c, table),
+				Stage:   func(stage Stage) { record(entry, stage) },
+				Attempt: func(Attempt) { entry.Asked() },
+				Open:    limitSessions(c, table),
 				Work: func(kind Work, n int) error {
 					switch {
 					case kind != Computing:

@@ -1,16 +1,21 @@
 // Package limits tracks the connections of a server and decides which one is evicted when there are too many.
 //
-// When there is no room for a new connection, an unauthenticated one is evicted:
+// When there is no room for a new connection, an unauthenticated one is evicted, the one in which least was invested:
 //
 //   - the one that has waited longest for its key exchange, if that is more than two seconds;
-//   - otherwise, if more connections wait for authentication than for their key exchange, the oldest of them, if it has
-//     waited for more than two seconds;
+//   - otherwise, if more have exchanged keys than not, the oldest one without an attempt to authenticate of the source that
+//     has most of those, if it has waited for more than two seconds; and in the same way one with an attempt, if those are
+//     more than the others;
 //   - otherwise, of the connections before their key exchange, the oldest one of the source that has most of them;
-//   - otherwise, of the connections before their authentication, the oldest one of the source that has most of them.
+//   - otherwise in the same way of those before their first attempt, and at last of the others.
+//
+// The source that has most is searched from the outside in: the /8 with most, in that the /16, the /24 and the address (the
+// /32, /48 and source of IPv6). So a flood from ever new addresses of a few networks evicts its own connections. A network
+// with a few, a 256th of the places, has no more than one with a single connection: an office is not the first to go.
 //
 // So silent connections make room for clients that log in. In a flood the server evicts the connections on which it has
 // spent the least work. A person at the password prompt is evicted only by the second rule, which keeps many clients at the
-// prompt from keeping new ones out, or if nobody waits for a key exchange.
+// prompt from keeping new ones out, or if nobody else is left.
 //
 // If all connections are authenticated, a source that has none gets the place of the oldest connection of the source that
 // has most, so that a few addresses cannot fill a server that lets everybody in. Otherwise the new one is refused.
@@ -59,14 +64,18 @@ type Table struct {
 
 	mu      sync.Mutex
 	n       int    // connections
-	waiting queues // the unauthenticated ones
+	waiting queues // the unauthenticated ones, by stage
 	sources map[netip.Prefix]*peers
 }
 
 // NewTable returns an empty table.
 func NewTable(cfg Config) *Table {
 	cpus := runtime.GOMAXPROCS(0)
-	return &Table{Config: cfg, sources: map[netip.Prefix]*peers{}, computing: fairqueue.New(cpus, maxComputing*cpus, cfg.Networks)}
+	t := &Table{Config: cfg, sources: map[netip.Prefix]*peers{}, computing: fairqueue.New(cpus, maxComputing*cpus, cfg.Networks)}
+	for at := range t.waiting {
+		t.waiting[at].few, t.waiting[at].wide = cfg.MaxUnauthenticated/256, map[netip.Prefix]*network{}
+	}
+	return t
 }
 
 // Connection is one connection in a [Table].
@@ -84,7 +93,7 @@ type Connection struct {
 	overShare bool // evicted because its own source is over its limit
 	stage     stage
 	since     time.Time     // when it reached that stage, or when the client's first bytes arrived
-	inAge     *list.Element // in the table's list by age, before the key exchange
+	inAge     *list.Element // in the table's list of that stage by age, until it is authenticated
 	inPeer    *list.Element // in the source's list of that stage
 }
 
@@ -108,7 +117,7 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 			continue
 		}
 		reached = limit.reason
-		victim := limit.from.evictable()
+		victim := evictable(limit.from)
 		if victim == nil && reached == counters.Connections {
 			victim = t.authenticatedFor(from)
 		}
@@ -116,14 +125,14 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 			return nil, evicted, reached
 		}
 		victim.remove()
-		victim.overShare = limit.from == evictor(from)
+		victim.overShare = limit.from == unauthenticated(from)
 		evicted = append(evicted, victim)
 	}
 	c = &Connection{table: t, peers: from, peer: peer, evict: evict}
 	t.n++
 	from.total++
-	t.sources[from.network] = from
-	t.waiting.add(c)
+	t.sources[from.source] = from
+	t.waiting[connected].add(c)
 	return c, evicted, reached
 }
 
@@ -149,17 +158,15 @@ type limit struct {
 	reason counters.Reason
 	has    int
 	max    int
-	from   evictor
+	from   unauthenticated
 }
-
-type evictor interface{ evictable() *Connection }
 
 // limits returns the limits that apply, those of the source first: a source over its limit loses one of its own
 // connections.
 func (t *Table) limits(from *peers) []limit {
 	limits := []limit{
 		{counters.Connections, t.n, t.Max, &t.waiting},
-		{counters.Unauthenticated, t.waiting.n, t.MaxUnauthenticated, &t.waiting},
+		{counters.Unauthenticated, t.waiting.len(), t.MaxUnauthenticated, &t.waiting},
 	}
 	if from.exempt {
 		return limits
@@ -179,7 +186,7 @@ func (t *Table) peersOf(peer net.Addr) *peers {
 	if known := t.sources[network]; known != nil {
 		return known
 	}
-	return &peers{network: network, exempt: exempt}
+	return &peers{source: network, exempt: exempt}
 }
 
 // Len returns how many connections there are, and from how many sources.
@@ -198,12 +205,15 @@ func (c *Connection) Spoke() {
 	defer c.table.mu.Unlock()
 	if c.stage == connected {
 		c.since = time.Now()
-		c.table.waiting.byAge.MoveToBack(c.inAge)
+		c.table.waiting[connected].byAge.MoveToBack(c.inAge)
 	}
 }
 
 // KeysExchanged records that the server has done its part of the key exchange.
 func (c *Connection) KeysExchanged() { c.reach(keysExchanged) }
+
+// Asked records that the client has tried to authenticate.
+func (c *Connection) Asked() { c.reach(asked) }
 
 // Authenticated records that the client is authenticated. What the server has computed for it no longer counts.
 func (c *Connection) Authenticated() {
@@ -232,7 +242,7 @@ func (c *Connection) remove() {
 	c.move(closed)
 	c.table.n--
 	if c.peers.total--; c.peers.total == 0 {
-		delete(c.table.sources, c.peers.network)
+		delete(c.table.sources, c.peers.source)
 	}
 }
 
@@ -242,13 +252,13 @@ func (c *Connection) move(to stage) {
 		return
 	}
 	if c.stage < authenticated {
-		c.table.waiting.remove(c)
+		c.table.waiting[c.stage].remove(c)
 	} else {
 		c.peers.inside.Remove(c.inPeer)
 	}
 	switch c.stage = to; {
 	case to < authenticated:
-		c.table.waiting.add(c)
+		c.table.waiting[to].add(c)
 	case to == authenticated:
 		c.inPeer = c.peers.inside.PushBack(c)
 	}

@@ -33,7 +33,7 @@ func newCrowd(t *testing.T, cfg limits.Config) *crowd {
 }
 
 // do reads a script: "+a1" comes and is admitted, "-a1" comes and is refused, "h:a1" sends its first bytes, "k:a1" exchanges
-// keys, "a:a1" is authenticated, "x:a1" is closed, "." is a second, "~" is three. "!a1" must have been evicted at the end,
+// keys, "p:a1" tries to authenticate, "a:a1" is authenticated, "x:a1" is closed, "." is a second, "~" is three. "!a1" must have been evicted at the end,
 // and nobody else.
 func (c *crowd) do(script string) {
 	c.t.Helper()
@@ -52,6 +52,9 @@ func (c *crowd) do(script string) {
 			c.visits[step[2:]].Spoke()
 		case step[:2] == "k:":
 			c.visits[step[2:]].KeysExchanged()
+		case step[:2] == "p:":
+			c.visits[step[2:]].KeysExchanged()
+			c.visits[step[2:]].Asked()
 		case step[:2] == "a:":
 			c.visits[step[2:]].Authenticated()
 		case step[:2] == "x:":
@@ -81,7 +84,14 @@ func (c *crowd) come(name string, in bool) {
 	}
 }
 
-func peer(name string) net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, name[0]), Port: 1} }
+// peer returns the address of a source: one in 192.0.2.0/24, or of a capital letter one that shares no /8 with any other.
+func peer(name string) net.Addr {
+	ip := net.IPv4(192, 0, 2, name[0])
+	if name[0] < 'a' {
+		ip = net.IPv4(name[0], 0, 0, 1)
+	}
+	return &net.TCPAddr{IP: ip, Port: 1}
+}
 
 var wide = limits.Config{
 	Max: 100, MaxPerSource: 100, MaxUnauthenticated: 100, MaxUnauthenticatedPerSource: 100, MaxSessions: 2, MaxSessionsEver: 5,
@@ -123,13 +133,13 @@ func TestEviction(t *testing.T) {
 		{"a silent one of the source that has most of those", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 4 },
 			"+a1 k:a1 +a2 k:a2 +a3 +b1 +c1 !a3"},
 		{"one at the prompt if most are there", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 3 },
-			"+a1 k:a1 +b1 k:b1 ~ +c1 +d1 !a1 +e1 !c1"},
+			"+a1 p:a1 +b1 p:b1 ~ +c1 +d1 !a1 +e1 !c1"},
 		{"not one at the prompt that came quickly, though most are there", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 3 },
-			"+a1 k:a1 +b1 k:b1 . +c1 +d1 +e1 !c1 !d1"},
+			"+a1 p:a1 +b1 p:b1 . +c1 +d1 +e1 !c1 !d1"},
 		{"one at the prompt of the same source if most are there", func(cfg *limits.Config) { cfg.MaxUnauthenticatedPerSource = 3 },
-			"+a1 k:a1 +a2 k:a2 ~ +a3 +a4 !a1 +a5 !a3"},
+			"+a1 p:a1 +a2 p:a2 ~ +a3 +a4 !a1 +a5 !a3"},
 		{"one of the source that has most at the prompt", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 3 },
-			"+a1 k:a1 +b1 k:b1 +b2 k:b2 +c1 !b1"},
+			"+a1 p:a1 +b1 p:b1 +b2 p:b2 +c1 !b1"},
 		{"one that is silent for long before a source that has many", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 5 },
 			"+a1 +b1 ~ +c1 +c2 +c3 +c4 +c5 !a1 !b1"},
 		{"not one that is silent for a second", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 3 },
@@ -138,6 +148,12 @@ func TestEviction(t *testing.T) {
 			"+a1 +b1 ~ h:a1 +c1 +c2 +d1 !b1 !c1"},
 		{"one that is silent for long and not one that has exchanged keys", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 3 },
 			"+a1 k:a1 +b1 ~ +c1 +c2 +c3 !b1 !c1"},
+		{"one without an attempt to authenticate before one with it", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 4 },
+			"+a1 p:a1 +b1 p:b1 +c1 k:c1 +d1 k:d1 ~ +e1 !c1 +f1 !d1 +g1 !e1"},
+		{"one without an attempt to authenticate only if more have exchanged keys than not", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 4 },
+			"+a1 k:a1 ~ +b1 +b2 +b3 +c1 !b1"},
+		{"one of the wider network that has most", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 5 },
+			"+O1 p:O1 +O2 p:O2 +a1 p:a1 +b1 p:b1 +c1 p:c1 +d1 !a1 p:d1 +e1 !b1 p:e1"},
 		{"none once one is closed", func(cfg *limits.Config) { cfg.MaxUnauthenticated = 2 }, "+a1 +b1 x:a1 x:a1 +c1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -146,6 +162,15 @@ func TestEviction(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newCrowd(t, cfg).do(tt.script) })
 		})
 	}
+}
+
+// A network with a few connections has no more than one with a single one: the oldest goes, and not the office.
+func TestEvictionSparesOffices(t *testing.T) {
+	cfg := wide
+	cfg.MaxUnauthenticated = 3 * 256
+	c := newCrowd(t, cfg)
+	c.Config.MaxUnauthenticated = 4 // a table of that size has no few
+	c.do("+A1 p:A1 +O1 p:O1 +O2 p:O2 +O3 p:O3 +B1 !A1")
 }
 
 // Each limit that evicts a connection is counted by its name.
@@ -185,7 +210,7 @@ func TestNothingIsKept(t *testing.T) {
 		c.do("x:" + name)
 		delete(c.visits, name)
 	}
-	if connections, sources := c.Len(); connections != 0 || sources != 0 {
-		t.Errorf("%d connections and %d sources are left", connections, sources)
+	if connections, sources := c.Len(); connections != 0 || sources != 0 || c.WiderNetworks() != 0 {
+		t.Errorf("%d connections, %d sources and %d wider networks are left", connections, sources, c.WiderNetworks())
 	}
 }
