@@ -74,7 +74,9 @@ func (p *peers) oldest(at stage) *Connection {
 
 func (p *peers) largest(at stage) *Connection { return p.oldest(at) }
 
-func (p *peers) unauthenticated() int { return p.count(connected) + p.count(keysExchanged) + p.count(asked) }
+func (p *peers) unauthenticated() int {
+	return p.count(connected) + p.count(keysExchanged) + p.count(asked)
+}
 
 // queues holds the unauthenticated connections of the table.
 type queues [authenticated]queue

@@ -114,8 +114,9 @@ var ErrWrong = errors.New("wrong password")
 // that measures before and after can then see the cost of an unknown name change. If all secrets in the file have the same
 // scheme and cost, there is nothing to see.
 //
-// Limits. At most Options.Hashes hashes are computed at once, and each returns its memory before the next one starts. 64
-// times as many logins wait, for at most five seconds. The others are refused, and [File.Refused] counts them. The network
+// Limits. At most Options.Hashes hashes are computed at once. The memory of a hash is garbage afterwards; the Go runtime
+// collects it when the heap has doubled, or reaches GOMEMLIMIT. A collection after each hash would need less memory, but a
+// stranger would make the server mark the whole heap with each guess. 64 times as many logins wait, for at most five seconds. The others are refused, and [File.Refused] counts them. The network
 // of the client decides the order: the one with the fewest failures is next. See package fairqueue.
 //
 // Remembering. For Options.Remember after a correct password, the File keeps a MAC of it under a key that exists only in
@@ -157,9 +158,6 @@ func (f *File) match(ctx context.Context, from netip.Addr, s secret, password st
 		return false, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	defer f.queue.Leave() // even if a library panics
-	if s.large() {
-		defer runtime.GC()
-	}
 	return s.Match(password), nil
 }
 

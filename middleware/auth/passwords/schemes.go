@@ -49,13 +49,6 @@ func (s secret) Match(password string) bool {
 
 func (s secret) plain() bool { return s.scheme == schemePlain }
 
-// large reports whether a hash takes so much memory that it must be collected before the next one starts. By default, the
-// heap grows to more than twice the memory in use. A collection takes one or two milliseconds, a hash thirty, and hashes
-// that end at the same time share a collection.
-func (s secret) large() bool {
-	return s.scheme == "argon2id" || s.scheme == "scrypt" || s.scheme == "yescrypt"
-}
-
 // plainSum is the SHA-256 sum of a plain-text secret.
 type plainSum [sha256.Size]byte
 
