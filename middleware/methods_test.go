@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"charm.land/ssh"
@@ -324,10 +325,13 @@ func TestMethodsKeepRestrictions(t *testing.T) {
 	} {
 		for _, combination := range []string{"publickey", "publickey+password", "password+publickey"} {
 			t.Run(tt.name+", "+combination, func(t *testing.T) {
-				answers := make(chan *gossh.Permissions, 2)
-				answers <- &tt.first
-				answers <- &tt.second
-				source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) { return <-answers, nil })
+				var asked atomic.Int64
+				source := sourceFunc(func(string, gossh.PublicKey) (*gossh.Permissions, error) {
+					if asked.Add(1) == 1 {
+						return &tt.first, nil
+					}
+					return &tt.second, nil
+				})
 				srv := sshtest.Serve(t, middleware.PublicKey(source), passwordLayer(func(_, password string) bool { return password == "open" }), middleware.Methods(combination), middleware.Handler("test", permissions))
 				client, err := dialBoth(t, srv, key)
 				if in := err == nil; in != (tt.want != "") {

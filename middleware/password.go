@@ -25,9 +25,15 @@ type PasswordSource interface {
 	VerifyFrom(ctx context.Context, from netip.Addr, user, password string) error
 }
 
+// UserList is implemented by a [PasswordSource] that knows who its users are.
+type UserList interface {
+	// Has reports whether there is such a user.
+	Has(user string) bool
+}
+
 // Password returns the layer that authenticates clients with passwords. Each attempt is verified for the user that it
 // names, independent of earlier attempts. If the source panics, the attempt fails. A client has six attempts, as with
-// sshd's MaxAuthTries.
+// sshd's MaxAuthTries. If the source is a [UserList], a user who was removed from it opens no more sessions.
 func Password(source PasswordSource) Layer {
 	return Layer{
 		Name:    "password",
@@ -39,14 +45,22 @@ func Password(source PasswordSource) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			return Moments{Configure: func(cfg *gossh.ServerConfig) {
-				cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
-					if err := verify(c, source, conn, password); err != nil {
-						return nil, err
+			verified := false
+			list, known := source.(UserList)
+			return Moments{
+				Configure: func(cfg *gossh.ServerConfig) {
+					cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
+						if err := verify(c, source, conn, password); err != nil {
+							return nil, err
+						}
+						verified = true
+						return &gossh.Permissions{}, nil
 					}
-					return &gossh.Permissions{}, nil
-				}
-			}}, nil
+				},
+				Open: func(gossh.NewChannel, int) error {
+					return stillPermitted(c, !verified || !known || list.Has(c.Context().User()))
+				},
+			}, nil
 		},
 	}
 }

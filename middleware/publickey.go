@@ -16,7 +16,7 @@ import (
 )
 
 // KeySource authorizes keys. It must be safe for concurrent use. It is called for offered and for proven keys, and must
-// give the same answer for both.
+// give the same answer for both; and again for each channel of the connection, so that who was removed opens no more.
 type KeySource interface {
 	// Authorize returns what user may do after a login with key from remote, as names in the Extensions (see package
 	// keyfile), or an error for the log. The error is [errors.ErrUnsupported] if the source does not handle this type
@@ -42,7 +42,8 @@ const provenKey = "gliderlabs/ssh.PublicKey"
 // An offered key authenticates nobody, and nothing about it is stored: when the client has proven to hold a key, the
 // sources are asked again, for the user of that attempt. A user name over 256 bytes, RSA with SHA-1 and DSA are
 // refused, and if a source panics, the attempt fails. A login with a key gets a PTY only if the key permits it.
-// Session.PublicKey returns the proven key or certificate, and nil for other logins.
+// Session.PublicKey returns the proven key or certificate, and nil for other logins. Once no source authorizes the key any
+// more, the connection stays open and opens no more sessions.
 //
 // Clients ask about a key before they prove to hold it. Who proves a refused key without a question, or after the refusal,
 // fails an attempt, as with a wrong password. Its signature is verified only if the client has asked about that key before.
@@ -63,13 +64,27 @@ func PublicKey(sources ...KeySource) Layer {
 		},
 		Connect: func(c *Conn) (Moments, error) {
 			keys := keyCheck{c, sources, algorithms}
+			var proven gossh.PublicKey
 			return Moments{
 				Configure: func(cfg *gossh.ServerConfig) {
 					cfg.PublicKeyCallback = keys.offered
-					cfg.VerifiedPublicKeyCallback = keys.proven
+					cfg.VerifiedPublicKeyCallback = func(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+						granted, err := keys.proven(conn, key, algorithm)
+						if err == nil {
+							proven = key
+						}
+						return granted, err
+					}
 					cfg.PublicKeyAuthAlgorithms = algorithms
 				},
-				Attempt:  keys.endInsistent,
+				Attempt: keys.endInsistent,
+				Open: func(gossh.NewChannel, int) error {
+					if proven == nil {
+						return nil
+					}
+					_, err := keys.authorize(c.Context(), proven)
+					return stillPermitted(c, err == nil)
+				},
 				Terminal: func(ssh.Pty) bool { return permitsPTY(c.Context().Permissions()) },
 			}, nil
 		},
@@ -158,7 +173,7 @@ func (k keyCheck) offered(conn gossh.ConnMetadata, key gossh.PublicKey) (*gossh.
 
 // proven authorizes the user of an attempt in which the client has proven to hold key. It asks the sources again,
 // because the key may have been offered for another user, or removed since.
-func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.Permissions, algorithm string) (*gossh.Permissions, error) {
+func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, algorithm string) (*gossh.Permissions, error) {
 	if !slices.Contains(k.algorithms, algorithm) {
 		return nil, errors.New("signature uses SHA-1")
 	}
@@ -183,8 +198,14 @@ func (k keyCheck) proven(conn gossh.ConnMetadata, key gossh.PublicKey, _ *gossh.
 // errNoKey does not say whether the user exists.
 var errNoKey = errors.New("key not authorized")
 
+// visitor says who logs in, and from where: a [gossh.ConnMetadata] or an [ssh.Context].
+type visitor interface {
+	User() string
+	RemoteAddr() net.Addr
+}
+
 // authorize asks the sources. The error comes from the first source that handles this type of key.
-func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
+func (k keyCheck) authorize(conn visitor, key gossh.PublicKey) (granted *gossh.Permissions, err error) {
 	defer k.conn.recoverAttempt(&err)
 	if len(conn.User()) > maxUser {
 		return nil, errNoKey
@@ -201,3 +222,14 @@ func (k keyCheck) authorize(conn gossh.ConnMetadata, key gossh.PublicKey) (grant
 	}
 	return nil, refusal
 }
+
+// stillPermitted refuses a channel of a user who may not log in any more.
+func stillPermitted(c *Conn, permitted bool) error {
+	if permitted {
+		return nil
+	}
+	c.Logger().Warn("session refused", "user", sanitize.String(c.Context().User(), maxShownName), "err", errRemoved)
+	return errRemoved
+}
+
+var errRemoved = errors.New("this user may not log in any more")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -156,6 +157,42 @@ func TestServerRequiresBoth(t *testing.T) {
 	}
 	if first := srv.lines(t, "authentication continues", "user=guest", "method=publickey"); len(first) != 4 {
 		t.Errorf("first steps: %q, want 4", first)
+	}
+}
+
+// A user who was removed opens no more sessions on a connection that is open.
+func TestServerRemovedUser(t *testing.T) {
+	srv := startServer(t, "--log-format", "logfmt")
+	for _, tt := range []struct {
+		user string
+		auth gossh.AuthMethod
+	}{
+		{"guest", gossh.Password(srv.password)},
+		{"alice", srv.authorize(t, "alice")},
+	} {
+		client, err := srv.dial(t.Context(), "127.0.0.1", tt.user, tt.auth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			sess, err := client.NewSession()
+			if err != nil {
+				t.Fatalf("%s: %v", tt.user, err)
+			}
+			_ = sess.Close()
+		}
+		remove := exec.Command(os.Args[0], "user", "remove", tt.user)
+		remove.Args[0], remove.Dir = "foyer", srv.dir
+		if out, err := remove.CombinedOutput(); err != nil {
+			t.Fatalf("%s, %v", out, err)
+		}
+		if _, err := client.NewSession(); err == nil || !strings.Contains(err.Error(), "this user may not log in any more") {
+			t.Errorf("%s, who was removed: %v", tt.user, err)
+		}
+		_ = client.Close()
+		if refused := srv.lines(t, "session refused", "user="+tt.user); len(refused) != 1 {
+			t.Errorf("%s: %q, want one line", tt.user, refused)
+		}
 	}
 }
 
