@@ -23,7 +23,7 @@ const busy = "too many visitors at the moment, please try again in a minute"
 // Before their first key exchange is over, clients share the CPUs fairly by source, so that a flood waits and a newcomer does
 // not.
 //
-// A session over the limit is refused with a reason, and the connection stays open. A connection that has had too many
+// A session over a limit is refused with a reason, and the connection stays open. A connection that has had too many
 // sessions in total, or opens many more than the limit at once, is closed.
 func Limits(table *limits.Table) Layer {
 	return Layer{
@@ -51,7 +51,8 @@ func Limits(table *limits.Table) Layer {
 			return Moments{
 				Stage:   func(stage Stage) { record(entry, stage) },
 				Attempt: func(Attempt) { entry.Asked() },
-				Open:    limitSessions(c, table),
+				Open:    limitSessions(c, table, entry),
+				Left:    func(string) { entry.Sessions(c.Sessions()) },
 				Work: func(kind Work, n int) error {
 					switch {
 					case kind != Computing:
@@ -93,7 +94,7 @@ func compute(c *Conn, entry *limits.Connection) error {
 	return err
 }
 
-func limitSessions(c *Conn, table *limits.Table) func(gossh.NewChannel, int) error {
+func limitSessions(c *Conn, table *limits.Table, entry *limits.Connection) func(gossh.NewChannel, int) error {
 	var ever atomic.Int64
 	return func(channel gossh.NewChannel, sessions int) error {
 		if channel.ChannelType() != "session" {
@@ -110,6 +111,9 @@ func limitSessions(c *Conn, table *limits.Table) func(gossh.NewChannel, int) err
 				_ = c.Close()
 			}
 			return errors.New("too many sessions at once on this connection")
+		case !entry.Sessions(c.Sessions()):
+			table.Counters.Count(counters.SessionsInAll, c.RemoteAddr())
+			return errors.New("too many sessions at the moment, please try again in a minute")
 		}
 		return nil
 	}

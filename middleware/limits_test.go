@@ -156,6 +156,47 @@ func TestLimitsSessionsAtOnce(t *testing.T) {
 	})
 }
 
+// All connections together have a limit of sessions beyond the first one of each, which nobody can take away.
+func TestLimitsSessionsInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(func(cfg *limits.Config) { cfg.Max = 3 })
+		srv := newServer(t, middleware.Limits(table), middleware.Open(), middleware.Handler("test", whoami))
+		greedy := sshtest.Connect(t, srv)
+		c := greedy.RawLogin(t)
+		for id := range uint32(4) {
+			if refused := openSession(t, c, id); refused != "" {
+				t.Fatalf("session %d is refused: %s", id, refused)
+			}
+		}
+		const want = "too many sessions at the moment, please try again in a minute"
+		other := sshtest.Connect(t, srv).RawLogin(t)
+		for id, want := range []string{"", want} {
+			if refused := openSession(t, other, uint32(id)); refused != want {
+				t.Errorf("session %d of another connection: %q, want %q", id, refused, want)
+			}
+		}
+		if got := table.Counters.Counts(); got[counters.SessionsInAll] != 1 || len(got) != 1 {
+			t.Errorf("counted %v", got)
+		}
+		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelRequest, uint32(3), "shell", false))
+		if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, c, sshtest.Message(sshtest.MsgChannelClose, uint32(3)))
+		synctest.Wait()
+		if refused := openSession(t, other, 1); refused != "" {
+			t.Errorf("after a session is closed: %s", refused)
+		}
+		_ = greedy.Close()
+		synctest.Wait()
+		for id := range uint32(2) {
+			if refused := openSession(t, other, id+2); refused != "" {
+				t.Errorf("after a connection is closed: %s", refused)
+			}
+		}
+	})
+}
+
 // openSession opens a session, and returns the reason where it is refused.
 func openSession(t testing.TB, c *sshtest.Raw, id uint32) (refused string) {
 	t.Helper()

@@ -21,13 +21,16 @@ and counts the rest.
   no answer (--keepalive)           3 times 15 s         disconnected
   a session (--session-timeout)     10 min               ends, told why, status 1
   unread output (--unread-timeout)  10 s                 the channel is closed
-  sessions at once (--max-sessions) 10                   refused, told why
+  sessions at once (--max-sessions) 10; in all, one for  refused, told why
+                                    each connection, and
+                                    4096 more
   sessions in all                   1000                 disconnected
   (--max-sessions-ever)
   requests in a session             10,000, and          disconnected
                                     100 a second
   environment variables             128, 32 kB           refused
   key exchanges                     10 a minute          disconnected
+  key exchanges at once             one per CPU          1024 per CPU wait, 5 s at most
   global requests                   120 a minute         disconnected
   channels other than sessions      60 a minute          disconnected
   bytes before authentication       256 kB               disconnected

@@ -64,6 +64,7 @@ type Table struct {
 
 	mu      sync.Mutex
 	n       int    // connections
+	extra   int    // sessions beyond the first one of each connection
 	waiting queues // the unauthenticated ones, by stage
 	sources map[netip.Prefix]*peers
 }
@@ -90,6 +91,7 @@ type Connection struct {
 	spent time.Duration // how long it has computed
 
 	// Guarded by the table.
+	extra     int  // sessions beyond the first one
 	overShare bool // evicted because its own source is over its limit
 	stage     stage
 	since     time.Time     // when it reached that stage, or when the client's first bytes arrived
@@ -221,6 +223,21 @@ func (c *Connection) Authenticated() {
 	c.table.computing.Charge(source.Addr(c.peer), -int64(c.spent))
 }
 
+// Sessions records how many sessions the connection has, and reports whether it may have them: it may have one, and more as
+// long as all connections together have Max at most beyond their first one.
+func (c *Connection) Sessions(n int) bool {
+	t := c.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	extra := max(0, n-1)
+	if c.stage == closed {
+		extra = 0
+	}
+	t.extra += extra - c.extra
+	c.extra = extra
+	return extra == 0 || t.extra <= t.Max
+}
+
 // Closed removes the connection from the table. A second call does nothing.
 func (c *Connection) Closed() {
 	c.table.mu.Lock()
@@ -241,6 +258,8 @@ func (c *Connection) remove() {
 	}
 	c.move(closed)
 	c.table.n--
+	c.table.extra -= c.extra
+	c.extra = 0
 	if c.peers.total--; c.peers.total == 0 {
 		delete(c.table.sources, c.peers.source)
 	}

@@ -17,6 +17,7 @@ const (
 	SourceUnauthenticated Reason = "source-unauthenticated" // a connection: its source had too many unauthenticated
 	Busy                  Reason = "busy"                   // a connection: too many waited for their key exchange
 	Sessions              Reason = "sessions"               // a session: its connection had too many at once
+	SessionsInAll         Reason = "sessions-in-all"        // a session: all connections together had too many at once
 	SessionsEver          Reason = "sessions-ever"          // a session: its connection had too many in total
 	KeyExchanges          Reason = "key-exchanges"          // a connection: too many key exchanges
 	GlobalRequests        Reason = "global-requests"        // a connection: too many global requests
