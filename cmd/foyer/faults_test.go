@@ -135,7 +135,7 @@ func unread(t *testing.T) *os.File {
 
 // foyer serves on, and ends when it is told to, if nobody reads its log: if the reader is gone, and if it does not read and
 // the pipe is full.
-func TestFaultLogNotRead(t *testing.T) {
+func TestHostileLogNotRead(t *testing.T) {
 	r, full, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -62,6 +62,9 @@ func startTarget(t *testing.T, args ...string) *target {
 	return startTargetIn(t, privateDir(t), nil, args...)
 }
 
+// messageFile is the name of the file, in the directory of a target, whose text it serves, where there is one.
+const messageFile = "message.txt"
+
 // privateDir returns a new directory that only its owner can write.
 func privateDir(t *testing.T) string {
 	t.Helper()
@@ -118,7 +121,12 @@ func (h *target) visit(t testing.TB) {
 func (h *target) visitFrom(t testing.TB, address string) {
 	t.Helper()
 	text, err := h.loginWithin(visitTime, address, "guest", gossh.PublicKeys(h.key))
-	if err != nil || text != middleware.SimpleMessage {
+	want := middleware.SimpleMessage
+	if message, err := os.ReadFile(filepath.Join(h.dir, messageFile)); err == nil {
+		want = string(message)
+	}
+	if err != nil || text != want {
+		text = text[:min(len(text), 1000)]
 		t.Errorf("an honest client received %q, error %v", text, err)
 	}
 }
