@@ -30,7 +30,7 @@ and counts the rest.
                                     100 a second
   environment variables             128, 32 kB           refused
   key exchanges                     10 a minute          disconnected
-  key exchanges at once             one per CPU          1024 per CPU wait, 5 s at most
+  key exchanges at once             4 per CPU            1024 per CPU wait, 5 s at most
   global requests                   120 a minute         disconnected
   channels other than sessions      60 a minute          disconnected
   bytes before authentication       256 kB               disconnected

@@ -9,18 +9,20 @@ import (
 )
 
 const (
-	// maxComputing is how many connections per CPU may wait for a part of their key exchange. A part takes about half a
-	// millisecond, and several with the oldest algorithms.
-	maxComputing = 1024
+	// maxComputing is for how many connections per CPU the server computes a part of the key exchange at once. With one, the
+	// CPUs would wait for each other. A part takes about half a millisecond, and several with the oldest algorithms.
+	maxComputing = 4
+
+	// maxWaiting is how many connections per CPU may wait for that.
+	maxWaiting = 1024
 
 	// estimate is what a part counts until it is over.
 	estimate = time.Millisecond
 )
 
-// Compute waits until the server may compute a part of the connection's key exchange. As many may do so at once as there
-// are CPUs, and the next one is from the source for which the server has computed least; logins do not count. Without it a
-// flood of key exchanges from one source would slow down everybody. If Compute returns no error, the caller must call
-// Computed.
+// Compute waits until the server may compute a part of the connection's key exchange. It does so for few connections at
+// once, and the next one is from the source for which it has computed least; logins do not count. Without it a flood of key
+// exchanges from one source would slow down everybody. If Compute returns no error, the caller must call Computed.
 func (c *Connection) Compute(ctx context.Context) error {
 	err := c.table.computing.Enter(ctx, source.Addr(c.peer), int64(estimate))
 	if err != nil {

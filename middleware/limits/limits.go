@@ -72,7 +72,10 @@ type Table struct {
 // NewTable returns an empty table.
 func NewTable(cfg Config) *Table {
 	cpus := runtime.GOMAXPROCS(0)
-	t := &Table{Config: cfg, sources: map[netip.Prefix]*peers{}, computing: fairqueue.New(cpus, maxComputing*cpus, cfg.Networks)}
+	t := &Table{
+		Config: cfg, sources: map[netip.Prefix]*peers{},
+		computing: fairqueue.New(maxComputing*cpus, maxWaiting*cpus, cfg.Networks),
+	}
 	for at := range t.waiting {
 		t.waiting[at].few, t.waiting[at].wide = cfg.MaxUnauthenticated/256, map[netip.Prefix]*network{}
 	}
