@@ -81,8 +81,8 @@ func TestLoggingEvents(t *testing.T) {
 	}{
 		{"shell", sshtest.Visit{}, event{"request": "shell", "pty": "none"}, 0, 4},
 		{"shell at a terminal", sshtest.Visit{Term: "xterm"}, event{"request": "shell", "pty": "refused"}, 0, 4},
-		{"exec", sshtest.Visit{Command: "rsync --server"}, event{"request": "exec", "command": "rsync --server", "pty": "none"}, 1, 80},
-		{"subsystem", sshtest.Visit{Subsystem: "sftp"}, event{"request": "subsystem", "command": "sftp", "pty": "none"}, 1, 80},
+		{"exec", sshtest.Visit{Command: "rsync --server"}, event{"request": "exec", "command": "rsync --server", "pty": "none"}, 1, 59},
+		{"subsystem", sshtest.Visit{Subsystem: "netconf"}, event{"request": "subsystem", "command": "netconf", "pty": "none"}, 1, 80},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()

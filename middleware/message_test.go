@@ -25,8 +25,17 @@ func TestMessage(t *testing.T) {
 		{"shell", granting, sshtest.Visit{}, sshtest.Result{Stdout: simple}},
 		{"shell with a PTY", granting, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple, PTY: true}},
 		{"shell with a refused PTY", refusing, sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: simple}},
-		{"exec", granting, sshtest.Visit{Command: "git-upload-pack '/x.git'"}, sshtest.Result{
+		{"exec", granting, sshtest.Visit{Command: "uname -a"}, sshtest.Result{
 			Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1,
+		}},
+		{"git", granting, sshtest.Visit{Command: "git-upload-pack '/x.git'"}, sshtest.Result{
+			Stdout: "0069ERR You are logged in, but this server serves no repositories.\nThis session is very simple.  Goodbye!", Status: 1,
+		}},
+		{"scp", granting, sshtest.Visit{Command: "scp -f file"}, sshtest.Result{
+			Stdout: "\x02You are logged in, but this server transfers no files.\n", Stderr: "This session is very simple.  Goodbye!\n", Status: 1,
+		}},
+		{"rsync", granting, sshtest.Visit{Command: "rsync --server . ."}, sshtest.Result{
+			Stderr: "You are logged in, but this server transfers no files.\nThis session is very simple.  Goodbye!\n", Status: 1,
 		}},
 		{"exec with a PTY", granting, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
 			Stderr: noCommands + "\r\n" + simple, Status: 1, PTY: true,
@@ -34,7 +43,7 @@ func TestMessage(t *testing.T) {
 		{"exec with a refused PTY", refusing, sshtest.Visit{Command: "top", Term: "xterm"}, sshtest.Result{
 			Stderr: noCommands + "\r\n" + simple, Status: 1,
 		}},
-		{"subsystem", granting, sshtest.Visit{Subsystem: "sftp"}, sshtest.Result{
+		{"subsystem", granting, sshtest.Visit{Subsystem: "netconf"}, sshtest.Result{
 			Stderr: noCommands + "\nThis session is very simple.  Goodbye!\n", Status: 1,
 		}},
 	} {

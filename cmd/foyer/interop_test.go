@@ -223,7 +223,7 @@ func sshArgs(request string) []string {
 	case "exec":
 		return []string{"-T", host, "echo hi"}
 	case "subsystem":
-		return []string{"-T", "-s", host, "sftp"}
+		return []string{"-T", "-s", host, "netconf"}
 	case "pty":
 		return []string{"-t", "-t", host}
 	}

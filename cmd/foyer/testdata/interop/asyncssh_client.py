@@ -27,7 +27,7 @@ async def run(conn, request):
     options = {
         "shell": {},
         "exec": {"command": "echo hi"},
-        "subsystem": {"subsystem": "sftp"},
+        "subsystem": {"subsystem": "netconf"},
         "pty": {"term_type": os.environ["TERM"]},
     }
     process = await conn.create_process(**options[request], encoding=None)

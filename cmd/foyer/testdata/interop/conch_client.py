@@ -73,7 +73,7 @@ class Session(channel.SSHChannel):
                 yield self.conn.sendRequest(self, b"pty-req", terminal, wantReply=True)
             name, payload = {
                 "exec": (b"exec", common.NS(b"echo hi")),
-                "subsystem": (b"subsystem", common.NS(b"sftp")),
+                "subsystem": (b"subsystem", common.NS(b"netconf")),
             }.get(self.request, (b"shell", b""))
             yield self.conn.sendRequest(self, name, payload, wantReply=True)
         except Exception:

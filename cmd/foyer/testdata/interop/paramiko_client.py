@@ -29,7 +29,7 @@ def begin(client, request):
     if request == "exec":
         session.exec_command("echo hi")
     elif request == "subsystem":
-        session.invoke_subsystem("sftp")
+        session.invoke_subsystem("netconf")
     else:
         if request == "pty":
             session.get_pty(os.environ["TERM"])

@@ -35,7 +35,7 @@ function run(client, request) {
         client.exec('echo hi', started);
         break;
       case 'subsystem':
-        client.subsys('sftp', started);
+        client.subsys('netconf', started);
         break;
       default:
         client.shell(request === 'pty' && { term: env.TERM }, started);
