@@ -150,7 +150,7 @@ func TestClosed(t *testing.T) {
 			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, b closed: " + disconnected + ", a closed: " + disconnected},
 		{"a panic in Closed", func(*recorder) middleware.Layer { return panics }, strings.Repeat("x", 300),
 			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, " +
-				"b closed: ssh: overflow reading version string, a closed: ssh: overflow reading version string"},
+				"b closed: not SSH, a closed: not SSH"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			captureLibraryLog(t)
@@ -229,11 +229,11 @@ func connectAs(t *testing.T, srv *sshtest.Server, i int) (addr, err string) {
 		conn := srv.DialTCP(t)
 		_, _ = io.WriteString(conn, strings.Repeat("x", 300))
 		_, _ = io.Copy(io.Discard, conn)
-		return conn.LocalAddr().String(), "overflow reading version string"
+		return conn.LocalAddr().String(), "not SSH"
 	default:
 		conn := srv.DialTCP(t)
 		sshtest.HalfClose(conn)
-		return conn.LocalAddr().String(), "EOF"
+		return conn.LocalAddr().String(), "the client has sent nothing"
 	}
 }
 
@@ -266,12 +266,17 @@ func TestStackKeepsCallbacks(t *testing.T) {
 	if err := middleware.NewStack(middleware.Open(), layer, middleware.Message("")).Install(srv); err != nil {
 		t.Fatal(err)
 	}
-	srv.HandleConn(silentConn{from: &net.TCPAddr{}})
+	srv.HandleConn(speaking{silentConn{from: &net.TCPAddr{}}})
 	want := []string{"conn", "Connect", "config", "Configure 3", "failed", "Closed", "close"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("called %q, want %q", calls, want)
 	}
 }
+
+// speaking is a connection that sends nothing but version lines.
+type speaking struct{ silentConn }
+
+func (speaking) Read(p []byte) (int, error) { return copy(p, "SSH-2.0-x\r\n"), nil }
 
 // Each connection has a new configuration, and a layer sees what the layers before it have set.
 func TestConfigureEachConnection(t *testing.T) {
@@ -367,10 +372,11 @@ func (s *versionsExchanged) Read(p []byte) (int, error) {
 	return s.MemoryConn.Read(p)
 }
 
-// A client that disconnects without a version line, or within it, ends with EOF.
+// A client that disconnects within its version line ends with EOF, and one that disconnects without a byte with an error of
+// its own.
 func TestIncompleteVersionLine(t *testing.T) {
-	for name, sent := range map[string]string{"silent": "", "a byte": "S", "half a line": "SSH-2"} {
-		t.Run(name, func(t *testing.T) {
+	for sent, want := range map[string]string{"": "the client has sent nothing", "S": "EOF", "SSH-2": "EOF", "SSH-2.0-x": "EOF"} {
+		t.Run(sent, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newRecorder()
 				srv := newServer(t, d.layer("a", nil), middleware.Open(), middleware.Handler("test", whoami))
@@ -379,7 +385,7 @@ func TestIncompleteVersionLine(t *testing.T) {
 				synctest.Wait()
 				_ = w.Close()
 				<-w.Done
-				if got := d.read(t, 1); !strings.HasSuffix(got, "a closed: EOF") {
+				if got := d.read(t, 1); !strings.HasSuffix(got, "a closed: "+want) {
 					t.Errorf("the layer reports %s", got)
 				}
 			})

@@ -54,9 +54,6 @@ func endsAfter(t *testing.T, w *sshtest.MemoryConn, d time.Duration, counts *cou
 func TestDeadlinesHandshake(t *testing.T) {
 	for name, begin := range map[string]func(*testing.T, *sshtest.MemoryConn) (again func() error){
 		"silent": func(*testing.T, *sshtest.MemoryConn) func() error { return func() error { return nil } },
-		"a byte a second before the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
-			return drip(w, strings.Repeat("no version\r\n", 4))
-		},
 		"a byte a second in the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
 			return drip(w, "SSH-2.0-"+strings.Repeat("x", 100))
 		},

@@ -44,10 +44,18 @@ func Logging(lines *eventlog.Log) Layer {
 			id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
 			c.log = lines.Connection(c.RemoteAddr(), "conn", id, "addr", c.RemoteAddr().String())
 			accepted := time.Now()
-			c.log.Log(slog.LevelInfo, "connection accepted")
 			return Moments{
+				Stage: func(stage Stage) {
+					if stage == Speaking {
+						c.log.Log(slog.LevelInfo, "connection accepted")
+					}
+				},
 				Attempt: c.logAttempt,
 				Closed: func(err error) {
+					if err == errSilent {
+						c.log.Log(slog.LevelDebug, "connection closed", "duration", since(accepted), "err", err)
+						return
+					}
 					facts := []any{"duration", since(accepted)}
 					if err != nil {
 						facts = append(facts, "err", sanitize.String(c.reason(err), maxShownText))

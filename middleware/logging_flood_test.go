@@ -88,7 +88,7 @@ func longest(shown int) string { return strings.Repeat(`"`, shown) }
 // summary, and 250 a second after the burst. The test has a hundredth of the flood and of the rate.
 func TestLoggingCostsLessThanAFlood(t *testing.T) {
 	for name, unit := range map[string]func(*flooded){
-		"connections":      func(f *flooded) { f.connect("") },
+		"connections":      func(f *flooded) { f.connect("SSH-2.0-x\r\n") },
 		"versions":         func(f *flooded) { f.connect("SSH-2.0-" + longest(56) + "\r\n") },
 		"failed passwords": (*flooded).guess,
 		"sessions":         (*flooded).session,
@@ -185,10 +185,10 @@ func (f *flooded) keepalive() {
 func TestLoggingVisitorsDuringAFlood(t *testing.T) {
 	f := flood(t)
 	for range 130 {
-		f.connect("")
+		f.connect("SSH-2.0-x\r\n")
 	}
 	before := len(f.log.String())
-	if f.connect(""); len(f.log.String()) != before {
+	if f.connect("SSH-2.0-x\r\n"); len(f.log.String()) != before {
 		t.Fatalf("the log still has lines of unauthenticated clients:\n%s", f.log.String()[before:])
 	}
 	expect(t, f.Visit(t, sshtest.Visit{Password: "right"}), sshtest.Result{})

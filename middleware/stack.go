@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 	"weak"
 
@@ -310,9 +312,27 @@ func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn
 	if srv.HandshakeTimeout > 0 {
 		_ = c.SetDeadline(time.Now().Add(srv.HandshakeTimeout))
 	}
-	c.Greet()
+	if err := c.Greet(); c.leftSilently(err) {
+		return nil
+	}
 	served = true
 	return c
+}
+
+// errSilent is why a connection ends whose client leaves without a byte, as port scanners and health checks do.
+var errSilent = errors.New("the client has sent nothing")
+
+// leftSilently reports whether the error of Greet means that the client has left without a byte, and not that the server has
+// disconnected it.
+func (c *Conn) leftSilently(err error) bool {
+	left := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if !left || c.Stage() != Connected {
+		return false
+	}
+	c.fail(errSilent)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == errSilent
 }
 
 // fail notes why nobody was authenticated. What was noted first is the cause of the rest.

@@ -5,6 +5,7 @@ import (
 	"foyer/middleware/sshtest"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,7 +24,6 @@ func TestHostilePenalties(t *testing.T) {
 			_, _ = c.Password("root", "wrong")
 			c.halfClose()
 		}},
-		{"scans", func(a *attacker) { _ = a.dial().Close() }},
 		{"version lines", func(a *attacker) { a.sendText("SSH-2.0-hostile\r\n") }},
 		{"another protocol", func(a *attacker) { a.sendText("\x16\x03\x01\n") }},
 	} {
@@ -32,6 +32,24 @@ func TestHostilePenalties(t *testing.T) {
 				sshtest.Eventually(t, "the source is never refused", func() bool { return a.refused() || again(a, attack) })
 			})
 		})
+	}
+}
+
+// TestHostileProbes connects and leaves without a byte, as a health check does. It costs no penalty, and writes no line.
+func TestHostileProbes(t *testing.T) {
+	h := startTarget(t, "--log-format", "logfmt")
+	a := newAttacker(t, h)
+	for range 100 {
+		conn := a.dial()
+		_, _ = conn.Read(make([]byte, 1)) // the server has accepted it
+		_ = conn.Close()
+	}
+	h.settle(t)
+	if a.refused() {
+		t.Error("the source is blocked")
+	}
+	if text := h.process.log(t); strings.Contains(text, "addr="+a.network) {
+		t.Errorf("the log has %s", text)
 	}
 }
 

@@ -217,7 +217,7 @@ func TestDrainTellsOfEveryConnection(t *testing.T) {
 	}
 	text := d.log.String()
 	accepted, closed := strings.Count(text, "connection accepted"), strings.Count(text, "connection closed")
-	if accepted < many/2 || closed != accepted || !strings.HasSuffix(text, " msg=closed\n") {
+	if accepted != many/2 || closed < accepted || closed > many || !strings.HasSuffix(text, " msg=closed\n") {
 		t.Errorf("%d connections, and %d were closed:\n%s", accepted, closed, text)
 	}
 }

@@ -93,29 +93,39 @@ func New(conn net.Conn, version string, observer Observer) *Conn {
 	}
 }
 
-// Greet sends the server's version line and waits for the client's first bytes, so that the library allocates nothing for
-// a client that stays silent (RFC 4253 section 4.2: both sides send their version at once). An error comes back from the
-// library's first read.
-func (c *Conn) Greet() {
+// Greet sends the server's version line and waits for the client's, so that the library allocates nothing for a client that
+// stays silent (RFC 4253 section 4.2: both sides send their version at once). A client that begins with anything else is
+// told so, and the error is a [*NotSSHError]. An error also comes back from the library's first read.
+func (c *Conn) Greet() error {
 	c.mu.Lock()
 	_, c.readErr = c.Conn.Write([]byte(c.version + "\r\n"))
 	c.phase, c.greeted = plain, true
 	c.mu.Unlock()
 	if c.readErr != nil {
-		return
+		return c.readErr
 	}
 	var first [1]byte // all the memory that a silent client takes here
 	if _, c.readErr = c.Conn.Read(first[:]); c.readErr != nil {
-		return
+		return c.readErr
 	}
 	c.observer.Spoke()
 	ahead := append(make([]byte, 0, maxReadAhead), first[0])
-	var n int
-	n, c.readErr = c.Conn.Read(ahead[1:maxReadAhead])
-	c.ahead = ahead[:1+n]
-	if err := c.observer.Received(1 + n); err != nil {
-		c.ahead, c.readErr = nil, err
+	is, may := isVersion(ahead)
+	for !is && may && c.readErr == nil {
+		ahead, c.readErr = readMore(c.Conn, ahead)
+		is, may = isVersion(ahead)
 	}
+	if !may {
+		ahead, c.readErr = c.refuseVersion(ahead)
+	}
+	if err := c.observer.Received(len(ahead)); err != nil {
+		c.readErr = err
+		return err
+	}
+	if may {
+		c.ahead = ahead
+	}
+	return c.readErr
 }
 
 // Read implements [net.Conn].
