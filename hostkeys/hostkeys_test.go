@@ -252,7 +252,6 @@ var badDirs = []struct {
 	kind    error
 	fix     string // DIR stands for the directory, PARENT for its parent
 }{
-	{"group-writable", func(dir string) error { return mkdirMode(dir, 0o770) }, reason("others can write it (mode 0770)"), "run: chmod go-w DIR"},
 	{"world-writable", func(dir string) error { return mkdirMode(dir, 0o702) }, reason("others can write it (mode 0702)"), "run: chmod go-w DIR"},
 	{"sticky", func(dir string) error { return mkdirMode(dir, 0o777|fs.ModeSticky) }, reason("others can write it (mode 0777)"), "run: chmod go-w DIR"},
 	{"file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, errNotDir, "use: --hostkeys PARENT"},

@@ -98,9 +98,14 @@ func check(path string, info fs.FileInfo, limit int64, forbidden fs.FileMode) er
 }
 
 // CheckMode returns an [*Error] if the file or directory has any of the forbidden permissions. The sticky bit makes no
-// difference: it prevents others from replacing a file, but not from adding one.
+// difference: it prevents others from replacing a file, but not from adding one. A group that can write is excused if its
+// only member is the owner, but not for private keys, as with ssh.
 func CheckMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	mode := info.Mode().Perm()
+	const groupWrite = 0o020
+	if forbidden == OthersWrite && mode&groupWrite != 0 && private(info) {
+		forbidden &^= groupWrite
+	}
 	if mode&forbidden == 0 {
 		return nil
 	}

@@ -287,7 +287,7 @@ func TestRevocationErrors(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	good, missing := newFile(t, text(newSigner(t))), filepath.Join(t.TempDir(), "missing")
 	shared := newFile(t, "")
-	must(t, os.Chmod(shared, 0o620))
+	must(t, os.Chmod(shared, 0o602))
 	for _, tt := range []struct{ trusted, revoked, want string }{
 		{missing, "", missing + ": no such file"},
 		{good, missing, missing + ": no such file"},
