@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -38,11 +37,16 @@ func Create(dir, keyType string) (Key, error) {
 		return Key{}, err
 	}
 	key := Key{Path: filepath.Join(dir, "ssh_host_"+keyType+"_key"), Signer: signer}
-	if err := makeDir(dir); err != nil {
+	if _, err := stat(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Key{}, err
 	}
+	edit, err := watchfile.EditDir(dir, true)
+	if err != nil {
+		return Key{}, dirError(dir, err)
+	}
+	defer edit.Close()
 	if err = checkFree(dir, key); err == nil {
-		err = watchfile.Create(key.Path, string(pem.EncodeToMemory(block)))
+		err = edit.Create(filepath.Base(key.Path), string(pem.EncodeToMemory(block)))
 	}
 	if err != nil {
 		return Key{}, createError(key.Path, err)
@@ -64,23 +68,15 @@ func generate(keyType string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("host key type %q is not one of ed25519, rsa, ecdsa", keyType)
 }
 
-// makeDir creates dir if it is missing, and otherwise checks it.
-func makeDir(dir string) error {
-	err := checkDir(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return dirError(dir, err)
-	}
-	return nil
-}
-
 // checkFree returns an error if dir has another key of the same type, such as id_rsa: with both, the server would not start.
 func checkFree(dir string, key Key) error {
-	keys, _ := Load(dir) // a file that cannot be loaded does not prevent a new key
-	for _, other := range keys {
-		if other.Type() == key.Type() {
+	names, err := list(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		// A file that cannot be loaded does not prevent a new key. Root also checks the files of the server's user.
+		if other, err := load(filepath.Join(dir, name), 0); err == nil && other.Type() == key.Type() {
 			return fmt.Errorf("%s has the type %s: %w", other.Path, other.Type(), fs.ErrExist)
 		}
 	}

@@ -74,17 +74,14 @@ func Load(dir string) ([]Key, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(dir)
+	names, err := list(dir)
 	if err != nil {
-		return nil, dirError(dir, err)
+		return nil, err
 	}
 	var keys []Key
 	pathOf := make(map[string]string) // by type
-	for _, entry := range entries {
-		if !isHostKey(entry.Name()) {
-			continue
-		}
-		key, err := load(filepath.Join(dir, entry.Name()))
+	for _, name := range names {
+		key, err := load(filepath.Join(dir, name), watchfile.OthersUse)
 		if err != nil {
 			return nil, err
 		}
@@ -95,6 +92,20 @@ func Load(dir string) ([]Key, error) {
 		keys = append(keys, key)
 	}
 	return keys, nil
+}
+
+// list returns the names of the host keys in dir.
+func list(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, dirError(dir, err)
+	}
+	for _, entry := range entries {
+		if isHostKey(entry.Name()) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
 }
 
 // LoadOrCreate is [Load], but creates an ed25519 key if there is no host key. Created reports whether it did. Of several
@@ -135,20 +146,30 @@ func isHostKey(name string) bool {
 
 // checkDir returns an [*Error] if dir cannot be used, or fs.ErrNotExist if it is missing.
 func checkDir(dir string) error {
+	info, err := stat(dir)
+	if err != nil {
+		return err
+	}
+	if err := watchfile.CheckMode(dir, info, watchfile.OthersWrite); err != nil {
+		return dirError(dir, err)
+	}
+	return nil
+}
+
+// stat describes dir. If dir is missing, the error is fs.ErrNotExist, and otherwise an [*Error].
+func stat(dir string) (fs.FileInfo, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if link, linkErr := os.Lstat(dir); linkErr == nil && link.Mode()&fs.ModeSymlink != 0 {
-			return dirError(dir, errDangling)
+			return nil, dirError(dir, errDangling)
 		}
-		return err
+		return nil, err
 	case err == nil && !info.IsDir():
 		err = errNotDir
-	case err == nil:
-		err = watchfile.CheckMode(dir, info, watchfile.OthersWrite)
 	}
 	if err != nil {
-		return dirError(dir, err)
+		return nil, dirError(dir, err)
 	}
-	return nil
+	return info, nil
 }

@@ -86,7 +86,7 @@ func create(t *testing.T, dir, keyType string) Key {
 	return key
 }
 
-// names returns the names of the files in dir.
+// names returns the names in dir, except that of the lock.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -95,7 +95,9 @@ func names(t *testing.T, dir string) []string {
 	}
 	var all []string
 	for _, entry := range entries {
-		all = append(all, entry.Name())
+		if entry.Name() != ".lock" {
+			all = append(all, entry.Name())
+		}
 	}
 	return all
 }

@@ -21,9 +21,9 @@ const (
 	minRSABits = 2048
 )
 
-// load returns the host key in the file, or an [*Error].
-func load(path string) (Key, error) {
-	data, err := watchfile.ReadFile(path, maxSize, watchfile.OthersUse)
+// load returns the host key in the file, or an [*Error]. See [watchfile.ReadFile] for forbidden.
+func load(path string, forbidden fs.FileMode) (Key, error) {
+	data, err := watchfile.ReadFile(path, maxSize, forbidden)
 	if errors.Is(err, fs.ErrNotExist) { // although the directory lists it
 		err = errDangling
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 
 	"foyer/hostkeys"
 	"foyer/middleware/server"
+	"foyer/middleware/watchfile"
 )
 
 func serveCommand(cfg *Config) *cobra.Command {
@@ -76,6 +78,7 @@ func build(cfg *Config, s *server.Server, stderr io.Writer) (*users, error) {
 	if err != nil {
 		return nil, err
 	}
+	clean(cfg, s.Logger)
 	if err := s.Build(layers(cfg, s, users, texts)...); err != nil {
 		return nil, err
 	}
@@ -84,4 +87,13 @@ func build(cfg *Config, s *server.Server, stderr io.Writer) (*users, error) {
 		s.Logger.Warn("old clients need an rsa host key", "hint", "run: foyer hostkey add rsa")
 	}
 	return users, nil
+}
+
+// clean deletes the temporary files of edits that crashed. They hold hashes and private keys.
+func clean(cfg *Config, logger *slog.Logger) {
+	for _, path := range []string{cfg.HostKeys, cfg.Keys, cfg.Passwords} {
+		if err := watchfile.Clean(path); err != nil {
+			logger.Warn("temporary file left behind", problem(err)...)
+		}
+	}
 }

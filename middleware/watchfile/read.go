@@ -53,15 +53,26 @@ func readOnce(root *os.Root, name, path string, limit int64, forbidden fs.FileMo
 		return "", nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return Read(f, path, limit, forbidden)
+	return read(f, limit, func(info fs.FileInfo) error {
+		if forbidden == 0 {
+			return nil
+		}
+		return CheckMode(path, info, forbidden)
+	})
 }
 
-// Read is [ReadFile] for a file that is already open, with errors for [Failure]. It checks f itself, because path may name
-// another file by now. A file that changes meanwhile is an error.
-func Read(f fs.File, path string, limit int64, forbidden fs.FileMode) (string, fs.FileInfo, error) {
+// read returns the content of a regular file that access returns no error for. It checks f itself, because its path may
+// lead to another file by now. A file that changes meanwhile is an error.
+func read(f fs.File, limit int64, access func(fs.FileInfo) error) (string, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil {
-		err = check(path, info, limit, forbidden)
+		err = regular(info)
+	}
+	if err == nil && info.Size() > limit {
+		err = tooLarge(limit)
+	}
+	if err == nil {
+		err = access(info)
 	}
 	if err != nil {
 		return "", nil, err
@@ -83,7 +94,8 @@ func tooLarge(limit int64) error {
 	return fmt.Errorf("is larger than %d MiB", limit>>20)
 }
 
-func check(path string, info fs.FileInfo, limit int64, forbidden fs.FileMode) error {
+// regular returns an error for everything but a regular file.
+func regular(info fs.FileInfo) error {
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return errors.New("is a directory")
@@ -91,10 +103,8 @@ func check(path string, info fs.FileInfo, limit int64, forbidden fs.FileMode) er
 		return errors.New("is a named pipe")
 	case !mode.IsRegular():
 		return errors.New("is not a regular file")
-	case info.Size() > limit:
-		return tooLarge(limit)
 	}
-	return CheckMode(path, info, forbidden)
+	return nil
 }
 
 // CheckMode returns an [*Error] if the file or directory has any of the forbidden permissions. The sticky bit makes no

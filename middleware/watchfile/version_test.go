@@ -81,7 +81,7 @@ func TestReadRefusesChanging(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if data, _, err := Read(changing{f}, "file", limit, 0); !errors.Is(err, errChanged) || data != "" {
+	if data, _, err := read(changing{f}, limit, func(fs.FileInfo) error { return nil }); !errors.Is(err, errChanged) || data != "" {
 		t.Errorf("read %q, %v", data, err)
 	}
 }
@@ -97,7 +97,7 @@ func TestReadVersionInRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }()
-	if data, _, err := ReadVersion(root, "keys", "keys", limit); data != "x" || err != nil {
+	if data, _, err := ReadVersion(root, "keys", filepath.Join(dir, "keys"), limit); data != "x" || err != nil {
 		t.Errorf("read %q, %v", data, err)
 	}
 	if _, _, err := ReadVersion(root, "../"+filepath.Base(dir)+"/keys", "out", limit); err == nil {

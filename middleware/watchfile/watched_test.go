@@ -96,7 +96,7 @@ func TestWatchedConcurrently(t *testing.T) {
 		})
 	}
 	for range 10 {
-		if err := Replace(path, "two", info); err != nil {
+		if err := replace(path, "two", info); err != nil {
 			t.Fatal(err)
 		}
 	}

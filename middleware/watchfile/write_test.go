@@ -6,11 +6,37 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 )
+
+// replace replaces a file as an edit does.
+func replace(path, data string, old fs.FileInfo) error {
+	e, name, err := EditFile(path)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return e.Replace(name, data, old)
+}
+
+// names returns the names in a directory, except those of locks.
+func names(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".lock") {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
 
 // wantFile checks the content and the mode of a file, and that its directory holds nothing else.
 func wantFile(t *testing.T, path, want string) fs.FileInfo {
@@ -23,8 +49,8 @@ func wantFile(t *testing.T, path, want string) fs.FileInfo {
 	if err != nil || info.Mode() != 0o600 {
 		t.Fatalf("mode %v, error %v; want 0600", info.Mode(), err)
 	}
-	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
-		t.Errorf("the directory holds %v, %v", entries, err)
+	if names := names(t, filepath.Dir(path)); len(names) != 1 {
+		t.Errorf("the directory holds %v", names)
 	}
 	return info
 }
@@ -42,7 +68,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("created twice: %v", err)
 		}
 		wantFile(t, path, "one")
-		if err := errors.Join(os.Chmod(path, 0o644), Replace(path, "two", old)); err != nil {
+		if err := errors.Join(os.Chmod(path, 0o644), replace(path, "two", old)); err != nil {
 			t.Fatal(err)
 		}
 		if os.SameFile(old, wantFile(t, path, "two")) {
@@ -108,11 +134,11 @@ func TestReplaceKeepsOwnerGroupAndMode(t *testing.T) {
 			t.Errorf("%d:%d %v, want %d:%d and 0640", s.Uid, s.Gid, info.Mode(), uid, gid)
 		}
 	}
-	if err := Replace(path, "two", stat(t, path)); err != nil {
+	if err := replace(path, "two", stat(t, path)); err != nil {
 		t.Fatal(err)
 	}
 	want(path, 1234, 5678)
-	if err := Replace(path+"2", "new", stat(t, dir)); err != nil {
+	if err := replace(path+"2", "new", stat(t, dir)); err != nil {
 		t.Fatal(err)
 	}
 	want(path+"2", 12, 34)
@@ -129,11 +155,11 @@ func TestWriteFails(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Replace(path, "one", info); err == nil {
+	if err := replace(path, "one", info); err == nil {
 		t.Error("a directory was replaced")
 	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("the directory holds %v, %v", entries, err)
+	if names := names(t, dir); len(names) != 1 {
+		t.Errorf("the directory holds %v", names)
 	}
 	if err := Create(filepath.Join(dir, "missing", "keys"), "one"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a missing directory: %v", err)

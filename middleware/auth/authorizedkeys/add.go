@@ -1,16 +1,11 @@
 package authorizedkeys
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/username"
@@ -32,29 +27,20 @@ func Add(dir, user string, key []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return watchfile.Failure(dir, err)
-	}
-	unlock, err := lock(dir)
+	e, err := watchfile.EditDir(dir, true)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	return watchfile.Failure(filepath.Join(dir, name), add(dir, name, text))
-}
-
-// lock makes other edits of dir wait until unlock is called. The lock file is always in dir itself: the owner of dir must
-// not be able to make root create a file elsewhere.
-func lock(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, ".lock") // belongs to no user
-	f, err := lockedfile.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err == nil {
-		return func() { _ = f.Close() }, nil
+	defer e.Close()
+	path := filepath.Join(dir, name)
+	data, old, err := e.Read(name, path, keyfile.MaxFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	if _, missing := os.Lstat(path); missing == nil {
-		return nil, watchfile.Failure(path, err) // a symbolic link, or root's file because root was the first to edit
+	if data, err = appended(data, text); err == nil {
+		err = e.Replace(name, data, old)
 	}
-	return nil, watchfile.Failure(dir, err)
+	return watchfile.Failure(path, err)
 }
 
 // oneLine returns the only line of data that is not a comment.
@@ -83,38 +69,6 @@ type keyError struct{ error }
 func (*keyError) Hint() string { return "give the file that ends in .pub" }
 
 func (e *keyError) Unwrap() error { return e.error }
-
-func add(dir, name, text string) error {
-	root, err := openDir(dir)
-	if root == nil {
-		return cmp.Or(err, fs.ErrNotExist)
-	}
-	defer func() { _ = root.Close() }()
-	old, err := ownerOf(root, name)
-	if err != nil {
-		return err
-	}
-	data, _, err := watchfile.ReadVersion(root, name, filepath.Join(dir, name), keyfile.MaxFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if data, err = appended(data, text); err != nil {
-		return err
-	}
-	return watchfile.Replace(filepath.Join(dir, name), data, old)
-}
-
-// ownerOf returns the file or, if it is missing, the directory. Its owner becomes the owner of the edited file.
-func ownerOf(root *os.Root, name string) (fs.FileInfo, error) {
-	info, err := root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return root.Stat(".")
-	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file") // a symbolic link would be replaced
-	}
-	return info, err
-}
 
 // appended returns the content of a file with one more line.
 func appended(data, text string) (string, error) {

@@ -71,7 +71,7 @@ func TestAddErrors(t *testing.T) {
 		{"open", edLine, "others can write it", "run: chmod 600 " + filepath.Join(dir, "open")},
 		{"full", edLine, "larger than 1 MiB", ""},
 		{"link", edLine, "not a regular file", ""},
-		{"dir", edLine, "not a regular file", ""},
+		{"dir", edLine, "is a directory", ""},
 		{"bob\x00", edLine, "control character", ""},
 		{strings.Repeat("b", 256), edLine, "needs a file name of 256 bytes", ""},
 		{"", edLine, "empty", ""},

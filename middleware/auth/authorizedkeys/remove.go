@@ -2,7 +2,6 @@ package authorizedkeys
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"foyer/middleware/auth/username"
@@ -16,11 +15,10 @@ func Remove(dir, user string) error {
 	if err != nil {
 		return watchfile.Failure(dir, fs.ErrNotExist)
 	}
-	unlock, err := lock(dir)
+	e, err := watchfile.EditDir(dir, false)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	path := filepath.Join(dir, name)
-	return watchfile.Failure(path, os.Remove(path))
+	defer e.Close()
+	return watchfile.Failure(filepath.Join(dir, name), e.Remove(name))
 }

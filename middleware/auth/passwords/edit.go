@@ -4,13 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/sethvargo/go-diceware/diceware"
 
 	"foyer/middleware/auth/username"
@@ -129,12 +125,12 @@ func put(lines []line, user, text string) []line {
 // edit replaces the lines of the file with those that change returns, under a lock. It returns an error if a server could
 // not use the result, for example because of another invalid line.
 func edit(path string, change func([]line) ([]line, error)) error {
-	f, target, err := lock(path)
+	e, name, err := watchfile.EditFile(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	data, info, err := watchfile.Read(f, path, maxFile, watchfile.OthersWrite)
+	defer e.Close()
+	data, old, err := e.Read(name, path, maxFile)
 	if err != nil {
 		return err
 	}
@@ -152,48 +148,5 @@ func edit(path string, change func([]line) ([]line, error)) error {
 	case len(text) > maxFile:
 		return fmt.Errorf("would be larger than %d MiB, the limit", maxFile>>20)
 	}
-	return watchfile.Replace(target, text, info)
-}
-
-// lock opens and locks the file that path leads to, and returns its name. If another edit replaced the file while lock
-// waited, it starts again with the new file.
-func lock(path string) (*lockedfile.File, string, error) {
-	for {
-		target, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return nil, "", err
-		}
-		f, err := lockedfile.OpenFile(target, os.O_RDWR|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			return nil, "", err
-		}
-		held, heldErr := f.Stat()
-		now, nowErr := os.Stat(path)
-		entry, err := os.Lstat(path)
-		if err := errors.Join(heldErr, nowErr, err); err != nil {
-			f.Close()
-			return nil, "", err
-		}
-		if !mayLead(entry, held) {
-			f.Close()
-			return nil, "", errOthersLink
-		}
-		if os.SameFile(held, now) {
-			return f, target, nil
-		}
-		f.Close()
-	}
-}
-
-var errOthersLink = errors.New("is a symbolic link of another user, who does not own the file")
-
-// mayLead reports whether an edit may follow the directory's entry to the file: if it is the file itself, or a symbolic
-// link that belongs to root, to the caller or to the owner of the file. Otherwise the owner of the directory could make
-// root edit any file.
-func mayLead(entry, file fs.FileInfo) bool {
-	if entry.Mode().Type() != fs.ModeSymlink {
-		return true
-	}
-	link, target := entry.Sys().(*syscall.Stat_t), file.Sys().(*syscall.Stat_t)
-	return link.Uid == 0 || link.Uid == uint32(os.Geteuid()) || link.Uid == target.Uid
+	return e.Replace(name, text, old)
 }
