@@ -11,7 +11,8 @@
 // id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Public keys (*.pub) are ignored.
 //
 //   - Back the keys up, and move them together with the server. Never commit them.
-//   - Only the user of the server may access them: mode 600, in a directory that only its owner can write.
+//   - Only the user of the server may access them: mode 600, in a directory that only this user and root can write. Keys
+//     that belong to root, as in Kubernetes, may also be readable by a group.
 //   - To see the fingerprint that a client shows: ssh-keygen -lf hostkeys/ssh_host_ed25519_key
 //   - To give the server a new identity, move the old key away and start the server.
 //
@@ -67,7 +68,8 @@ func (k Key) Bits() int {
 // (*.pub) and Go files. If dir is missing, there are no keys and no error.
 //
 // Load returns an [*Error] if one of the files cannot be used, because without it the server would change its identity;
-// if two keys have one type, because the server would silently drop one; and if others can write dir.
+// if two keys have one type, because the server would silently drop one; and if anybody but root and the running user can
+// change dir or a key.
 func Load(dir string) ([]Key, error) {
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -150,7 +152,7 @@ func checkDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := watchfile.CheckMode(dir, info, watchfile.OthersWrite); err != nil {
+	if err := watchfile.Trust(dir, info, watchfile.OthersWrite); err != nil {
 		return dirError(dir, err)
 	}
 	return nil

@@ -255,7 +255,6 @@ var badDirs = []struct {
 	fix     string // DIR stands for the directory, PARENT for its parent
 }{
 	{"world-writable", func(dir string) error { return mkdirMode(dir, 0o702) }, reason("others can write it (mode 0702)"), "run: chmod go-w DIR"},
-	{"sticky", func(dir string) error { return mkdirMode(dir, 0o777|fs.ModeSticky) }, reason("others can write it (mode 0777)"), "run: chmod go-w DIR"},
 	{"file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, errNotDir, "use: --hostkeys PARENT"},
 	{"dangling", func(dir string) error { return os.Symlink("nowhere", dir) }, errDangling, "run: rm DIR"},
 }

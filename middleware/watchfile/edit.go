@@ -30,7 +30,7 @@ func EditDir(path string, create bool) (*Edit, error) {
 	case !info.IsDir():
 		err = syscall.ENOTDIR
 	default:
-		err = CheckMode(path, info, OthersWrite)
+		err = checkMode(path, info, OthersWrite)
 	}
 	if err != nil {
 		return nil, Failure(path, err)
@@ -121,7 +121,7 @@ func (e *Edit) Read(name, path string, limit int64) (data string, old fs.FileInf
 		return "", nil, Failure(path, err)
 	}
 	defer func() { _ = f.Close() }()
-	data, old, err = read(f, limit, func(info fs.FileInfo) error { return CheckMode(path, info, OthersWrite) })
+	data, old, err = read(f, limit, func(info fs.FileInfo) error { return checkMode(path, info, OthersWrite) })
 	return data, old, Failure(path, err)
 }
 

@@ -1,6 +1,6 @@
 // Package watchfile reads files that an operator edits while the server runs, and replaces them atomically. It recognizes
-// a new version at the cost of one stat, accepts only regular files with safe permissions, and never blocks on a named
-// pipe or a device.
+// a new version at the cost of one stat, accepts only regular files that nobody but root and the running user can change,
+// and never blocks on a named pipe or a device.
 package watchfile
 
 import (
@@ -19,7 +19,7 @@ const (
 )
 
 // ReadFile returns the content of the regular file at path. It returns an [*Error] if the file has more than limit bytes
-// or any of the forbidden permissions.
+// or, unless forbidden is 0, if [Trust] does.
 func ReadFile(path string, limit int64, forbidden fs.FileMode) (string, error) {
 	data, _, err := readFile(nil, path, path, limit, forbidden)
 	return data, Failure(path, err)
@@ -57,7 +57,7 @@ func readOnce(root *os.Root, name, path string, limit int64, forbidden fs.FileMo
 		if forbidden == 0 {
 			return nil
 		}
-		return CheckMode(path, info, forbidden)
+		return Trust(path, info, forbidden)
 	})
 }
 
@@ -107,11 +107,14 @@ func regular(info fs.FileInfo) error {
 	return nil
 }
 
-// CheckMode returns an [*Error] if the file or directory has any of the forbidden permissions. The sticky bit makes no
-// difference: it prevents others from replacing a file, but not from adding one. A group that can write is excused if its
-// only member is the owner, but not for private keys, as with ssh.
-func CheckMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+// checkMode returns an [*Error] if the file or directory has any of the forbidden permissions. A sticky directory is
+// excused, because nobody can replace the files of others there. So is a group that can write, if its only member is the
+// owner, but not for private keys, as with ssh.
+func checkMode(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	mode := info.Mode().Perm()
+	if info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
+		return nil
+	}
 	const groupWrite = 0o020
 	if forbidden == OthersWrite && mode&groupWrite != 0 && private(info) {
 		forbidden &^= groupWrite

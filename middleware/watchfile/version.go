@@ -42,7 +42,7 @@ func unchanged(a, b fs.FileInfo) bool {
 func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err == other.err }
 
 // ReadVersion returns the content of the regular file name in root. If root is nil, name is a path. It returns an [*Error]
-// that names the file path if the file has more than limit bytes, or if others can write it.
+// that names the file path if the file has more than limit bytes, or if [Trust] does.
 func ReadVersion(root *os.Root, name, path string, limit int64) (data string, v Version, err error) {
 	v.at = time.Now() // first: a change during the reading must count as racy
 	data, info, err := readFile(root, name, path, limit, OthersWrite)

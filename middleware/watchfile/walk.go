@@ -182,10 +182,10 @@ func (w *walk) check(path string, info fs.FileInfo, forbidden fs.FileMode) error
 	if err := belongs(path, info, w.uid); err != nil {
 		return err
 	}
-	if info.IsDir() && info.Mode()&fs.ModeSticky != 0 { // nobody can replace the files of others
-		return nil
+	if owner(info) != w.uid {
+		forbidden &= OthersWrite
 	}
-	return CheckMode(path, info, forbidden)
+	return checkMode(path, info, forbidden)
 }
 
 // belongs returns an [*Error] if the file belongs neither to root nor to one of the users.

@@ -27,7 +27,7 @@
 //
 // An invalid line is skipped and reported once to Warn; the other lines are used. Keys are Ed25519, ECDSA, security keys
 // of these types, and RSA of 2048 to 4096 bits. A file is not used if it is not a regular file, if it is larger than
-// 1 MiB, or if others can write it or the directory, as with sshd's StrictModes. A missing file holds no keys. Lines over
+// 1 MiB, or if anybody but root and the running user can change it or the directory, as with sshd's StrictModes. A missing file holds no keys. Lines over
 // 64 KiB and keys after the 10,000th are skipped. Files are read again when they change. Unix only.
 package authorizedkeys
 
@@ -160,7 +160,7 @@ func (d *Dir) current(name string) ([]line, []error) {
 func (d *Dir) open() (*os.Root, error) {
 	if d.root != nil {
 		info, err := os.Stat(d.path)
-		if err == nil && os.SameFile(info, d.info) && info.Mode() == d.info.Mode() {
+		if err == nil && watchfile.SameAccess(info, d.info) {
 			return d.root, nil
 		}
 		_ = d.root.Close()
@@ -183,7 +183,7 @@ func (d *Dir) remember(name string, known file) {
 	d.files[name] = known
 }
 
-// openDir opens the directory and checks its mode. It returns nil and no error if the directory is missing.
+// openDir opens the directory if only root and the running user can change it. It returns nil and no error if the directory is missing.
 func openDir(path string) (*os.Root, error) {
 	root, err := os.OpenRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -194,7 +194,7 @@ func openDir(path string) (*os.Root, error) {
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = watchfile.CheckMode(path, info, watchfile.OthersWrite)
+		err = watchfile.Trust(path, info, watchfile.OthersWrite)
 	}
 	if err != nil {
 		_ = root.Close()

@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"foyer/middleware/fairqueue"
@@ -70,8 +72,8 @@ type File struct {
 	table   *watchfile.Watched[*table]
 }
 
-// Open reads the file at path. It returns an [*Error] if the file is invalid, missing, too large, not a regular file, or
-// writable by group or others.
+// Open reads the file at path. It returns an [*Error] if the file is invalid, missing, too large or not a regular file, or
+// if [watchfile.Trust] does.
 func Open(path string, opts Options) (*File, error) {
 	if err := opts.Networks.Validate(); err != nil {
 		return nil, fmt.Errorf("passwords: %w", err)
@@ -180,10 +182,17 @@ func (f *File) Users() []User {
 }
 
 // Warnings returns problems of the file that do not prevent its use, each as an [*Error]: at present, that others can read
-// it. It is meant for the start of the server.
+// it. The group may read a file of root's, because Kubernetes mounts it so. It is meant for the start of the server.
 func (f *File) Warnings() []error {
 	info, err := os.Stat(f.path)
-	if err != nil || info.Mode()&0o044 == 0 {
+	if err != nil {
+		return nil
+	}
+	others := fs.FileMode(0o044)
+	if info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+		others = 0o004
+	}
+	if info.Mode()&others == 0 {
 		return nil
 	}
 	err = fmt.Errorf("others can read it (mode %04o)", info.Mode().Perm())

@@ -14,8 +14,8 @@
 // that starts with "$" or "{", a malformed hash, a hash that costs more than the limits in schemes.go, or a locked account
 // of /etc/shadow ("*", "!…"). All other secrets are plain text, which is refused unless [Options] allow it.
 //
-// The file must be a regular file of at most 8 MiB that only its owner can write. It is read again when it changes. Unix
-// only.
+// The file must be a regular file of at most 8 MiB that only root and the running user can change. It is read again when it
+// changes. Unix only.
 package passwords
 
 import (

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/hostkeys"
+	"foyer/middleware/auth/passwords"
+	"foyer/middleware/sshtest"
+)
+
+// Users of these tests. No machine has an account for them.
+const (
+	service = 61234 // runs foyer
+	mallory = 61666
+)
+
+// openDir returns a directory that every user can enter, with a copy of the program.
+func openDir(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change the owner of a file")
+	}
+	dir := t.TempDir()
+	binary, err := os.ReadFile(os.Args[0])
+	err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "foyer"), binary, 0o755))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// foyerAs runs the copy in dir as a user and returns what it writes.
+func foyerAs(t *testing.T, uid uint32, dir string, args ...string) (out string, err error) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(dir, "foyer"), args...)
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader("secret\n")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+// mount writes files as Kubernetes mounts a Secret, with the mode 0440 of root and the server's group.
+func mount(t *testing.T, dir string, mode fs.FileMode, files map[string][]byte) {
+	t.Helper()
+	version := filepath.Join(dir, "..2026_11_29")
+	err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(version, 0o755), os.Symlink("..2026_11_29", filepath.Join(dir, "..data")),
+		os.Chmod(dir, mode), os.Chmod(version, 0o755|fs.ModeSetgid))
+	for name, text := range files {
+		path := filepath.Join(version, name)
+		err = errors.Join(err, os.WriteFile(path, text, 0o600), os.Chown(path, 0, service), os.Chmod(path, 0o440),
+			os.Symlink("..data/"+name, filepath.Join(dir, name)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A user without an account uses files of root's as Kubernetes mounts them, without a warning.
+func TestKubernetesMounts(t *testing.T) {
+	made := privateDir(t)
+	key, err := hostkeys.Create(made, "ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := passwords.Create(filepath.Join(made, "ssh-passwords"), "ada", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	private, line := files(t, made)["ssh_host_ed25519_key"], gossh.MarshalAuthorizedKey(sshtest.HostKey(t).PublicKey())
+	for _, mode := range []fs.FileMode{0o755, 0o777 | fs.ModeSticky, 0o777 | fs.ModeSticky | fs.ModeSetgid} {
+		dir := openDir(t)
+		mount(t, filepath.Join(dir, "hostkeys"), mode, map[string][]byte{"ssh_host_ed25519_key": []byte(private)})
+		mount(t, filepath.Join(dir, "authorized_keys.d"), mode, map[string][]byte{"ada": line})
+		mount(t, filepath.Join(dir, "secret"), mode, map[string][]byte{
+			"ssh-passwords": []byte(files(t, made)["ssh-passwords"]), "ca.pub": line, "revoked": []byte("id: x\n")})
+		args := []string{"--passwords", "secret/ssh-passwords", "--user-ca", "secret/ca.pub", "--revoked", "secret/revoked"}
+		out, err := foyerAs(t, service, dir, append([]string{"check"}, args...)...)
+		if err != nil || !strings.Contains(out, "ada\tpublickey, or password (argon2id)\n") {
+			t.Errorf("%v: %v\n%s", mode, err, out)
+		}
+		if out, err := foyerAs(t, service, dir, "hostkey", "list"); err != nil || !strings.Contains(out, key.Fingerprint()) {
+			t.Errorf("%v: %v\n%s", mode, err, out)
+		}
+	}
+}
+
+// In a directory that everybody can write, another user's files let nobody in. The check names them, and what to type.
+func TestFilesOfOtherUsers(t *testing.T) {
+	dir := openDir(t)
+	if err := os.Chmod(dir, 0o777|fs.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"user", "add", "eve", "--password-stdin"}, {"hostkey", "add", "ed25519"}} {
+		if out, err := foyerAs(t, mallory, dir, args...); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	err := errors.Join(
+		os.Mkdir(at("authorized_keys.d"), 0o755), os.Chown(at("authorized_keys.d"), mallory, -1),
+		os.WriteFile(at("ca.pub"), nil, 0o600), os.Chown(at("ca.pub"), mallory, -1),
+		// Everybody can read them, so that the owner is the only problem.
+		os.Chmod(at("ca.pub"), 0o644), os.Chmod(at("ssh-passwords"), 0o644), os.Chmod(at("hostkeys"), 0o755))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const belongs = "belongs to uid 61666, and must belong to root or to the user that foyer runs as\n"
+	for _, uid := range []uint32{0, service} {
+		out, err := foyerAs(t, uid, dir, "check", "--user-ca", "ca.pub")
+		if err == nil || !strings.Contains(out, "problems found: 4") {
+			t.Errorf("the check of %d: %v\n%s", uid, err, out)
+		}
+		for _, name := range []string{"ssh-passwords", "authorized_keys.d", "ca.pub", "host key hostkeys"} {
+			if !strings.Contains(out, "problem: "+name+": "+belongs) {
+				t.Errorf("the check of %d does not name %s:\n%s", uid, name, out)
+			}
+		}
+		hint := "if foyer runs as that user, run: sudo -u '#61666' foyer\n"
+		if uid != 0 {
+			hint = fmt.Sprintf("hint: run: sudo chown %d ssh-passwords\n", uid)
+		}
+		if !strings.Contains(out, hint) {
+			t.Errorf("the check of %d has no %q:\n%s", uid, hint, out)
+		}
+		if out, err := foyerAs(t, uid, dir, "serve", "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(out, belongs) {
+			t.Errorf("%d serves with mallory's files: %v\n%s", uid, err, out)
+		}
+	}
+}
+
+// Root edits the files of the server's user, who can edit them afterwards.
+func TestRootEditsForTheServer(t *testing.T) {
+	dir := openDir(t)
+	if err := os.Chown(dir, service, service); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []uint32{0, service} {
+		for _, args := range [][]string{
+			{"user", "add", "ada", "--password-stdin"}, {"user", "add", "bob", "--password-stdin"}, {"user", "remove", "ada"},
+		} {
+			if out, err := foyerAs(t, uid, dir, args...); err != nil {
+				t.Errorf("%q of %d: %v\n%s", args, uid, err, out)
+			}
+		}
+	}
+	if out, err := foyerAs(t, service, dir, "check"); err != nil || !strings.Contains(out, "bob\tpassword (argon2id)\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err := foyerAs(t, 0, dir, "check")
+	if err == nil || !strings.Contains(out, dir+": belongs to uid 61234") || !strings.Contains(out, "run: sudo -u '#61234' foyer\n") {
+		t.Errorf("root's check: %v\n%s", err, out)
+	}
+}
+
+// With the umask 002 of Debian and Ubuntu, the directories of a new clone can be written by their user's private group.
+func TestFirstStartInGroupWritableDirectory(t *testing.T) {
+	group, err := os.ReadFile("/etc/group")
+	if err != nil || os.Geteuid() != 0 || !strings.Contains("\n"+string(group), "\nroot:x:0:\n") {
+		t.Skip("the user of the test is not known to have a private group")
+	}
+	dir := privateDir(t)
+	keys := filepath.Join(dir, "hostkeys")
+	if err := errors.Join(os.Chmod(dir, 0o775), os.Mkdir(keys, 0o700), os.Chmod(keys, 0o775)); err != nil {
+		t.Fatal(err)
+	}
+	srv, err := start(dir, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.kill()
+	if err := os.Chown(keys, -1, service); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hostkeys.Load(keys); err == nil {
+		t.Error("another group can write the directory")
+	}
+}
+
+// A start deletes the temporary files of edits that crashed.
+func TestStartCleans(t *testing.T) {
+	dir := privateDir(t)
+	temps := []string{".ssh-passwords.tmp", "hostkeys/.tmp", "authorized_keys.d/.tmp"}
+	for range 2 { // the first start and a later one
+		for _, name := range temps {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("secret"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		srv, err := start(dir, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.kill()
+		for _, name := range temps {
+			if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is left: %v", name, err)
+			}
+		}
+	}
+}

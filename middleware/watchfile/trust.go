@@ -1,0 +1,35 @@
+package watchfile
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Trust returns an [*Error] if anybody but root and the running user could change the open file or directory, or replace
+// it by another one at path. It is sshd's StrictModes for the whole path: every directory, symbolic link and file belongs
+// to one of the two, and nobody else can write to it. A sticky directory such as /tmp is excused, because nobody can
+// replace the files of others there.
+//
+// Forbidden are the permissions that make the file itself unusable. Like sshd, Trust ignores who can read a private key
+// that does not belong to the running user: Kubernetes mounts it with the mode 0440 of root and a group.
+func Trust(path string, opened fs.FileInfo, forbidden fs.FileMode) error {
+	return (&walk{uid: os.Geteuid()}).trust(path, opened, forbidden)
+}
+
+func (w *walk) trust(path string, opened fs.FileInfo, forbidden fs.FileMode) error {
+	info, err := w.to(path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(info, opened) {
+		return errChanged
+	}
+	return w.check(path, info, forbidden)
+}
+
+// SameAccess reports whether both are the same file or directory, with the same owner, group and mode.
+func SameAccess(a, b fs.FileInfo) bool {
+	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
+	return os.SameFile(a, b) && x.Uid == y.Uid && x.Gid == y.Gid && x.Mode == y.Mode
+}
