@@ -149,13 +149,14 @@ func isHostKey(name string) bool {
 // checkDir returns an [*Error] if dir cannot be used, or fs.ErrNotExist if it is missing.
 func checkDir(dir string) error {
 	info, err := stat(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := watchfile.Trust(dir, info, watchfile.OthersWrite); err != nil {
-		return dirError(dir, err)
+	err = watchfile.Trust(dir, info, watchfile.OthersWrite)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return nil
+	return dirError(dir, err)
 }
 
 // stat describes dir. If dir is missing, the error is fs.ErrNotExist, and otherwise an [*Error].

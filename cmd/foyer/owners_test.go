@@ -185,6 +185,23 @@ func TestFirstStartInGroupWritableDirectory(t *testing.T) {
 	}
 }
 
+// A first start in a directory that is not trusted creates nothing: the next one could not show the password again.
+func TestFirstStartInUntrustedDirectory(t *testing.T) {
+	dir, keys := privateDir(t), privateDir(t)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, hostkeys := range []string{"hostkeys", "new/hostkeys", keys} {
+		_, err := start(dir, nil, []string{"--hostkeys", hostkeys})
+		if err == nil || !strings.Contains(err.Error(), dir+": others can write it (mode 0777)\nhint: run: chmod go-w "+dir) {
+			t.Errorf("with --hostkeys %s: %v", hostkeys, err)
+		}
+	}
+	if left := files(t, dir, ownFiles...); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
 // A start deletes the temporary files of edits that crashed.
 func TestStartCleans(t *testing.T) {
 	dir := privateDir(t)

@@ -49,6 +49,9 @@ func readOnce(root *os.Root, name, path string, limit int64, forbidden fs.FileMo
 	if errors.Is(err, syscall.ENXIO) {
 		return "", nil, errors.New("is a socket or a device")
 	}
+	if errors.Is(err, fs.ErrNotExist) && root == nil && forbidden != 0 {
+		return "", nil, Trust(path, nil, forbidden)
+	}
 	if err != nil {
 		return "", nil, err
 	}

@@ -11,6 +11,9 @@ import (
 // to one of the two, and nobody else can write to it. A sticky directory such as /tmp is excused, because nobody can
 // replace the files of others there.
 //
+// Opened may be nil if the file is missing. Then the error is fs.ErrNotExist or, so that nobody creates the file there, that
+// of a directory.
+//
 // Forbidden are the permissions that make the file itself unusable. Like sshd, Trust ignores who can read a private key
 // that does not belong to the running user: Kubernetes mounts it with the mode 0440 of root and a group.
 func Trust(path string, opened fs.FileInfo, forbidden fs.FileMode) error {
@@ -21,6 +24,9 @@ func (w *walk) trust(path string, opened fs.FileInfo, forbidden fs.FileMode) err
 	info, err := w.to(path)
 	if err != nil {
 		return err
+	}
+	if opened == nil {
+		return syscall.ENOENT // somebody has created it meanwhile
 	}
 	if !os.SameFile(info, opened) {
 		return errChanged

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const mallory = 1666
@@ -19,6 +20,11 @@ func TestOwners(t *testing.T) {
 	}
 	key := newKey(t)
 	w := watch(t, map[string]string{"ada": text(key)})
+	w.check(key, true)
+	for !w.d.files["ada"].seen.Unchanged(w.d.root, "ada") { // until a login does not read the file
+		<-time.After(10 * time.Millisecond)
+		w.check(key, true)
+	}
 	for path, want := range map[string]string{
 		w.dir:                       w.dir + ": belongs to uid 1666",
 		filepath.Join(w.dir, "ada"): "ada: belongs to uid 1666",

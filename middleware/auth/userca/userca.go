@@ -30,10 +30,11 @@
 //
 // # Fail closed
 //
-// Both files must be regular files of at most 1 MiB that only their owner can write. They are read again when they change.
-// If a new version has an invalid line, or is missing, Warn receives the error. Of the authorities the last good version
-// stays in use; without a good revocation list every certificate is refused, as with sshd's RevokedKeys. Warn is also told
-// if a new revocation list lacks entries of the last one. To trust nobody, empty the authorities' file. Unix only.
+// Both files must be regular files of at most 1 MiB that only root and the running user can change. They are read again when
+// they change. If a new version has an invalid line, or is missing, Warn receives the error. Of the authorities the last
+// good version stays in use; without a good revocation list every certificate is refused, as with sshd's RevokedKeys. Warn
+// is also told if a new revocation list lacks entries of the last one. To trust nobody, empty the authorities' file. Unix
+// only.
 package userca
 
 import (
