@@ -94,7 +94,7 @@ func TestKubernetesMounts(t *testing.T) {
 }
 
 // In a directory that everybody can write, another user's files let nobody in. The check names them, and what to type.
-func TestFilesOfOtherUsers(t *testing.T) {
+func TestHostileFilesOfOtherUsers(t *testing.T) {
 	dir := openDir(t)
 	if err := os.Chmod(dir, 0o777|fs.ModeSticky); err != nil {
 		t.Fatal(err)
