@@ -113,15 +113,16 @@ func (c *Conn) KeysExchanged() { c.reach(KeysExchanged) }
 
 // Computing implements [transport.Observer].
 func (c *Conn) Computing(on bool) error {
-	if on {
-		err := c.work(Computing, 1)
-		if err == nil {
-			return nil
+	for _, m := range c.moments {
+		if m.Computing == nil {
+			continue
 		}
-		_ = c.work(Computing, -1) // some layers may have permitted it
-		return err
+		if err := m.Computing(on); err != nil && on {
+			_ = c.Computing(false) // other layers may have permitted it
+			return err
+		}
 	}
-	return c.work(Computing, -1)
+	return nil
 }
 
 // Received implements [transport.Observer].

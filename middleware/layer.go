@@ -54,6 +54,9 @@ type Moments struct {
 	// Work is called when the client makes the server do or hold something. An error refuses it: the read, the key
 	// exchange or the request fails. For BytesRead it is ignored.
 	Work func(kind Work, n int) error
+	// Computing is called with true before the server computes a part of the first key exchange, which the layer may delay,
+	// or refuse with an error; and with false afterwards, also if a layer has refused it.
+	Computing func(bool) error
 	// Closed is called once, when the connection is over, in the reverse order of the list. The error says why nobody was
 	// authenticated, and is nil if somebody was.
 	Closed func(error)
@@ -68,9 +71,6 @@ const (
 	BytesRead                 // received bytes that a session or another channel has read
 	KeyExchange               // key exchanges, the first one included
 	GlobalRequest             // global requests (RFC 4254 section 4)
-	// Computing is 1 before the server computes a part of the first key exchange, which a layer may delay, and -1
-	// afterwards, also if a layer has refused it.
-	Computing
 )
 
 // Handler returns the layer that ends a list: it serves the sessions with handler.

@@ -53,14 +53,11 @@ func Limits(table *limits.Table) Layer {
 				Attempt: func(Attempt) { entry.Asked() },
 				Open:    limitSessions(c, table, entry),
 				Left:    func(string) { entry.Sessions(c.Sessions()) },
-				Work: func(kind Work, n int) error {
-					switch {
-					case kind != Computing:
-					case n > 0:
+				Computing: func(on bool) error {
+					if on {
 						return compute(c, entry)
-					default:
-						entry.Computed()
 					}
+					entry.Computed()
 					return nil
 				},
 				Closed: func(error) { entry.Closed() },

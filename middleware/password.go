@@ -45,7 +45,7 @@ func Password(source PasswordSource) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			verified := false
+			var user access
 			list, known := source.(UserList)
 			return Moments{
 				Configure: func(cfg *gossh.ServerConfig) {
@@ -53,12 +53,12 @@ func Password(source PasswordSource) Layer {
 						if err := verify(c, source, conn, password); err != nil {
 							return nil, err
 						}
-						verified = true
+						user.checked()
 						return &gossh.Permissions{}, nil
 					}
 				},
 				Open: func(gossh.NewChannel, int) error {
-					return stillPermitted(c, !verified || !known || list.Has(c.Context().User()))
+					return user.open(c, func() bool { return !known || list.Has(c.Context().User()) })
 				},
 			}, nil
 		},

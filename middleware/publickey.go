@@ -65,6 +65,7 @@ func PublicKey(sources ...KeySource) Layer {
 		Connect: func(c *Conn) (Moments, error) {
 			keys := keyCheck{c, sources, algorithms}
 			var proven gossh.PublicKey
+			var user access
 			return Moments{
 				Configure: func(cfg *gossh.ServerConfig) {
 					cfg.PublicKeyCallback = keys.offered
@@ -72,6 +73,7 @@ func PublicKey(sources ...KeySource) Layer {
 						granted, err := keys.proven(conn, key, algorithm)
 						if err == nil {
 							proven = key
+							user.checked()
 						}
 						return granted, err
 					}
@@ -79,11 +81,10 @@ func PublicKey(sources ...KeySource) Layer {
 				},
 				Attempt: keys.endInsistent,
 				Open: func(gossh.NewChannel, int) error {
-					if proven == nil {
-						return nil
-					}
-					_, err := keys.authorize(c.Context(), proven)
-					return stillPermitted(c, err == nil)
+					return user.open(c, func() bool {
+						_, err := keys.authorize(c.Context(), proven)
+						return err == nil
+					})
 				},
 				Terminal: func(ssh.Pty) bool { return permitsPTY(c.Context().Permissions()) },
 			}, nil
@@ -222,14 +223,3 @@ func (k keyCheck) authorize(conn visitor, key gossh.PublicKey) (granted *gossh.P
 	}
 	return nil, refusal
 }
-
-// stillPermitted refuses a channel of a user who may not log in any more.
-func stillPermitted(c *Conn, permitted bool) error {
-	if permitted {
-		return nil
-	}
-	c.Logger().Warn("session refused", "user", sanitize.String(c.Context().User(), maxShownName), "err", errRemoved)
-	return errRemoved
-}
-
-var errRemoved = errors.New("this user may not log in any more")

@@ -1,0 +1,33 @@
+package middleware
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"foyer/middleware/eventlog/sanitize"
+)
+
+// access checks whether the user of an open connection may still log in.
+type access struct {
+	at    atomic.Int64 // when a login was checked, in nanoseconds; 0 for never
+	spent atomic.Bool  // a channel was opened since
+}
+
+// fresh is for how long the check of the login counts for the first channel, which most clients open at once.
+const fresh = time.Second
+
+// checked records that a login was checked.
+func (a *access) checked() { a.at.Store(time.Now().UnixNano()) }
+
+// open returns an error if the user was let in, and is no longer permitted.
+func (a *access) open(c *Conn, permitted func() bool) error {
+	at := a.at.Load()
+	if at == 0 || !a.spent.Swap(true) && time.Since(time.Unix(0, at)) < fresh || permitted() {
+		return nil
+	}
+	c.Logger().Warn("session refused", "user", sanitize.String(c.Context().User(), maxShownName), "err", errRemoved)
+	return errRemoved
+}
+
+var errRemoved = errors.New("this user may not log in any more")
