@@ -90,6 +90,18 @@ func (c *Conn) Disconnect(reason transport.Reason, text string) {
 	c.Conn.Disconnect(reason, text, wait)
 }
 
+// disconnectBriefly is Disconnect for a client that is refused or has failed: it has 5 ms to read why. Where too many are
+// being disconnected, it is not told.
+func (c *Conn) disconnectBriefly(reason transport.Reason, text string) {
+	select {
+	case c.stack.slowDisconnects <- struct{}{}:
+		defer func() { <-c.stack.slowDisconnects }()
+		c.Conn.Disconnect(reason, text, shortWait)
+	default:
+		_ = c.Close()
+	}
+}
+
 // reach moves the connection to a later stage and tells the layers.
 func (c *Conn) reach(stage Stage) {
 	c.mu.Lock()

@@ -9,6 +9,8 @@ import (
 
 	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/transport"
 )
 
 // How often a client may fail on one connection: sshd's MaxAuthTries for real attempts, and for keys that it only asks about
@@ -25,7 +27,7 @@ const (
 // in, wherever it stands.
 //
 // The layer also counts failures: 6 failed attempts, and 30 refused keys on top, so that an agent with many keys still
-// reaches the password prompt. A client over a limit is disconnected.
+// reaches the password prompt. A client over a limit is told so in sshd's words, and disconnected.
 func Methods(combinations ...string) Layer {
 	layer := Layer{
 		Name: "methods",
@@ -61,7 +63,7 @@ func countFailures(c *Conn) func(Attempt) {
 		}
 		if failures >= maxFailures || refusedKeys >= maxRefusedKeys {
 			c.Logger().Warn("too many failures", "failures", failures, "keys", refusedKeys)
-			_ = c.Close()
+			c.disconnectBriefly(transport.NoMoreAuthMethods, "Too many authentication failures")
 		}
 	}
 }

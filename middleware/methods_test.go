@@ -423,6 +423,25 @@ func TestMethodsBudgets(t *testing.T) {
 	}
 }
 
+// A client that has failed too often reads why, in a banner: after the key exchange the library sends no disconnect message.
+func TestMethodsSaysWhy(t *testing.T) {
+	h := newFixture(t, "publickey", "password")
+	c := h.Server.DialRaw(t)
+	for range 5 {
+		if _, err := c.Password("alice", "wrong"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, c, sshtest.Message(sshtest.MsgUserauthRequest, "alice", "ssh-connection", "password", false, "wrong"))
+	banner, err := c.Await(sshtest.MsgUserauthBanner)
+	if err != nil || !strings.Contains(string(banner), "Too many authentication failures\r\n") {
+		t.Errorf("the client reads %q, error %v", banner, err)
+	}
+	if _, err := c.Read(); err == nil {
+		t.Error("the connection goes on")
+	}
+}
+
 // attempt makes the attempt of a step, with a new key where it names no owner. The error is that of a connection that has
 // ended.
 func (h *fixture) attempt(t *testing.T, c *sshtest.Raw, s step) (err error) {

@@ -7,14 +7,15 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/penalties"
+	"foyer/middleware/transport"
 )
 
 // PenaltiesConfig configures [Penalties].
 type PenaltiesConfig = penalties.Config
 
-// Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before a byte
-// is exchanged. It works as sshd's PerSourcePenalties and uses the names of sshd_config(5). By default a
-// source is an IPv4 address or an IPv6 /64.
+// Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before their first
+// byte is read; the client reads sshd's words, "Not allowed at this time". It works as sshd's PerSourcePenalties and uses the
+// names of sshd_config(5). By default a source is an IPv4 address or an IPv6 /64.
 //
 // A connection that ends without authentication gets one penalty, however many attempts it had: authfail 5s,
 // invaliduser 5s, grace-exceeded 10s, or noauth 1s if there was no attempt. (The library does not report an invalid
@@ -45,6 +46,7 @@ func Penalties(cfg PenaltiesConfig) Layer {
 		Connect: func(c *Conn) (Moments, error) {
 			attempts, admitted := tracker.Admit(c.RemoteAddr())
 			if !admitted {
+				c.disconnectBriefly(transport.ServiceNotAvailable, "Not allowed at this time")
 				return Moments{}, errors.New("the source is blocked")
 			}
 			started := false // a connection that another layer refuses gets no penalty

@@ -58,7 +58,7 @@ func (d *penaltyServer) guess() {
 	sshtest.Receive(d.t, d.closed)
 }
 
-// refused reports whether the server closes a connection from addr before it sends a byte.
+// refused reports whether the server tells a client from addr that it is not allowed. Otherwise the client leaves.
 func (d *penaltyServer) refused(addr string) bool {
 	d.t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
@@ -67,14 +67,17 @@ func (d *penaltyServer) refused(addr string) bool {
 		d.t.Fatal(err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(sshtest.Patience))
-	n, err := conn.Read(make([]byte, 100))
+	first := make([]byte, 100)
+	n, err := conn.Read(first)
 	_, _ = io.WriteString(conn, "SSH-2.0-scan\r\n") // who leaves without a byte costs nothing
+	sshtest.HalfClose(conn)
+	rest, _ := io.ReadAll(conn)
 	_ = conn.Close()
 	sshtest.Receive(d.t, d.closed)
-	if n == 0 && err != io.EOF {
-		d.t.Fatalf("neither accepted nor closed: %v", err)
+	if err != nil && err != io.EOF { // another layer has refused it
+		d.t.Fatalf("neither accepted nor told: %v", err)
 	}
-	return n == 0
+	return strings.Contains(string(first[:n])+string(rest), "Not allowed at this time")
 }
 
 // lines returns the lines of the log that report a block.

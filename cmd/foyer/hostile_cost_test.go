@@ -65,12 +65,9 @@ func TestHostileEviction(t *testing.T) {
 	h := startTarget(t, append(shortDeadlines, "--max-unauthenticated-per-source", "10")...)
 	h.checkAttack(t, func(a *attacker) {
 		sshtest.Eventually(t, "the source is never refused", func() bool {
-			conn := a.dial()
-			_, err := conn.Write([]byte("SSH-2.0-hostile\r\n"))
-			if err == nil {
-				_, err = conn.Read(make([]byte, 1))
-			}
-			return err != nil
+			_, err := a.dial().Write([]byte("SSH-2.0-hostile\r\n"))
+			a.must(err)
+			return a.refused()
 		})
 	})
 }

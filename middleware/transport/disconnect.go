@@ -15,6 +15,7 @@ type Reason uint32
 const (
 	ServiceNotAvailable Reason = 7
 	TooManyConnections  Reason = 12
+	NoMoreAuthMethods   Reason = 14
 )
 
 // maxLastRead is how much of what a client still sends is read after its last message: a version line and a KEXINIT. If
