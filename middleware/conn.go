@@ -48,6 +48,7 @@ type Conn struct {
 	mu       sync.Mutex
 	stage    Stage
 	sessions int
+	ended    int   // sessions of which only the client's close is missing
 	err      error // why nobody was authenticated
 }
 
@@ -76,6 +77,25 @@ func (c *Conn) Sessions() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sessions
+}
+
+// Idle reports whether the connection has no session, apart from those that the server has ended.
+func (c *Conn) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sessions == c.ended
+}
+
+// sessionEnded counts the sessions that the server has ended.
+func (c *Conn) sessionEnded(n int) {
+	c.mu.Lock()
+	c.ended += n
+	c.mu.Unlock()
+	for _, m := range c.moments {
+		if m.Ended != nil {
+			m.Ended()
+		}
+	}
 }
 
 // Disconnect tells the client why, in a form that ssh shows, and closes the connection. It takes a second at most.

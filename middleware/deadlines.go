@@ -16,7 +16,7 @@ import (
 type DeadlinesConfig struct {
 	// Handshake is how long a client may take to authenticate, including the time to type a password.
 	Handshake time.Duration
-	// Idle is how long a connection may have no session.
+	// Idle is how long a connection may have no session, or only ones that the server has ended.
 	Idle time.Duration
 	// Keepalive is the interval between two keepalives. A connection without an answer for three intervals is closed.
 	Keepalive time.Duration
@@ -52,6 +52,7 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 					}
 				},
 				Open:   func(gossh.NewChannel, int) error { w.update(); return nil },
+				Ended:  w.update,
 				Left:   func(string) { w.update() },
 				Closed: w.stop,
 			}, nil
@@ -82,7 +83,7 @@ func (w *watchdog) start() {
 func (w *watchdog) update() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch idle := w.conn.Sessions() == 0; {
+	switch idle := w.conn.Idle(); {
 	case w.stopped, idle == w.waiting:
 	case idle:
 		w.waiting = true

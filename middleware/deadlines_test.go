@@ -192,6 +192,39 @@ func TestDeadlinesSessions(t *testing.T) {
 	})
 }
 
+// A session that the server has ended keeps no connection open: some clients never confirm the close. Another session does.
+func TestDeadlinesUnconfirmedClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		srv, counts := serveDeadlines(t, shortDeadlines, func(ssh.Session) { <-leave })
+		w := sshtest.Connect(t, srv)
+		c := w.RawLogin(t)
+		for id := range uint32(2) {
+			if refused := openSession(t, c, id); refused != "" {
+				t.Fatal(refused)
+			}
+			mustWrite(t, c, sshtest.Message(sshtest.MsgChannelRequest, id, "shell", false))
+		}
+		answers := func() { _, _ = io.Copy(keepaliveAnswers{c}, w) }
+		leave <- struct{}{}
+		if _, err := c.Await(sshtest.MsgChannelClose); err != nil {
+			t.Fatal(err)
+		}
+		go answers()
+		time.Sleep(2 * shortDeadlines.Idle)
+		if w.Closed() {
+			t.Fatal("disconnected although one session is open")
+		}
+		leave <- struct{}{}
+		endsAfter(t, w, shortDeadlines.Idle, counts, counters.IdleTime)
+	})
+}
+
+// keepaliveAnswers answers whatever the server sends, as it were keepalives.
+type keepaliveAnswers struct{ c *sshtest.Raw }
+
+func (k keepaliveAnswers) Write(p []byte) (int, error) { return len(p), k.c.Write([]byte{82}) }
+
 // shell opens a session with a shell. The channel that it returns is closed when the session is.
 func shell(t testing.TB, client *gossh.Client) (closed chan struct{}) {
 	t.Helper()

@@ -48,6 +48,9 @@ type Moments struct {
 	// Open is called when the client asks for a channel, with the number of its open sessions, this one included. The
 	// client reads the error if it is refused.
 	Open func(channel gossh.NewChannel, sessions int) error
+	// Ended is called when the server has ended a session and waits for the client to confirm that it is closed, and again
+	// before Left.
+	Ended func()
 	// Left is called when a channel is over, with its type, even if a layer has refused it. If the client disconnects
 	// first, it may be called after Closed.
 	Left func(channelType string)

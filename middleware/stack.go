@@ -199,6 +199,7 @@ func (s *Stack) installHandlers(srv *ssh.Server) {
 		c.Hold()
 		return c.Release
 	}
+	s.Sessions.Ended = func(ctx ssh.Context, n int) { ConnOf(ctx).sessionEnded(n) }
 	if srv.ChannelHandlers["default"] == nil {
 		srv.ChannelHandlers["default"] = func(_ *ssh.Server, _ *gossh.ServerConn, opened gossh.NewChannel, _ ssh.Context) {
 			_ = opened.Reject(gossh.UnknownChannelType, "there are sessions here, and nothing else")

@@ -38,6 +38,9 @@ type Channels struct {
 	// Hold is called before the reply to the request that starts the handler, if it is not nil. It may hold back what
 	// the server sends on the connection until release is called, which is when the channel is closed.
 	Hold func(connection ssh.Context) (release func() error)
+	// Ended is called with 1 when the server has ended a session and the client has not confirmed the close, and with -1
+	// once that session is over. It may be nil.
+	Ended func(connection ssh.Context, n int)
 	// Counters counts the sessions that end because of a limit. It may be nil.
 	Counters *counters.Counters
 
@@ -57,6 +60,8 @@ func (c *Channels) Handle(srv *ssh.Server, conn *gossh.ServerConn, newChannel go
 	}
 	c.add(s)
 	defer c.remove(s)
+	s.told = c.Ended
+	defer s.tellOver()
 	s.serve(requests)
 }
 

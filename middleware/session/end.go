@@ -66,7 +66,28 @@ func (s *Session) sendEnd(code int) error {
 	if release := s.release.Load(); release != nil {
 		err = cmp.Or(err, (*release)())
 	}
+	s.tellEnded()
 	return err
+}
+
+// tellEnded tells that only the client's close is missing.
+func (s *Session) tellEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told != nil && !s.ended && !s.over {
+		s.ended = true
+		s.told(s.ctx.Context, 1)
+	}
+}
+
+// tellOver tells that the client's close is here, or the connection closed.
+func (s *Session) tellOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.ended {
+		s.told(s.ctx.Context, -1)
+	}
 }
 
 // Close ends the session with exit status 0. If an exit status was sent already, Close does nothing, because the
@@ -81,6 +102,7 @@ func (s *Session) Close() error {
 func (s *Session) closeChannel() error {
 	s.clock.begin(sendingEnd)
 	defer s.clock.done(sendingEnd)
+	defer s.tellEnded()
 	return s.Channel.Close()
 }
 

@@ -46,6 +46,7 @@ type Session struct {
 
 	hold    func(ssh.Context) (release func() error) // may be nil, as release may
 	release atomic.Pointer[func() error]
+	told    func(ssh.Context, int) // see Channels.Ended
 
 	// Written by the request loop only, and not after the handler has started.
 	request, command, subsystem string
@@ -70,6 +71,8 @@ type Session struct {
 	terminal ssh.Pty
 	status   int
 	exited   bool
+	ended    bool // told was called with 1
+	over     bool
 	err      error
 }
 
