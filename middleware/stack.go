@@ -252,6 +252,11 @@ func (s *Stack) installSessions(srv *ssh.Server) error {
 		return errors.New("the last layer has no handler to serve sessions with")
 	}
 	inner := func(sess ssh.Session) {
+		if session.InfoOf(sess).Truncated { // no handler may take the beginning of a command for the whole
+			Tell(sess, "You are logged in, but the command is too long for this server.")
+			_ = sess.Exit(1)
+			return
+		}
 		if special := subsystem(srv, sess); special != nil {
 			special(sess)
 			return

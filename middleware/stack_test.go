@@ -125,6 +125,19 @@ func TestStackIgnoresUndeclaredMethods(t *testing.T) {
 	}
 }
 
+// A command that is too long is answered in words and logged. No handler sees its beginning.
+func TestStackAnswersLongCommands(t *testing.T) {
+	l := sshtest.NewLog()
+	srv := sshtest.Serve(t, middleware.Logging(l.Events()), middleware.Open(), middleware.Handler("test", func(sess ssh.Session) {
+		t.Errorf("the handler got %.20q", sess.RawCommand()+sess.Subsystem())
+	}))
+	for _, v := range []sshtest.Visit{{Command: strings.Repeat("x", 100<<10)}, {Subsystem: strings.Repeat("x", 100)}} {
+		expect(t, srv.Visit(t, v), sshtest.Result{Stderr: "You are logged in, but the command is too long for this server.\n", Status: 1})
+	}
+	l.Line(t, "session closed", "request=exec", "command=xxx", "exit=1")
+	l.Line(t, "session closed", "request=subsystem", "command=xxx", "exit=1")
+}
+
 // The server's own handler of a subsystem runs inside the layers, which log it and recover its panics.
 func TestStackServesSubsystemsInside(t *testing.T) {
 	l := sshtest.NewLog()
@@ -182,6 +195,14 @@ func ExampleStack() {
 	handler := middleware.Handler("handler", func(ssh.Session) { fmt.Print("handler") })
 	srv := &ssh.Server{}
 	_ = middleware.NewStack(middleware.Open(), layer("a"), layer("b"), handler).Install(srv)
-	srv.Handler(nil)
+	srv.Handler(shellSession{})
 	// Output: a(b(handler))
 }
+
+// shellSession is a session that asks for a shell, without a connection.
+type shellSession struct{ ssh.Session }
+
+func (shellSession) Context() ssh.Context                    { return &fakeContext{} }
+func (shellSession) Subsystem() string                       { return "" }
+func (shellSession) RawCommand() string                      { return "" }
+func (shellSession) Pty() (ssh.Pty, <-chan ssh.Window, bool) { return ssh.Pty{}, nil, false }

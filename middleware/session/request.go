@@ -23,7 +23,8 @@ const (
 	// section 6.1); a client that sends all its locale variables needs a hundredth of it.
 	maxEnviron      = 128
 	maxEnvironBytes = 32 << 10
-	// maxCommand is the same size, which is far more than git, rsync and scp need for their paths.
+	// maxCommand is the same size, which is far more than git, rsync and scp need for their paths. Of a longer command, and
+	// of a longer name of a subsystem, no more is kept; see Info.Truncated.
 	maxCommand = 32 << 10
 	// maxSubsystem and maxTerm leave ample room for names like "sftp" and "xterm-256color"; terminfo allows 128.
 	maxSubsystem = 64
@@ -112,14 +113,16 @@ func (s *Session) decide(request string, payload []byte) (ok bool) {
 func (s *Session) handle(request string, payload []byte) bool {
 	switch request {
 	case "shell":
-		return len(payload) == 0 && s.start(request, "", "")
+		return len(payload) == 0 && s.start(request, "", "", false)
 	case "exec":
 		// A malformed command is refused. An empty one is a command, not a shell.
-		command, ok := parseString(payload, maxCommand)
-		return ok && s.start(request, command, "")
+		command, ok := parseString(payload, len(payload))
+		kept, truncated := truncate(command, maxCommand)
+		return ok && s.start(request, kept, "", truncated)
 	case "subsystem":
-		name, ok := parseString(payload, maxSubsystem)
-		return ok && name != "" && s.start(request, "", name)
+		name, ok := parseString(payload, len(payload))
+		kept, truncated := truncate(name, maxSubsystem)
+		return ok && name != "" && s.start(request, "", kept, truncated)
 	case "pty-req":
 		return s.requestPTY(payload)
 	case "window-change":
@@ -140,14 +143,14 @@ func (s *Session) handle(request string, payload []byte) bool {
 }
 
 // start handles a shell, exec or subsystem request, of which a session may have one, and chooses the handler.
-func (s *Session) start(request, command, subsystem string) bool {
+func (s *Session) start(request, command, subsystem string, truncated bool) bool {
 	if s.request != "" {
 		return false
 	}
-	s.request, s.command, s.subsystem = request, command, subsystem
+	s.request, s.command, s.subsystem, s.truncated = request, command, subsystem, truncated
 	defer func() {
 		if s.next == nil { // a refused request has no effect
-			s.request, s.command, s.subsystem = "", "", ""
+			s.request, s.command, s.subsystem, s.truncated = "", "", "", false
 		}
 	}()
 	if s.srv.SessionRequestCallback == nil || s.srv.SessionRequestCallback(s, request) {
@@ -223,6 +226,14 @@ func (s *Session) setEnv(payload []byte) bool {
 	s.environ = append(s.environ, variable)
 	s.environBytes += len(variable)
 	return true
+}
+
+// truncate returns the beginning of text, limit bytes at most, and whether there is more.
+func truncate(text string, limit int) (string, bool) {
+	if len(text) <= limit {
+		return text, false
+	}
+	return strings.Clone(text[:limit]), true
 }
 
 // parseString parses a payload that consists of one string of at most limit bytes.

@@ -39,13 +39,11 @@ var terminal = pty("xterm", 80, 24, mode+"\x00")
 
 var answers = []answer{
 	{request: "shell", before: true, bad: malformed{"a payload": str("sh")}},
-	{request: "exec", good: str("ls"), before: true, bad: malformed{"over the limit": str(long)}},
+	{request: "exec", good: str("ls"), before: true},
 	{request: "exec", good: str(""), before: true},
-	{request: "exec", good: str(long[:32<<10]), before: true},
-	{request: "subsystem", good: str("sftp"), before: true, bad: malformed{
-		"no name": str(""), "over the limit": str(long[:65]),
-	}},
-	{request: "subsystem", good: str(long[:64]), before: true},
+	{request: "exec", good: str(long), before: true},
+	{request: "subsystem", good: str("sftp"), before: true, bad: malformed{"no name": str("")}},
+	{request: "subsystem", good: str(long[:65]), before: true},
 	{request: "pty-req", good: terminal, before: true, bad: malformed{
 		"TERM over the limit":  pty(long[:129], 80, 24, ""),
 		"modes over the limit": pty("xterm", 80, 24, strings.Repeat(mode, 161)),
@@ -118,6 +116,27 @@ func (a answer) refused(t *testing.T, v *visitor, when string) {
 	}
 	for what, payload := range a.bad {
 		a.answered(t, v, what+" "+when, payload, false)
+	}
+}
+
+// Of a command or a name over the limit the beginning is kept, and the session says so.
+func TestTruncated(t *testing.T) {
+	for _, tt := range []struct {
+		request, value string
+		limit          int
+	}{{"exec", long, 32 << 10}, {"exec", long[:32<<10], 32 << 10}, {"subsystem", long[:65], 64}, {"subsystem", long[:64], 64}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWire(t, handler(func(sess ssh.Session) {
+				got := sess.RawCommand() + sess.Subsystem()
+				if info := session.InfoOf(sess); got != tt.value[:min(len(tt.value), tt.limit)] || info.Truncated != (len(tt.value) > tt.limit) {
+					t.Errorf("%s of %d bytes: %d are kept, truncated: %t", tt.request, len(tt.value), len(got), info.Truncated)
+				}
+			}), nil)
+			v := open(t, w.client)
+			if !v.ask(t, tt.request, str(tt.value)) {
+				t.Errorf("%s of %d bytes is refused", tt.request, len(tt.value))
+			}
+		})
 	}
 }
 
