@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -10,11 +11,13 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/transport"
 )
 
 // DeadlinesConfig configures [Deadlines]. Each duration must be positive.
 type DeadlinesConfig struct {
-	// Handshake is how long a client may take to authenticate, including the time to type a password.
+	// Handshake is how long a client may take to authenticate, including the time to compare a fingerprint and to type a
+	// password. For the key exchange it has 20 seconds of that at most, which no person waits for.
 	Handshake time.Duration
 	// Idle is how long a connection may have no session, or only ones that the server has ended.
 	Idle time.Duration
@@ -24,11 +27,14 @@ type DeadlinesConfig struct {
 	Counters *counters.Counters
 }
 
+// maxKeyExchange is how long a client may take until keys are exchanged: many times what the slowest network takes.
+const maxKeyExchange = 20 * time.Second
+
 // maxUnanswered is how many keepalive intervals may pass without an answer: sshd's ClientAliveCountMax.
 const maxUnanswered = 3
 
 // Deadlines returns the layer that closes three kinds of connections: those of clients that do not authenticate in
-// time, even if they keep sending; authenticated ones without a session (ssh -N); and those whose client is gone
+// time, even if they keep sending, which are told so once keys are exchanged; authenticated ones without a session (ssh -N); and those whose client is gone
 // without closing them. Sessions have their own deadlines (package session).
 func Deadlines(cfg DeadlinesConfig) Layer {
 	return Layer{
@@ -43,11 +49,14 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			w := &watchdog{cfg: cfg, conn: c}
-			c.LimitDeadline(time.Now().Add(cfg.Handshake))
+			w := &watchdog{cfg: cfg, conn: c, accepted: time.Now()}
+			c.LimitDeadline(w.accepted.Add(min(cfg.Handshake, maxKeyExchange)))
 			return Moments{
 				Stage: func(stage Stage) {
-					if stage == Authenticated {
+					switch stage {
+					case KeysExchanged:
+						w.awaitLogin()
+					case Authenticated:
 						w.start()
 					}
 				},
@@ -60,20 +69,37 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 	}
 }
 
-// watchdog has the timers of an authenticated connection.
+// watchdog has the timers of a connection whose keys are exchanged.
 type watchdog struct {
-	cfg  DeadlinesConfig
-	conn *Conn
+	cfg      DeadlinesConfig
+	conn     *Conn
+	accepted time.Time
 
 	mu              sync.Mutex
+	login           *time.Timer
 	stopped         bool
 	waiting         bool // the idle timer is running
 	idle, keepalive *time.Timer
 }
 
+// awaitLogin gives the client the rest of its time to authenticate.
+func (w *watchdog) awaitLogin() {
+	end := w.accepted.Add(w.cfg.Handshake)
+	w.conn.LimitDeadline(end.Add(longWait)) // which Disconnect may take
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.login = time.AfterFunc(time.Until(end), func() {
+		w.conn.fail(fmt.Errorf("not authenticated in time: %w", os.ErrDeadlineExceeded))
+		w.conn.Disconnect(transport.ByApplication, fmt.Sprintf("You have %.0f seconds to log in. Please connect again.", w.cfg.Handshake.Seconds()))
+	})
+}
+
 func (w *watchdog) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.login != nil {
+		w.login.Stop()
+	}
 	w.waiting = true
 	w.idle = time.AfterFunc(w.cfg.Idle, w.expire)
 	w.keepalive = time.AfterFunc(w.cfg.Keepalive, w.sendKeepalive)
@@ -101,6 +127,9 @@ func (w *watchdog) stop(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
+	if w.login != nil {
+		w.login.Stop()
+	}
 	if w.idle != nil {
 		w.idle.Stop()
 		w.keepalive.Stop()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,8 +51,10 @@ func endsAfter(t *testing.T, w *sshtest.MemoryConn, d time.Duration, counts *cou
 	}
 }
 
-// The deadline of the handshake ends a connection, whatever the client sends once a second.
+// The deadline of the handshake ends a connection, whatever the client sends once a second: after 20 seconds before keys are
+// exchanged, and a second after the deadline at the latest afterwards.
 func TestDeadlinesHandshake(t *testing.T) {
+	keyed := []string{"SSH_MSG_IGNORE with the keys", "SSH_MSG_IGNORE at the prompt", "queries of keys", "key exchanges"}
 	for name, begin := range map[string]func(*testing.T, *sshtest.MemoryConn) (again func() error){
 		"silent": func(*testing.T, *sshtest.MemoryConn) func() error { return func() error { return nil } },
 		"a byte a second in the version line": func(_ *testing.T, w *sshtest.MemoryConn) func() error {
@@ -99,10 +102,42 @@ func TestDeadlinesHandshake(t *testing.T) {
 				srv, counts := serveDeadlines(t, shortDeadlines, whoami, acceptKeys())
 				w := sshtest.Connect(t, srv)
 				busy(t, w, func() func() error { return begin(t, w) })
-				endsAfter(t, w, shortDeadlines.Handshake, counts, counters.HandshakeTime)
+				if !slices.Contains(keyed, name) {
+					endsAfter(t, w, 20*time.Second, counts, counters.HandshakeTime)
+					return
+				}
+				time.Sleep(shortDeadlines.Handshake - time.Nanosecond)
+				if w.Closed() {
+					t.Error("disconnected too early")
+				}
+				time.Sleep(time.Second + time.Nanosecond)
+				if !w.Closed() {
+					t.Error("not disconnected")
+				}
+				if got := counts.Counts(); got[counters.HandshakeTime] != 1 || len(got) != 1 {
+					t.Errorf("counted %v", got)
+				}
 			})
 		})
 	}
+}
+
+// A person at the prompt who runs out of time is told so.
+func TestDeadlinesSayWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := shortDeadlines
+		cfg.Handshake = 2 * time.Minute
+		srv, _ := serveDeadlines(t, cfg, whoami, acceptKeys())
+		c := sshtest.Connect(t, srv).Raw(t)
+		began := time.Now()
+		banner, err := c.Await(sshtest.MsgUserauthBanner)
+		if err != nil || !strings.Contains(string(banner), "You have 120 seconds to log in. Please connect again.") {
+			t.Errorf("the client reads %q, error %v", banner, err)
+		}
+		if took := time.Since(began); took != cfg.Handshake { // of the bubble's clock
+			t.Errorf("told after %v", took)
+		}
+	})
 }
 
 // busy begins something in another goroutine, and repeats it once a second until it fails or the connection is closed.

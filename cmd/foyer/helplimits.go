@@ -16,7 +16,8 @@ and counts the rest.
   (--max-connections)               half per source      disconnected and told why
   unauthenticated connections       1024 at most;        one that has done little is
   (--max-unauthenticated)           half per source      disconnected and told why
-  login (--handshake-timeout)       30 s                 disconnected
+  login (--handshake-timeout)       2 min; 20 s for the  disconnected and told why
+                                    key exchange
   no session (--idle-timeout)       30 s                 disconnected
   no answer (--keepalive)           3 times 15 s         disconnected
   a session (--session-timeout)     10 min               ends, told why, status 1

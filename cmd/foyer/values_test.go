@@ -32,7 +32,7 @@ func TestValues(t *testing.T) {
 	cfg := &Config{}
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	cfg.addFlags(fs)
-	if cfg.Handshake != 30*time.Second || cfg.Session != 10*time.Minute || cfg.Sessions != 10 || len(cfg.Auth) != 2 {
+	if cfg.Handshake != 2*time.Minute || cfg.Session != 10*time.Minute || cfg.Sessions != 10 || len(cfg.Auth) != 2 {
 		t.Errorf("the defaults are %+v", cfg)
 	}
 	err := fs.Parse([]string{

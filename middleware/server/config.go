@@ -41,7 +41,7 @@ type Limits struct {
 
 // Deadlines are how long things may take. Zero stands for the default.
 type Deadlines struct {
-	Handshake time.Duration // until a client is authenticated, as sshd's LoginGraceTime; 30 s by default
+	Handshake time.Duration // until a client is authenticated, as sshd's LoginGraceTime; 2 min by default, as there
 	Idle      time.Duration // without a session; 30 s by default
 	Session   time.Duration // of a session; 10 min by default, no limit if negative
 	Unread    time.Duration // until output must be read; 10 s by default
@@ -90,7 +90,7 @@ func (l Limits) withDefaults(descriptors int) (limits Limits, slowDisconnects in
 // WithDefaults returns d with its defaults filled in.
 func (d Deadlines) WithDefaults() Deadlines {
 	return Deadlines{
-		Handshake: cmp.Or(d.Handshake, 30*time.Second),
+		Handshake: cmp.Or(d.Handshake, 2*time.Minute),
 		Idle:      cmp.Or(d.Idle, 30*time.Second),
 		Session:   cmp.Or(d.Session, session.DefaultLifetime),
 		Unread:    cmp.Or(d.Unread, session.DefaultWriteTimeout),

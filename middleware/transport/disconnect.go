@@ -14,6 +14,7 @@ type Reason uint32
 // The reasons that foyer gives.
 const (
 	ServiceNotAvailable Reason = 7
+	ByApplication       Reason = 11
 	TooManyConnections  Reason = 12
 	NoMoreAuthMethods   Reason = 14
 )
