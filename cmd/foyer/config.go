@@ -75,7 +75,7 @@ func (c *Config) addAccess(fs *pflag.FlagSet) {
 	fs.Var(duration{&c.Remember, 0}, "remember-passwords", "how long a verified password is kept in memory as a MAC; 0 to disable")
 	fs.StringVar(&c.UserCA, "user-ca", "", "file with public keys of authorities whose user certificates are accepted")
 	fs.StringVar(&c.Revoked, "revoked", "", "file with revoked certificates or their keys; does not apply to authorized keys")
-	fs.Var(newCombinations(&c.Auth, "publickey", "password"), "auth", "accepted methods: publickey, password, or publickey+password to require both")
+	fs.Var(newCombinations(&c.Auth, "publickey", "password"), "auth", "accepted methods: publickey, password, keyboard-interactive, or publickey+password to require both")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
 }
 
@@ -128,6 +128,13 @@ func (c *Config) check() error {
 		return cli.Misuse("add --user-ca FILE", "--revoked requires --user-ca")
 	}
 	return nil
+}
+
+// offers reports whether a method is a part of what --auth accepts.
+func (c *Config) offers(method string) bool {
+	return slices.ContainsFunc(c.Auth, func(combination string) bool {
+		return slices.Contains(strings.Split(combination, "+"), method)
+	})
 }
 
 // useLog makes the server log to w.

@@ -19,6 +19,7 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		when(users.failLog != nil, middleware.FailLog(users.failLog, users.known)),
 		when(!cfg.Open, middleware.PublicKey(users.keys...)),
 		when(!cfg.Open, middleware.Password(users.passwords)),
+		when(!cfg.Open && cfg.offers("keyboard-interactive"), middleware.KeyboardInteractive(users.passwords)),
 		when(!cfg.Open, middleware.Methods(cfg.Auth...)),
 		when(cfg.Open, middleware.Open()),
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),

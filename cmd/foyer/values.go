@@ -198,7 +198,7 @@ func (c combinations) Type() string   { return "methods" }
 
 func (c combinations) Set(text string) error {
 	for method := range strings.SplitSeq(strings.ReplaceAll(text, "+", ","), ",") {
-		if method != "password" && method != "publickey" {
+		if !slices.Contains([]string{"password", "publickey", "keyboard-interactive"}, method) {
 			return hinted{fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both"}
 		}
 	}
