@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"weak"
 
@@ -39,6 +40,8 @@ type Conn struct {
 	moments []Moments // of the layers that have let it in, in the order of the list
 	log     *eventlog.Connection
 	packets unreadPackets
+
+	forwarding atomic.Bool // the client has asked for a port of the server's
 
 	// The handshake's goroutine's.
 	attempts      int         // to authenticate

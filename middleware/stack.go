@@ -213,10 +213,15 @@ func (s *Stack) installHandlers(srv *ssh.Server) {
 	}
 	for name, next := range srv.RequestHandlers {
 		srv.RequestHandlers[name] = func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
-			if ConnOf(ctx).work(GlobalRequest, 1) != nil {
+			c := ConnOf(ctx)
+			if c.work(GlobalRequest, 1) != nil {
 				return false, nil
 			}
-			return next(ctx, srv, req)
+			granted, reply := next(ctx, srv, req)
+			if !granted {
+				c.noteForwarding(req.Type)
+			}
+			return granted, reply
 		}
 	}
 }

@@ -23,6 +23,7 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		when(!cfg.Open, middleware.Methods(cfg.Auth...)),
 		when(cfg.Open, middleware.Open()),
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),
+		middleware.ForwardNotice(),
 		middleware.Greeting(texts.greeting),
 		middleware.Message(texts.message),
 	}

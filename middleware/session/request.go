@@ -135,6 +135,9 @@ func (s *Session) handle(request string, payload []byte) bool {
 			return false
 		}
 		return s.signals.send(ssh.Signal(name), true)
+	case "x11-req", "auth-agent-req@openssh.com":
+		s.forwarding = s.forwarding || s.request == "" // not while the handler reads it
+		return false
 	case "break":
 		var msg struct{ Milliseconds uint32 } // RFC 4335
 		return gossh.Unmarshal(payload, &msg) == nil && s.breaks.send(true, false)

@@ -51,6 +51,7 @@ type Session struct {
 	// Written by the request loop only, and not after the handler has started.
 	request, command, subsystem string
 	truncated                   bool // command or subsystem
+	forwarding                  bool
 	environ                     []string
 	environBytes                int
 	resized                     chan ssh.Window
