@@ -30,6 +30,7 @@ import (
 	"syscall"
 	"time"
 
+	charm "charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
 
@@ -59,7 +60,7 @@ type Server struct {
 }
 
 // New returns a server that does not listen yet. Its error is a bad setting. It makes the log of libraries
-// (slog.SetDefault) part of the server's.
+// (slog.SetDefault, and that of Charm's log) part of the server's.
 func New(cfg Config) (*Server, error) {
 	cfg, slowDisconnects, err := cfg.withDefaults()
 	if err != nil {
@@ -76,7 +77,9 @@ func New(cfg Config) (*Server, error) {
 	} else {
 		s.Logger = eventlog.NewLogger(batch, cfg.Format, cfg.Level)
 	}
-	slog.SetDefault(slog.New(eventlog.Library(s.Logger, nil)))
+	libraries := eventlog.Library(s.Logger, nil)
+	slog.SetDefault(slog.New(libraries))
+	charm.SetDefault(eventlog.Charm(libraries))
 	s.Counters = counters.New(counters.Config{Logger: s.Logger, Networks: cfg.Networks})
 	s.Events = eventlog.New(eventlog.Config{Logger: s.Logger, Rate: cfg.Rate, Counters: s.Counters, Batch: batch})
 	s.Table = limits.NewTable(limits.Config{
