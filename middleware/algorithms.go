@@ -12,16 +12,18 @@ import (
 
 // Algorithms returns the layer that restricts the algorithms of the connection and of the host keys' signatures. set is
 //
-//   - "modern": algorithms that current clients support and security audits accept. There is no SHA-1, no NIST curve, no
-//     finite-field Diffie-Hellman and no encrypt-and-MAC. A NIST host key is not used.
-//   - "compat": the modern ones and those that other clients need: OpenSSH since 5.3 (RHEL 6), clients limited to FIPS 140,
-//     and libraries without encrypt-then-MAC, such as Twisted Conch. There is no group1, CBC, 3DES, RC4 or DSA.
+//   - "strict": algorithms that security audits accept. There is no SHA-1, no NIST curve, no finite-field Diffie-Hellman and
+//     no encrypt-and-MAC. A NIST host key is not used.
+//   - "default": the strict ones, then the others that OpenSSH has by default: NIST curves, also of a host key, and
+//     encrypt-and-MAC with SHA-2. It serves current libraries without encrypt-then-MAC, such as libssh2.
+//   - "compat": the default ones, then those that old clients need: OpenSSH since 5.3 (RHEL 6), JSch and their like. There is
+//     no group1, CBC, 3DES, RC4 or DSA.
 //
 // A client without a common algorithm is disconnected. It shows its own error, such as "no matching key exchange method
 // found", and the log has the server's.
 //
 // The client chooses: the first algorithm of its list that is also on the server's is used (RFC 4253 section 7.1). So
-// compat does not weaken connections of modern clients, and the order of the server's lists does not matter. But compat
+// a wider set does not weaken connections of modern clients, and the order of the server's lists does not matter. But compat
 // can cost the server more CPU time: a client may request Diffie-Hellman with 2048 bits, which takes much longer than
 // curve25519.
 //
@@ -47,20 +49,37 @@ func Algorithms(set string) Layer {
 	}
 }
 
+// AlgorithmSets are the sets, each a part of the next.
+var AlgorithmSets = []string{"strict", "default", "compat"}
+
 func algorithmsOf(set string) (gossh.Algorithms, error) {
+	offered := strict()
 	switch set {
-	case "modern":
-		return modern(), nil
+	case "strict":
+	case "default":
+		offered = and(offered, likeOpenSSH())
 	case "compat":
-		return compat(), nil
+		offered = and(and(offered, likeOpenSSH()), old())
+	default:
+		return gossh.Algorithms{}, fmt.Errorf("unknown algorithms %q: use %s", set, strings.Join(AlgorithmSets, ", "))
 	}
-	return gossh.Algorithms{}, fmt.Errorf("unknown algorithms %q: use modern or compat", set)
+	return offered, nil
 }
 
-// modern returns algorithms that OpenSSH supports since 6.5 (2014) and Dropbear since 2020.79, and a newer key exchange.
+// and returns the algorithms of both, those of a first.
+func and(a, b gossh.Algorithms) gossh.Algorithms {
+	return gossh.Algorithms{
+		KeyExchanges: slices.Concat(a.KeyExchanges, b.KeyExchanges),
+		Ciphers:      slices.Concat(a.Ciphers, b.Ciphers),
+		MACs:         slices.Concat(a.MACs, b.MACs),
+		HostKeys:     slices.Concat(a.HostKeys, b.HostKeys),
+	}
+}
+
+// strict returns algorithms that OpenSSH supports since 6.5 (2014) and Dropbear since 2020.79, and a newer key exchange.
 // The library adds two names to the key exchanges: curve25519-sha256@libssh.org, the name of curve25519-sha256 before RFC
 // 8731, and kex-strict-s-v00@openssh.com, the strict key exchange against Terrapin (CVE-2023-48795).
-func modern() gossh.Algorithms {
+func strict() gossh.Algorithms {
 	return gossh.Algorithms{
 		KeyExchanges: []string{
 			gossh.KeyExchangeMLKEM768X25519, // protects recorded traffic from future quantum computers
@@ -76,25 +95,27 @@ func modern() gossh.Algorithms {
 	}
 }
 
-// compat returns the modern algorithms and those that other clients need. Each line names the clients.
-func compat() gossh.Algorithms {
-	set := modern()
-	set.KeyExchanges = append(set.KeyExchanges,
-		gossh.KeyExchangeECDHP256, gossh.KeyExchangeECDHP384, gossh.KeyExchangeECDHP521, // OpenSSH 5.7 to 6.4, FIPS 140
-		// RFC 8268: clients without elliptic curves. Larger groups, such as those of group-exchange, would let any
-		// client start a key exchange that takes a hundred times the CPU time of curve25519.
-		gossh.KeyExchangeDH14SHA256,
-		gossh.InsecureKeyExchangeDH14SHA1, // required by RFC 4253: devices, old libraries
-	)
-	set.MACs = append(set.MACs,
-		gossh.HMACSHA256, gossh.HMACSHA512, // OpenSSH 5.9 to 6.1, RHEL 6, Conch
-		gossh.HMACSHA1, // OpenSSH before 5.9
-	)
-	set.HostKeys = append(set.HostKeys,
-		gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA521, // OpenSSH 5.7 to 6.4, FIPS 140
-		gossh.KeyAlgoRSA, // OpenSSH before 7.2: RSA signatures with SHA-1
-	)
-	return set
+// likeOpenSSH returns what OpenSSH offers in addition by default, without finite-field groups and SHA-1.
+func likeOpenSSH() gossh.Algorithms {
+	return gossh.Algorithms{
+		KeyExchanges: []string{gossh.KeyExchangeECDHP256, gossh.KeyExchangeECDHP384, gossh.KeyExchangeECDHP521}, // FIPS 140
+		MACs:         []string{gossh.HMACSHA256, gossh.HMACSHA512},                                              // libssh2, net-ssh, RHEL 6, Conch
+		HostKeys:     []string{gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA521},
+	}
+}
+
+// old returns what only old clients need. Each line names them.
+func old() gossh.Algorithms {
+	return gossh.Algorithms{
+		KeyExchanges: []string{
+			// RFC 8268: clients without elliptic curves. Larger groups, such as those of group-exchange, would let any
+			// client start a key exchange that takes a hundred times the CPU time of curve25519.
+			gossh.KeyExchangeDH14SHA256,
+			gossh.InsecureKeyExchangeDH14SHA1, // required by RFC 4253: devices, old libraries
+		},
+		MACs:     []string{gossh.HMACSHA1},   // OpenSSH before 5.9
+		HostKeys: []string{gossh.KeyAlgoRSA}, // OpenSSH before 7.2: RSA signatures with SHA-1
+	}
 }
 
 // restrict returns the keys that can sign with algorithms of the list, restricted to those algorithms.
@@ -155,5 +176,5 @@ func (e noHostKeyError) Error() string {
 
 // Hint says how to fix it.
 func (e noHostKeyError) Hint() string {
-	return "run: foyer hostkey add ed25519, or use --algorithms compat"
+	return "run: foyer hostkey add ed25519, or use --algorithms default"
 }

@@ -95,23 +95,21 @@ func serveAlgorithms(t *testing.T, set string, keys ...gossh.Signer) *sshtest.Se
 }
 
 const (
-	modernKex     = "mlkem768x25519-sha256 curve25519-sha256 curve25519-sha256@libssh.org"
-	modernCiphers = "chacha20-poly1305@openssh.com aes128-gcm@openssh.com aes256-gcm@openssh.com" +
+	strictKex = "mlkem768x25519-sha256 curve25519-sha256 curve25519-sha256@libssh.org"
+	ciphers   = "chacha20-poly1305@openssh.com aes128-gcm@openssh.com aes256-gcm@openssh.com" +
 		" aes128-ctr aes192-ctr aes256-ctr"
-	modernMACs   = "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+	strictMACs   = "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+	defaultKex   = strictKex + " ecdh-sha2-nistp256 ecdh-sha2-nistp384 ecdh-sha2-nistp521"
+	defaultMACs  = strictMACs + " hmac-sha2-256 hmac-sha2-512"
 	strictServer = "kex-strict-s-v00@openssh.com"
 )
 
 // A server offers these algorithms and no other. The library leaves out names that it does not know.
 func TestAlgorithmsOffered(t *testing.T) {
 	for _, tt := range []struct{ set, kex, macs string }{
-		{"modern", modernKex, modernMACs},
-		{
-			"compat",
-			modernKex + " ecdh-sha2-nistp256 ecdh-sha2-nistp384 ecdh-sha2-nistp521 diffie-hellman-group14-sha256" +
-				" diffie-hellman-group14-sha1",
-			modernMACs + " hmac-sha2-256 hmac-sha2-512 hmac-sha1",
-		},
+		{"strict", strictKex, strictMACs},
+		{"default", defaultKex, defaultMACs},
+		{"compat", defaultKex + " diffie-hellman-group14-sha256 diffie-hellman-group14-sha1", defaultMACs + " hmac-sha1"},
 	} {
 		got := readOffer(t, serveAlgorithms(t, tt.set, signer(t, "ed25519")))
 		for _, list := range []struct {
@@ -119,8 +117,8 @@ func TestAlgorithmsOffered(t *testing.T) {
 			got        []string
 		}{
 			{"key exchanges", tt.kex + " " + strictServer, got.KeyExchanges},
-			{"ciphers in", modernCiphers, got.CiphersIn},
-			{"ciphers out", modernCiphers, got.CiphersOut},
+			{"ciphers in", ciphers, got.CiphersIn},
+			{"ciphers out", ciphers, got.CiphersOut},
 			{"MACs in", tt.macs, got.MACsIn},
 			{"MACs out", tt.macs, got.MACsOut},
 		} {
@@ -138,9 +136,11 @@ func TestAlgorithmsOfHostKeys(t *testing.T) {
 		keys []gossh.Signer
 		want string
 	}{
-		{"modern", []gossh.Signer{ed25519}, "ssh-ed25519"},
-		{"modern", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512"},
-		{"modern", []gossh.Signer{ecdsa, ed25519, rsa}, "ssh-ed25519 rsa-sha2-256 rsa-sha2-512"},
+		{"strict", []gossh.Signer{ed25519}, "ssh-ed25519"},
+		{"strict", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512"},
+		{"strict", []gossh.Signer{ecdsa, ed25519, rsa}, "ssh-ed25519 rsa-sha2-256 rsa-sha2-512"},
+		{"default", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512"},
+		{"default", []gossh.Signer{ecdsa, ed25519, rsa}, "ecdsa-sha2-nistp256 ssh-ed25519 rsa-sha2-256 rsa-sha2-512"},
 		{"compat", []gossh.Signer{ed25519}, "ssh-ed25519"},
 		{"compat", []gossh.Signer{rsa}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa"},
 		{"compat", []gossh.Signer{ecdsa, ed25519, rsa}, "ecdsa-sha2-nistp256 ssh-ed25519 rsa-sha2-256 rsa-sha2-512 ssh-rsa"},
@@ -151,14 +151,14 @@ func TestAlgorithmsOfHostKeys(t *testing.T) {
 	}
 }
 
-// Set modern has no algorithm that the library calls insecure. Set compat has two, by name.
+// Set strict has no algorithm that the library calls insecure. Set compat has two, by name.
 func TestAlgorithmsAgainstTheLibrary(t *testing.T) {
 	keys := []gossh.Signer{signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa")}
 	supported, insecure := gossh.SupportedAlgorithms(), gossh.InsecureAlgorithms()
 	// The library adds these and lists neither.
 	supported.KeyExchanges = append(supported.KeyExchanges, "curve25519-sha256@libssh.org", strictServer)
 	for set, tolerated := range map[string][]string{
-		"modern": nil,
+		"strict": nil, "default": nil,
 		"compat": {gossh.InsecureKeyExchangeDH14SHA1, gossh.KeyAlgoRSA},
 	} {
 		got := readOffer(t, serveAlgorithms(t, set, keys...))
@@ -221,7 +221,7 @@ func login(srv *sshtest.Server, choose func(*gossh.ClientConfig)) error {
 
 // A client without modern algorithms is refused, and the error names the kind that is missing.
 func TestAlgorithmsRefused(t *testing.T) {
-	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
+	srv := serveAlgorithms(t, "strict", signer(t, "ed25519"), signer(t, "rsa"), signer(t, "ecdsa"))
 	for _, tt := range []struct {
 		what   string
 		choose func(*gossh.ClientConfig)
@@ -245,8 +245,8 @@ func TestAlgorithmsRefused(t *testing.T) {
 
 func TestAlgorithmsErrors(t *testing.T) {
 	ed25519 := []gossh.Signer{signer(t, "ed25519")}
-	modern, compat := middleware.Algorithms("modern"), middleware.Algorithms("compat")
-	misspelt, none := middleware.Algorithms("Modern"), middleware.Algorithms("")
+	strict, compat := middleware.Algorithms("strict"), middleware.Algorithms("compat")
+	misspelt, none := middleware.Algorithms("Strict"), middleware.Algorithms("")
 	const taken = "it stands in the list twice"
 	for _, tt := range []struct {
 		name       string
@@ -254,16 +254,16 @@ func TestAlgorithmsErrors(t *testing.T) {
 		layers     []middleware.Layer
 		want, hint string
 	}{
-		{"an unknown set", ed25519, []middleware.Layer{misspelt}, `unknown algorithms "Modern": use modern or compat`, ""},
+		{"an unknown set", ed25519, []middleware.Layer{misspelt}, `unknown algorithms "Strict": use strict, default, compat`, ""},
 		{"an empty set", ed25519, []middleware.Layer{none}, `unknown algorithms ""`, ""},
-		{"a layer twice", ed25519, []middleware.Layer{modern, compat}, taken, ""},
-		{"no host key", nil, []middleware.Layer{modern}, "no host keys: add them before the layers", ""},
+		{"a layer twice", ed25519, []middleware.Layer{strict, compat}, taken, ""},
+		{"no host key", nil, []middleware.Layer{strict}, "no host keys: add them before the layers", ""},
 		{
-			"no host key left", []gossh.Signer{signer(t, "ecdsa")}, []middleware.Layer{modern},
+			"no host key left", []gossh.Signer{signer(t, "ecdsa")}, []middleware.Layer{strict},
 			"the algorithms exclude every host key: ecdsa-sha2-nistp256", "run: foyer hostkey add ed25519, or ",
 		},
 		{
-			"SHA-1 alone", []gossh.Signer{plainSigner{signer(t, "rsa")}}, []middleware.Layer{modern},
+			"SHA-1 alone", []gossh.Signer{plainSigner{signer(t, "rsa")}}, []middleware.Layer{strict},
 			"the algorithms exclude every host key: ssh-rsa", "run: ",
 		},
 	} {
@@ -318,14 +318,14 @@ func TestAlgorithmsKeepSigners(t *testing.T) {
 		want      string
 		counts    bool
 	}{
-		{"the library's", "modern", key, "rsa-sha2-256 rsa-sha2-512", false},
-		{"a wrapper without a list", "modern", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512", false},
+		{"the library's", "strict", key, "rsa-sha2-256 rsa-sha2-512", false},
+		{"a wrapper without a list", "strict", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512", false},
 		{"a wrapper without a list", "compat", severalSigner{key}, "rsa-sha2-256 rsa-sha2-512 ssh-rsa", false},
 		{"SHA-1 alone", "compat", plainSigner{key}, "ssh-rsa", false},
-		{"all", "modern", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512", true},
+		{"all", "strict", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512", true},
 		{"all", "compat", counted("rsa-sha2-512", "ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256 rsa-sha2-512 ssh-rsa", true},
-		{"one", "modern", counted("rsa-sha2-512"), "rsa-sha2-512", true},
-		{"one and SHA-1", "modern", counted("ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256", true},
+		{"one", "strict", counted("rsa-sha2-512"), "rsa-sha2-512", true},
+		{"one and SHA-1", "strict", counted("ssh-rsa", "rsa-sha2-256"), "rsa-sha2-256", true},
 	} {
 		t.Run(tt.set+"/"+tt.name, func(t *testing.T) {
 			srv := serveAlgorithms(t, tt.set, tt.key)
@@ -374,7 +374,7 @@ func TestAlgorithmsOfCertificates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(readOffer(t, serveAlgorithms(t, "modern", certified)).HostKeys, " "); got != want {
+			if got := strings.Join(readOffer(t, serveAlgorithms(t, "strict", certified)).HostKeys, " "); got != want {
 				t.Errorf("%s: offers %q, want %q", keyType, got, want)
 			}
 		}
@@ -403,7 +403,7 @@ func (c *injector) Write(packet []byte) (int, error) {
 // With the strict key exchange a packet of another kind before the new keys ends the connection. (The version line has none
 // of these types in its sixth byte.)
 func TestAlgorithmsStrictKeyExchange(t *testing.T) {
-	srv := serveAlgorithms(t, "modern", signer(t, "ed25519"))
+	srv := serveAlgorithms(t, "strict", signer(t, "ed25519"))
 	ignore := sshtest.Unencrypted(sshtest.Message(sshtest.MsgIgnore, ""))
 	debug := sshtest.Unencrypted(sshtest.Message(sshtest.MsgDebug, false, "", ""))
 	for _, tt := range []struct {

@@ -314,7 +314,7 @@ func TestBudgetsHostKeys(t *testing.T) {
 	rsaKey := func(srv *ssh.Server) error { srv.AddHostKey(key); return nil }
 	for set, algorithms := range map[string][]string{
 		"":       {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA},
-		"modern": {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256},
+		"strict": {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256},
 	} {
 		layers := []middleware.Layer{middleware.Budgets(nil), middleware.Open()}
 		if set != "" {

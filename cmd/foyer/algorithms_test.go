@@ -50,7 +50,7 @@ func TestSSHAudit(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			srv := startServer(t, "--hostkeys", dir, "--penalty-exempt", "127.0.0.0/8")
+			srv := startServer(t, "--hostkeys", dir, "--penalty-exempt", "127.0.0.0/8", "--algorithms", "strict")
 			seen, findings := audit(t, srv)
 			if got := strings.Join(seen.names(), " "); got != tt.shown {
 				t.Errorf("the audit saw the host keys %q, want %q", got, tt.shown)
@@ -61,6 +61,22 @@ func TestSSHAudit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// By default the audit finds NIST curves and encrypt-and-MAC, and nothing else.
+func TestSSHAuditDefault(t *testing.T) {
+	_, findings := audit(t, startServer(t, "--penalty-exempt", "127.0.0.0/8"))
+	for _, finding := range findings {
+		algorithm, reason, _ := strings.Cut(finding, ": ")
+		expected := strings.HasPrefix(algorithm, "ecdh-sha2-nistp") && strings.Contains(reason, "elliptic curves") ||
+			strings.HasPrefix(algorithm, "hmac-sha2-") && reason == "using encrypt-and-MAC mode"
+		if !expected && !slices.Contains(unknownToAudit, finding) {
+			t.Error(finding)
+		}
+	}
+	if len(findings) < 5 {
+		t.Errorf("only %q", findings)
 	}
 }
 

@@ -33,7 +33,7 @@ type Config struct {
 	Penalties  bool          // block sources that fail to authenticate too often
 	FailLog    string        // file, "-" for stderr, or ""
 	Open       bool          // let everybody in
-	Algorithms string        // "modern" or "compat"
+	Algorithms string        // one of middleware.AlgorithmSets
 	Message    string        // file, or "" for the simple message
 	Greeting   string        // file, or "" for the default greeting
 	PTY        string        // "refuse" or "accept"
@@ -55,8 +55,8 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 
 func (c *Config) addHostKeys(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
-	c.Algorithms = "modern"
-	fs.Var(choice{&c.Algorithms, []string{"modern", "compat"}}, "algorithms", "modern, or compat to support old clients too")
+	c.Algorithms = "default"
+	fs.Var(choice{&c.Algorithms, middleware.AlgorithmSets}, "algorithms", "strict, default, or compat to support old clients too; see foyer help algorithms")
 }
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {

@@ -51,21 +51,21 @@ const several = "shell exec shell"
 
 // clients are the clients, each with the requests that it cannot make: dbclient has no multiplexing and needs a terminal
 // for -t, plink shares a connection only during its first session, and x/crypto's Session cannot wait for the exit status
-// of a subsystem. Conch has none of the modern message authentication codes.
+// of a subsystem. Conch has no encrypt-then-MAC.
 var clients = []struct {
 	name       string
 	algorithms string
 	find       func(*testing.T) visit
 	cannot     []string
 }{
-	{"openssh", "modern", openSSH, nil},
-	{"dropbear", "modern", dropbear, []string{several, "pty"}},
-	{"putty", "modern", putty, []string{several}},
-	{"paramiko", "modern", python("paramiko", "python3-paramiko", "paramiko_client.py"), nil},
-	{"asyncssh", "modern", python("asyncssh", "python3-asyncssh", "asyncssh_client.py"), nil},
-	{"conch", "compat", python("twisted.conch.ssh.transport", "python3-twisted", "conch_client.py"), nil},
-	{"ssh2", "modern", ssh2, nil},
-	{"go", "modern", goClient, []string{"subsystem"}},
+	{"openssh", "strict", openSSH, nil},
+	{"dropbear", "strict", dropbear, []string{several, "pty"}},
+	{"putty", "strict", putty, []string{several}},
+	{"paramiko", "strict", python("paramiko", "python3-paramiko", "paramiko_client.py"), nil},
+	{"asyncssh", "strict", python("asyncssh", "python3-asyncssh", "asyncssh_client.py"), nil},
+	{"conch", "default", python("twisted.conch.ssh.transport", "python3-twisted", "conch_client.py"), nil},
+	{"ssh2", "strict", ssh2, nil},
+	{"go", "strict", goClient, []string{"subsystem"}},
 }
 
 // visit logs in and makes requests.
@@ -79,7 +79,7 @@ type result struct {
 // TestInterop runs the common SSH clients against the foyer program.
 func TestInterop(t *testing.T) {
 	servers := map[string]*clientHome{}
-	for _, algorithms := range []string{"modern", "compat"} {
+	for _, algorithms := range []string{"strict", "default"} {
 		open := func(args ...string) *clientHome {
 			return newClientHome(t, startServer(t, append(args, "--algorithms", algorithms)...))
 		}

@@ -99,7 +99,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 	if err := s.LoadHostKeys(); err != nil {
 		t.Fatal(err)
 	}
-	settings := &Config{Config: s.Config, Open: true, Penalties: true, PTY: "refuse", Algorithms: "modern"}
+	settings := &Config{Config: s.Config, Open: true, Penalties: true, PTY: "refuse", Algorithms: "default"}
 	list := layers(settings, s, &users{}, texts{middleware.SimpleMessage, "Welcome."})
 	list = slices.DeleteFunc(list, func(layer middleware.Layer) bool { return layer.Name == "" })
 	list = change(list)

@@ -11,7 +11,7 @@
 //		middleware.Limits(s.Table),
 //		middleware.Deadlines(s.ConnectionDeadlines()),
 //		middleware.Budgets(s.Counters),
-//		middleware.Algorithms("modern"),
+//		middleware.Algorithms("default"),
 //		middleware.Logging(s.Events),
 //		middleware.Open(),
 //		middleware.Handler("hello", hello),
