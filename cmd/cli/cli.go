@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
-	"charm.land/fang/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,9 +27,17 @@ func Run(ctx context.Context, root *cobra.Command) int {
 		return Usage(err)
 	})
 	checkHelpTopic(root)
-	err := fang.Execute(ctx, root, fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
-		printError(w, called(root).CommandPath(), err)
-	}))
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.Version = version()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetHelpFunc(help)
+	root.AddCommand(manCommand())
+	root.InitDefaultCompletionCmd()
+	prepare(root)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		printError(colorprofile.NewWriter(root.ErrOrStderr(), os.Environ()), called(root).CommandPath(), err)
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -35,6 +45,40 @@ func Run(ctx context.Context, root *cobra.Command) int {
 		return 2
 	}
 	return 1
+}
+
+// prepare keeps the order of the flags, and has the shell complete the values of those that have a list of them.
+func prepare(cmd *cobra.Command) {
+	cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
+	if cmd.Name() == "completion" {
+		cmd.Short = "Print the script with which a shell completes the command line"
+	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if choice, ok := f.Value.(interface{ Choices() []string }); ok {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
+	for _, sub := range cmd.Commands() {
+		prepare(sub)
+	}
+}
+
+// version returns the revision that was built, and when it was committed.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	settings := map[string]string{}
+	for _, setting := range info.Settings {
+		settings[setting.Key] = setting.Value
+	}
+	revision := settings["vcs.revision"]
+	if revision == "" {
+		return "of an unknown revision"
+	}
+	text := fmt.Sprintf("%.12s of %.10s", revision, settings["vcs.time"])
+	if settings["vcs.modified"] == "true" {
+		text += ", with changes"
+	}
+	return text
 }
 
 // checkHelpTopic makes "help" fail for an unknown command. cobra's shows the help of another command.
@@ -116,7 +160,7 @@ var (
 	hintLabel  = ansi.NewStyle().Bold().ForegroundColor(ansi.Cyan).Styled("hint:")
 )
 
-// printError prints an error and its hint. fang removes the colours if w is not a terminal.
+// printError prints an error and its hint, without colours if w is not a terminal.
 func printError(w io.Writer, command string, err error) {
 	_, _ = fmt.Fprintln(w, errorLabel, err)
 	if hint := Hint(err); hint != "" {

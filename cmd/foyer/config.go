@@ -42,29 +42,33 @@ type Config struct {
 
 // addFlags adds all settings of the server to fs, with their defaults.
 func (c *Config) addFlags(fs *pflag.FlagSet) {
+	cli.Group(fs, "listening", c.addListen)
+	cli.Group(fs, "who gets in", c.addAccess)
+	cli.Group(fs, "what is said", c.addTexts)
+	cli.Group(fs, "the log", c.addLog)
+	cli.Group(fs, "limits", c.addLimits)
+	cli.Group(fs, "penalties", c.addPenalties)
+	cli.Group(fs, "deadlines", c.addDeadlines)
+}
+
+func (c *Config) addListen(fs *pflag.FlagSet) {
 	c.Listen = ":2022"
 	fs.Var(address{&c.Listen}, "listen", "address to listen on")
 	c.addHostKeys(fs)
-	c.addAccess(fs)
-	c.addPenalties(fs)
-	c.addLimits(fs)
-	c.addDeadlines(fs)
-	c.addTexts(fs)
-	c.addLog(fs)
 }
 
 func (c *Config) addHostKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
+	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "`directory` of the host keys")
 	c.Algorithms = "default"
-	fs.Var(choice{&c.Algorithms, middleware.AlgorithmSets}, "algorithms", "strict, default, or compat to support old clients too; see foyer help algorithms")
+	fs.Var(choice{&c.Algorithms, middleware.AlgorithmSets}, "algorithms", "compat serves old clients too; see foyer help algorithms")
 }
 
 func (c *Config) addPasswords(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Passwords, "passwords", passwords.DefaultPath, "file with the users and their passwords")
+	fs.StringVar(&c.Passwords, "passwords", passwords.DefaultPath, "`file` with the users and their passwords")
 }
 
 func (c *Config) addKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "directory with the users' keys, one file in sshd's format for each user")
+	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "`directory` with the users' keys, one file in sshd's format for each user")
 }
 
 func (c *Config) addAccess(fs *pflag.FlagSet) {
@@ -73,8 +77,8 @@ func (c *Config) addAccess(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "accept plain-text passwords in the file, with a warning")
 	c.Remember = passwords.DefaultRemember
 	fs.Var(duration{&c.Remember, 0}, "remember-passwords", "how long a verified password is kept in memory as a MAC; 0 to disable")
-	fs.StringVar(&c.UserCA, "user-ca", "", "file with public keys of authorities whose user certificates are accepted")
-	fs.StringVar(&c.Revoked, "revoked", "", "file with revoked certificates or their keys; does not apply to authorized keys")
+	fs.StringVar(&c.UserCA, "user-ca", "", "`file` with public keys of authorities whose user certificates are accepted")
+	fs.StringVar(&c.Revoked, "revoked", "", "`file` with revoked certificates or their keys; does not apply to authorized keys")
 	fs.Var(newCombinations(&c.Auth, "publickey", "password"), "auth", "accepted methods: publickey, password, keyboard-interactive, or publickey+password to require both")
 	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
 }
@@ -84,7 +88,7 @@ func (c *Config) addPenalties(fs *pflag.FlagSet) {
 	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
 	fs.Var(sourceBits{&c.Networks}, "penalty-sources", "bits of an IPv4 and of an IPv6 address that identify a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
 	fs.Var(networks{&c.Networks.Exempt}, "penalty-exempt", "networks exempt from penalties and per-source limits, such as 192.0.2.0/24")
-	fs.StringVar(&c.FailLog, "fail-log", "", "file for failed logins in sshd's log format, for fail2ban; rotate it with copytruncate; - for stderr")
+	fs.StringVar(&c.FailLog, "fail-log", "", "`file` for failed logins in sshd's log format, for fail2ban; rotate it with copytruncate; - for stderr")
 }
 
 func (c *Config) addLimits(fs *pflag.FlagSet) {
@@ -109,17 +113,17 @@ func (c *Config) addDeadlines(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addTexts(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Message, "message", "", "file with the message (default \"This session is very simple.  Goodbye!\")")
-	fs.StringVar(&c.Greeting, "greeting", "", "file with the greeting; {user} is the visitor's name; an empty file disables it")
+	fs.StringVar(&c.Message, "message", "", "`file` with the message (default \"This session is very simple.  Goodbye!\")")
+	fs.StringVar(&c.Greeting, "greeting", "", "`file` with the greeting; {user} is the visitor's name; an empty file disables it")
 	c.PTY = "refuse"
-	fs.Var(choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal: refuse or accept")
+	fs.Var(choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal")
 }
 
 func (c *Config) addLog(fs *pflag.FlagSet) {
-	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "log lines a second, counted apart for unauthenticated and authenticated connections; -1 for no limit")
-	fs.Var(level{&c.Level}, "log-level", "debug, info, warn or error")
+	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "log `lines` a second, counted apart for unauthenticated and authenticated connections; -1 for no limit")
+	fs.Var(level{&c.Level}, "log-level", "the least level of a line")
 	c.LogFormat = "auto"
-	fs.Var(choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, "log-format", "text, logfmt or json; auto is text on a terminal and logfmt otherwise")
+	fs.Var(choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, "log-format", "auto is text on a terminal and logfmt otherwise")
 }
 
 // check returns an error for settings that contradict each other.
@@ -148,13 +152,16 @@ func (c *Config) useLog(w io.Writer) {
 	}
 }
 
+// environment begins the names of the environment variables.
+const environment = "FOYER"
+
 // fromEnvironment sets each flag that is not on the command line from its environment variable: --log-level from
 // FOYER_LOG_LEVEL. Empty variables are ignored, because compose files create them. Other variables that begin with
 // FOYER_ are ignored too, because Kubernetes creates some for a service of that name.
 func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
 	var problem error
 	fs.VisitAll(func(f *pflag.Flag) {
-		name := "FOYER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := cli.Variable(environment, f.Name)
 		value := getenv(name)
 		if value == "" || f.Changed || problem != nil || slices.Contains([]string{"help", "version"}, f.Name) {
 			return

@@ -16,6 +16,13 @@ func main() {
 	os.Exit(cli.Run(context.Background(), newRoot()))
 }
 
+// The texts of the manual page.
+const (
+	manFiles = "ssh-passwords: the users and their passwords\nauthorized_keys.d: the users' keys\n" +
+		"hostkeys: the keys by which visitors know the server\nAll are relative to the working directory."
+	manSignals = "SIGTERM, SIGINT: accept nobody, let sessions finish for --drain-timeout, and end. A second one ends at once."
+)
+
 // newRoot returns the command "foyer", which does the same as "foyer serve" and has all other commands as subcommands.
 func newRoot() *cobra.Command {
 	cfg := &Config{}
@@ -25,6 +32,7 @@ func newRoot() *cobra.Command {
 	root.Long = "foyer is an SSH server without a shell. It authenticates visitors, shows them a message\n" +
 		"and closes the session. Without a command it runs \"foyer serve\"."
 	root.Example = "foyer --listen :2022\nfoyer user add alice\nFOYER_LOG_FORMAT=json foyer --pty accept"
+	root.Annotations = map[string]string{cli.Environment: environment, cli.Files: manFiles, cli.Signals: manSignals}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return fromEnvironment(cmd.Flags(), os.Getenv)
 	}

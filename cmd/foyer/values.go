@@ -22,8 +22,9 @@ type choice struct {
 	of    []string
 }
 
-func (c choice) String() string { return *c.value }
-func (c choice) Type() string   { return "string" }
+func (c choice) String() string    { return *c.value }
+func (c choice) Type() string      { return strings.Join(c.of, "|") }
+func (c choice) Choices() []string { return c.of }
 
 func (c choice) Set(word string) error {
 	if !slices.Contains(c.of, word) {
@@ -38,8 +39,9 @@ type level struct{ value *slog.Level }
 
 var levels = []string{"debug", "info", "warn", "error"}
 
-func (l level) String() string { return strings.ToLower(l.value.String()) }
-func (l level) Type() string   { return "string" }
+func (l level) String() string    { return strings.ToLower(l.value.String()) }
+func (l level) Type() string      { return strings.Join(levels, "|") }
+func (l level) Choices() []string { return levels }
 
 func (l level) Set(word string) error {
 	if !slices.Contains(levels, word) {
@@ -55,7 +57,7 @@ type count struct {
 }
 
 func (c count) String() string { return strconv.Itoa(*c.value) }
-func (c count) Type() string   { return "int" }
+func (c count) Type() string   { return "number" }
 
 func (c count) Set(text string) error {
 	n, err := strconv.Atoi(text)
@@ -169,7 +171,7 @@ func (n networks) Set(text string) error {
 type sourceBits struct{ value *source.Networks }
 
 func (b sourceBits) String() string { return fmt.Sprintf("%d:%d", b.value.Bits4, b.value.Bits6) }
-func (b sourceBits) Type() string   { return "bits" }
+func (b sourceBits) Type() string   { return "bits:bits" }
 
 func (b sourceBits) Set(text string) error {
 	four, six, _ := strings.Cut(text, ":")

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The annotations of a root command: the prefix of the environment variables of its flags, such as FOYER, and the texts of
+// its manual page.
+const (
+	Environment = "environment"
+	Files       = "files"
+	Signals     = "signals"
+)
+
+// groupAnnotation is the annotation of a flag with its group.
+const groupAnnotation = "group"
+
+// Group adds the flags that add adds, under a heading of the help.
+func Group(fs *pflag.FlagSet, name string, add func(*pflag.FlagSet)) {
+	own := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	own.SortFlags = false
+	add(own)
+	own.VisitAll(func(f *pflag.Flag) {
+		f.Annotations = map[string][]string{groupAnnotation: {name}}
+		fs.AddFlag(f)
+	})
+}
+
+// Variable returns the environment variable of a flag: FOYER_LOG_LEVEL for --log-level.
+func Variable(prefix, flag string) string {
+	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// group is the flags under one heading.
+type group struct {
+	name  string
+	flags []*pflag.Flag
+}
+
+// groupsOf returns the flags of a command in groups. Those without one come last.
+func groupsOf(cmd *cobra.Command) (groups []group) {
+	rest := group{name: "flags"}
+	add := func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		if f.Annotations[groupAnnotation] == nil {
+			rest.flags = append(rest.flags, f)
+			return
+		}
+		name := f.Annotations[groupAnnotation][0]
+		i := slices.IndexFunc(groups, func(g group) bool { return g.name == name })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, group{name: name})
+		}
+		groups[i].flags = append(groups[i].flags, f)
+	}
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	if len(rest.flags) > 0 {
+		groups = append(groups, rest)
+	}
+	return groups
+}
+
+// describe returns how a flag is typed, and what it does with its default.
+func describe(f *pflag.Flag) (typed, usage string) {
+	value, usage := pflag.UnquoteUsage(f)
+	typed = "--" + f.Name
+	if f.Shorthand != "" {
+		typed = "-" + f.Shorthand + ", " + typed
+	}
+	if value != "" {
+		typed += " " + value
+	}
+	if !slices.Contains([]string{"", "0", "false", "[]"}, f.DefValue) {
+		usage += " (default " + f.DefValue + ")"
+	}
+	return typed, usage
+}
+
+// help prints the help of a command.
+func help(cmd *cobra.Command, _ []string) {
+	w := cmd.OutOrStdout()
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short + "."
+	}
+	fmt.Fprintf(w, "%s\n", text)
+	if cmd.Runnable() && (cmd.HasAvailableLocalFlags() || !cmd.HasParent() || cmd.Use != cmd.Name()) {
+		line := cmd.UseLine()
+		if cmd.HasAvailableSubCommands() {
+			line = strings.Replace(line, " [flags]", " [command] [flags]", 1)
+		}
+		fmt.Fprintf(w, "\nusage:\n  %s\n", line)
+	}
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nexamples:\n  %s\n", strings.ReplaceAll(cmd.Example, "\n", "\n  "))
+	}
+	if cmd.HasAvailableSubCommands() {
+		list(w, "commands", "", cmd, func(sub *cobra.Command) bool { return sub.IsAvailableCommand() || sub.Name() == "help" })
+	}
+	if cmd.HasHelpSubCommands() {
+		list(w, "more help", "help ", cmd, (*cobra.Command).IsAdditionalHelpTopicCommand)
+	}
+	for _, g := range groupsOf(cmd) {
+		fmt.Fprintf(w, "\n%s:\n", g.name)
+		for _, f := range g.flags {
+			printFlag(w, f)
+		}
+	}
+	if prefix := cmd.Root().Annotations[Environment]; prefix != "" && cmd.HasAvailableFlags() {
+		fmt.Fprintf(w, "\nEach flag is also an environment variable: --log-format is %s. The flag wins.\n", Variable(prefix, "log-format"))
+	}
+}
+
+func list(w io.Writer, title, before string, cmd *cobra.Command, listed func(*cobra.Command) bool) {
+	fmt.Fprintf(w, "\n%s:\n", title)
+	for _, sub := range cmd.Commands() {
+		if listed(sub) {
+			fmt.Fprintf(w, "  %-16s %s\n", before+sub.Name(), sub.Short)
+		}
+	}
+}
+
+// The column in which the description of a flag begins, and the width of the help where it is no terminal.
+const (
+	indent       = 30
+	defaultWidth = 100
+)
+
+func printFlag(w io.Writer, f *pflag.Flag) {
+	typed, usage := describe(f)
+	width := defaultWidth
+	if columns, _, err := term.GetSize(os.Stdout.Fd()); err == nil && columns > 2*indent {
+		width = columns
+	}
+	begin := "  " + typed
+	if len(begin) >= indent {
+		begin += "\n" + strings.Repeat(" ", indent)
+	}
+	lines := strings.ReplaceAll(ansi.Wordwrap(usage, width-indent, ""), "\n", "\n"+strings.Repeat(" ", indent))
+	fmt.Fprintf(w, "%-*s%s\n", indent, begin, lines)
+}
