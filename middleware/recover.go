@@ -26,14 +26,18 @@ func Recover() Layer {
 }
 
 func rescue(sess ssh.Session) {
-	r := recover()
-	if r == nil {
-		return
+	if r := recover(); r != nil {
+		Panicked(sess, r, debug.Stack())
 	}
+}
+
+// Panicked ends a session because of a panic that was recovered elsewhere, such as in a goroutine of the handler's, as the
+// layer Recover does.
+func Panicked(sess ssh.Session, value any, stack []byte) {
 	ConnOf(sess.Context()).Logger().Error("panic in session",
 		"user", sanitize.String(sess.User(), maxShownName),
-		"err", sanitize.String(fmt.Sprint(r), maxShownText),
-		"stack", string(debug.Stack()))
+		"err", sanitize.String(fmt.Sprint(value), maxShownText),
+		"stack", string(stack))
 	Tell(sess, "This is not your fault: something broke on the server.\nThe operator can see the details. Please try again later.")
 	_ = sess.Exit(1)
 }

@@ -2,6 +2,8 @@
 package program
 
 import (
+	"context"
+
 	tea "charm.land/bubbletea/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2/activeterm"
@@ -16,10 +18,24 @@ import (
 // The program gets the session's terminal, input and size. It ends when its context ends, and may still write for a
 // moment, in which it leaves the alternate screen. It does not handle the server's signals: when the server is told to
 // stop, the program may go on until the drain cuts it off.
+//
+// A panic of the program, also in one of its commands, ends the session as the layer Recover does. For that the model is
+// wrapped, which a [tea.WithFilter] sees.
 func Layer(name string, handler bubbletea.Handler) middleware.Layer {
-	run := bubbletea.Middleware(func(sess ssh.Session) (tea.Model, []tea.ProgramOption) {
-		model, options := handler(sess)
-		return model, append(options, tea.WithoutSignalHandler())
-	})
-	return middleware.Handler(name, activeterm.Middleware()(run(func(ssh.Session) {})))
+	return middleware.Handler(name, activeterm.Middleware()(func(sess ssh.Session) {
+		ctx, end := context.WithCancel(sess.Context())
+		defer end()
+		kept := &panics{end: end}
+		run := bubbletea.Middleware(func(sess ssh.Session) (tea.Model, []tea.ProgramOption) {
+			model, options := handler(sess)
+			if model == nil {
+				return nil, nil
+			}
+			return guarded{model, kept}, append(options, tea.WithoutSignalHandler(), tea.WithContext(ctx))
+		})
+		run(func(ssh.Session) {})(sess)
+		if first := kept.first.Load(); first != nil {
+			middleware.Panicked(sess, first.value, first.stack)
+		}
+	}))
 }

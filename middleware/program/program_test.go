@@ -3,6 +3,7 @@ package program_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -18,11 +19,16 @@ import (
 	"foyer/middleware/sshtest"
 )
 
-// counter counts the keys that a person types, and shows the width of their terminal. It ends with q, and panics with p.
+// counter counts the keys that a person types, and shows the width of their terminal. It ends with q, and panics with p, v
+// (when it is shown), c, b and s (in commands).
 type counter struct {
 	keys, width int
 	user        string
+	broken      bool
 }
+
+func idle() tea.Msg { return nil }
+func boom() tea.Msg { panic("boom") }
 
 func (c counter) Init() tea.Cmd { return nil }
 
@@ -36,6 +42,14 @@ func (c counter) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return c, tea.Quit
 		case "p":
 			panic("boom")
+		case "v":
+			c.broken = true
+		case "c":
+			return c, boom
+		case "b":
+			return c, tea.Batch(idle, boom)
+		case "s":
+			return c, tea.Sequence(idle, tea.Batch(idle, boom))
 		}
 		c.keys++
 	}
@@ -43,6 +57,9 @@ func (c counter) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 func (c counter) View() tea.View {
+	if c.broken {
+		panic("boom")
+	}
 	view := tea.NewView(fmt.Sprintf("%s typed %d keys, %d columns\n", c.user, c.keys, c.width))
 	view.AltScreen = true
 	return view
@@ -77,15 +94,36 @@ func TestProgramNeedsATerminal(t *testing.T) {
 	}
 }
 
-// A program that panics leaves the screen as it was, and the server goes on.
+// A program that panics, wherever that is, leaves the screen as it was. The visitor reads an apology, the log has the stack in
+// its own form, and the server goes on.
 func TestProgramPanics(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Recover(), middleware.Open(), program.Layer("counter", counting))
-	for range 2 {
+	stderr, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := sshtest.NewLog()
+	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(log.Events()), middleware.Open(), program.Layer("counter", counting))
+	defer func(own *os.File) { os.Stderr = own }(os.Stderr)
+	os.Stderr = w
+	for i, key := range []string{"p", "v", "c", "b", "s"} {
 		term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
 		term.Expect("0 keys")
-		term.Type("p")
-		term.Expect(leaveAltScreen)
-		term.Wait()
+		term.Type(key)
+		if status := term.Wait(); status != 1 {
+			t.Errorf("%s: exit status %d", key, status)
+		}
+		for _, want := range []string{leaveAltScreen, "something broke on the server"} {
+			if !strings.Contains(term.Output(), want) {
+				t.Errorf("%s: no %q in %q", key, want, term.Output())
+			}
+		}
+		sshtest.Eventually(t, "the log has no stack", func() bool {
+			return strings.Count(log.String(), `msg="panic in session"`) == i+1
+		})
+	}
+	_ = w.Close()
+	if printed, err := io.ReadAll(stderr); len(printed) > 0 || err != nil {
+		t.Errorf("on stderr: %s, %v", printed, err)
 	}
 }
 
