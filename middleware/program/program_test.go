@@ -11,9 +11,11 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	charm "charm.land/log/v2"
 	"charm.land/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/program"
 	"foyer/middleware/server"
 	"foyer/middleware/sshtest"
@@ -105,6 +107,7 @@ func TestProgramPanics(t *testing.T) {
 	srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(log.Events()), middleware.Open(), program.Layer("counter", counting))
 	defer func(own *os.File) { os.Stderr = own }(os.Stderr)
 	os.Stderr = w
+	charm.SetDefault(eventlog.Charm(log.Logger().Handler())) // as server.New does
 	for i, key := range []string{"p", "v", "c", "b", "s"} {
 		term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
 		term.Expect("0 keys")
@@ -112,11 +115,7 @@ func TestProgramPanics(t *testing.T) {
 		if status := term.Wait(); status != 1 {
 			t.Errorf("%s: exit status %d", key, status)
 		}
-		for _, want := range []string{leaveAltScreen, "something broke on the server"} {
-			if !strings.Contains(term.Output(), want) {
-				t.Errorf("%s: no %q in %q", key, want, term.Output())
-			}
-		}
+		contains(t, term, leaveAltScreen, "something broke on the server")
 		sshtest.Eventually(t, "the log has no stack", func() bool {
 			return strings.Count(log.String(), `msg="panic in session"`) == i+1
 		})
@@ -127,6 +126,16 @@ func TestProgramPanics(t *testing.T) {
 	}
 }
 
+// contains checks that the terminal has shown these texts. Stdout and stderr are read apart, so it does not check their order.
+func contains(t *testing.T, term *sshtest.Terminal, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(term.Output(), text) {
+			t.Errorf("no %q in %q", text, term.Output())
+		}
+	}
+}
+
 // When the session's time is over the program puts the terminal back, then the visitor reads why.
 func TestProgramOutOfTime(t *testing.T) {
 	stack := middleware.NewStack(middleware.Open(), program.Layer("counter", counting))
@@ -134,11 +143,10 @@ func TestProgramOutOfTime(t *testing.T) {
 	srv := sshtest.Start(t, stack.Install)
 	term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
 	term.Expect("0 keys")
-	term.Expect(leaveAltScreen)
-	term.Expect("This session has lasted")
 	if status := term.Wait(); status != 1 {
 		t.Errorf("exit status %d", status)
 	}
+	contains(t, term, leaveAltScreen, "This session has lasted")
 }
 
 // A signal to the server does not end a program that has its own handler by default: the person may go on until they quit.

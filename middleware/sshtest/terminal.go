@@ -18,6 +18,7 @@ type Terminal struct {
 	t       testing.TB
 	channel gossh.Channel
 	status  chan int
+	over    chan struct{} // closed when there is no more output
 
 	mu     sync.Mutex
 	output strings.Builder
@@ -39,7 +40,7 @@ func (s *Server) Terminal(t testing.TB, v Visit) *Terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &Terminal{t: t, channel: channel, status: make(chan int, 1), grown: make(chan struct{})}
+	term := &Terminal{t: t, channel: channel, status: make(chan int, 1), over: make(chan struct{}), grown: make(chan struct{})}
 	go func() { term.status <- exitStatus(requests) }()
 	if !Request(t, channel, "pty-req", v.pty()) || !v.begin(t, channel) {
 		t.Fatalf("the server refused a terminal, or the request of %+v", v)
@@ -50,6 +51,7 @@ func (s *Server) Terminal(t testing.TB, v Visit) *Terminal {
 
 // collect reads the output to its end.
 func (term *Terminal) collect() {
+	defer close(term.over)
 	var both sync.WaitGroup
 	both.Go(func() { _, _ = io.Copy(term, term.channel) })
 	both.Go(func() { _, _ = io.Copy(term, term.channel.Stderr()) })
@@ -127,12 +129,12 @@ func (term *Terminal) Output() string {
 	return term.output.String()
 }
 
-// Wait waits for the end of the session and returns its exit status, or -1 if none was sent.
+// Wait waits for the end of the session and of its output, and returns its exit status, or -1 if none was sent.
 func (term *Terminal) Wait() int {
 	term.t.Helper()
 	select {
-	case status := <-term.status:
-		return status
+	case <-term.over:
+		return <-term.status
 	case <-time.After(maxSession):
 		term.t.Fatalf("the session did not end within %s:\n%q", maxSession, term.Output())
 		return -1
