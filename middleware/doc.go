@@ -10,19 +10,20 @@
 //     sources here; Limits makes room or refuses; Deadlines sets the time limit; Logging gives the connection its logger.
 //     What a layer needs to know later lives in the closures that Connect returns, its [Moments].
 //  2. The server sends its version line and waits for the client's first bytes (package transport, the only wrapper of
-//     net.Conn). Until then nothing else is allocated.
+//     net.Conn). Until then nothing else is allocated. What is not a version line of SSH is refused at once.
 //  3. Configure prepares the handshake: Algorithms its key exchanges and ciphers, PublicKey and Password what they check.
 //     The stack then removes every authentication callback for a method that no layer has declared, and combines the others
-//     as a layer's Combinations say. golang.org/x/crypto/ssh exchanges keys; before the server signs, it calls each layer's
-//     Work, which may refuse.
+//     as a layer's Combinations say. golang.org/x/crypto/ssh exchanges keys; for each part that it computes, Computing may
+//     delay it, as Limits does to share the CPUs fairly, and before the server signs, Work may refuse.
 //  4. The client tries to authenticate. The stack classifies each [Attempt] once and passes it to the layers. What a layer
 //     grants is in the gossh.Permissions that its check returned; nothing that was only offered is an identity.
 //  5. The client opens channels. Open asks each layer; Limits refuses a session too many. Package session serves the
 //     session channel: it answers the client's requests and starts the handler for a shell, a command or a subsystem.
-//  6. The handler runs inside the Session parts of the layers: Recover, Logging, PTYNotice, Greeting, Message. Message is
-//     the last line of the list, and the one to replace.
-//  7. The session ends with an exit status, and the channel closes. The connection stays open for more sessions, until the
-//     client leaves or Deadlines finds it idle.
+//     PublicKey and Password refuse a session of a user who was removed meanwhile.
+//  6. The handler runs inside the Session parts of the layers: Recover, Logging, PTYNotice, ForwardNotice, Greeting,
+//     Message. Message is the last line of the list, and the one to replace.
+//  7. The session ends with an exit status, and the channel closes. Ended tells each layer, and Left when the client has
+//     confirmed that. The connection stays open for more sessions, until the client leaves or Deadlines finds it idle.
 //  8. Closed tells each layer, the innermost first. Penalties charges the source if nobody was authenticated.
 //
 // When the server is told to stop, [Stack.Drain] tells clients that are not authenticated to come back later, closes idle
