@@ -67,6 +67,10 @@ func (c *Config) addPasswords(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Passwords, "passwords", passwords.DefaultPath, "`file` with the users and their passwords")
 }
 
+func (c *Config) addPlaintext(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "accept plain-text passwords in the file, with a warning")
+}
+
 func (c *Config) addKeys(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "`directory` with the users' keys, one file in sshd's format for each user")
 }
@@ -74,7 +78,7 @@ func (c *Config) addKeys(fs *pflag.FlagSet) {
 func (c *Config) addAccess(fs *pflag.FlagSet) {
 	c.addPasswords(fs)
 	c.addKeys(fs)
-	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "accept plain-text passwords in the file, with a warning")
+	c.addPlaintext(fs)
 	c.Remember = passwords.DefaultRemember
 	fs.Var(duration{&c.Remember, 0}, "remember-passwords", "how long a verified password is kept in memory as a MAC; 0 to disable")
 	fs.StringVar(&c.UserCA, "user-ca", "", "`file` with public keys of authorities whose user certificates are accepted")

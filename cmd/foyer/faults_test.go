@@ -351,7 +351,7 @@ func TestFaultDiskFull(t *testing.T) {
 		return
 	}
 	for i := range 60 { // more than one page
-		if err := passwords.Add(filepath.Join(dir, "ssh-passwords"), fmt.Sprint("user", i), "secret"); err != nil {
+		if err := passwords.Add(filepath.Join(dir, "ssh-passwords"), fmt.Sprint("user", i), "secret", false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -428,7 +428,7 @@ func TestFaultClockOfFiles(t *testing.T) {
 	file := filepath.Join(srv.dir, "ssh-passwords")
 	for i, jump := range []time.Duration{0, time.Hour, -time.Hour, 0, -10 * year, 10 * year, -time.Second, 0} {
 		current, previous := fmt.Sprint("secret", i), fmt.Sprint("secret", i-1)
-		if err := passwords.Add(file, "alice", current); err != nil {
+		if err := passwords.Add(file, "alice", current, false); err != nil {
 			t.Fatal(err)
 		}
 		modified := time.Now().Add(jump)

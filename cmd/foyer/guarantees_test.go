@@ -202,7 +202,7 @@ func TestServerUnderGuesses(t *testing.T) {
 	srv := startServer(t, "--penalty-exempt", "127.0.0.0/8", "--remember-passwords", "0", "--log-format", "logfmt")
 	key := srv.authorize(t, "alice")
 	for _, user := range []string{"alice", "bob"} {
-		if err := passwords.Add(filepath.Join(srv.dir, "ssh-passwords"), user, user+"'s"); err != nil {
+		if err := passwords.Add(filepath.Join(srv.dir, "ssh-passwords"), user, user+"'s", false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ import (
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/username"
+	"foyer/middleware/watchfile"
 )
 
 func userCommand(cfg *Config) *cobra.Command {
@@ -38,8 +40,8 @@ func userCommand(cfg *Config) *cobra.Command {
 
 func userAdd(cfg *Config) *cobra.Command {
 	var (
-		fromStdin bool
-		key       string
+		fromStdin, force bool
+		key              string
 	)
 	cmd := &cobra.Command{
 		Use:   "add NAME",
@@ -51,20 +53,41 @@ func userAdd(cfg *Config) *cobra.Command {
 			if key != "" {
 				return addKey(cmd, cfg, args[0], key)
 			}
-			password, err := askPassword(cmd, args[0], fromStdin)
-			if err != nil {
-				return err
-			}
-			if err := passwords.Add(cfg.Passwords, args[0], password); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s can log in with this password; its hash is in %s\n", args[0], cfg.Passwords)
-			return nil
+			return addPassword(cmd, cfg, args[0], fromStdin, force)
 		},
 	}
-	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin")
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin, also that of a user who exists")
+	cmd.Flags().BoolVar(&force, "force", false, "set a new password for a user who exists")
 	cmd.Flags().StringVar(&key, "key", "", "file with a public key to add, instead of setting a password")
+	cfg.addPlaintext(cmd.Flags())
 	return cmd
+}
+
+func addPassword(cmd *cobra.Command, cfg *Config, user string, fromStdin, force bool) error {
+	if err := username.Check(user); err != nil {
+		return err
+	}
+	known, _ := passwords.Check(cfg.Passwords, true) // Add returns the problems
+	exists := slices.ContainsFunc(known, func(u passwords.User) bool { return u.Name == user })
+	if exists && !fromStdin && !force && prompt.Possible() {
+		return cli.With(fmt.Errorf("%s has a password already", user), "to set a new one, run: foyer user add "+watchfile.Quote(user)+" --force")
+	}
+	password, err := askPassword(cmd, user, fromStdin)
+	if err != nil {
+		return err
+	}
+	if err := passwords.Add(cfg.Passwords, user, password, cfg.Plaintext); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(password) < 8 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning: the password has fewer than 8 characters, which is easy to guess")
+	}
+	done := "%s can log in with this password; its hash is in %s\n"
+	if exists {
+		done = "%s's password is changed; its hash is in %s\n"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), done, user, cfg.Passwords)
+	return nil
 }
 
 func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
@@ -72,23 +95,31 @@ func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := authorizedkeys.Add(cfg.Keys, user, []byte(key)); err != nil {
+	done := "%s can log in with this key; it is in %s\n"
+	err = authorizedkeys.Add(cfg.Keys, user, []byte(key))
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		done = "%s has this key already; it is in %s\n"
+	case err != nil:
 		return err
 	}
 	file, _ := username.ToFile(user) // Add has checked the name
-	fmt.Fprintf(cmd.OutOrStdout(), "%s can log in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, file))
+	fmt.Fprintf(cmd.OutOrStdout(), done, user, filepath.Join(cfg.Keys, file))
 	return nil
 }
 
 // askPassword asks a person twice, without echo, or reads one line from stdin if fromStdin is true.
 func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error) {
 	if fromStdin {
-		// The limit is more than the longest password, so that a longer one is refused and not cut.
-		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1<<10+2)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read the password: %w", err)
+		// The limit is more than the longest password with a byte order mark, so that a longer one is refused and not cut.
+		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1<<10+5)).ReadString('\n')
+		if err == nil || errors.Is(err, io.EOF) {
+			line, err = passwords.FirstLine(line)
 		}
-		return strings.TrimRight(line, "\r\n"), nil
+		if err != nil {
+			return "", fmt.Errorf("read the password: stdin %w", err)
+		}
+		return line, nil
 	}
 	if !prompt.Possible() {
 		return "", cli.Misuse("add --password-stdin to read the password from stdin", "cannot ask for a password: stdin is not a terminal")
@@ -108,7 +139,7 @@ func askPassword(cmd *cobra.Command, user string, fromStdin bool) (string, error
 }
 
 func userRemove(cfg *Config) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a user's password and keys",
 		Args:  arguments,
@@ -120,12 +151,14 @@ func userRemove(cfg *Config) *cobra.Command {
 			return nil
 		},
 	}
+	cfg.addPlaintext(cmd.Flags())
+	return cmd
 }
 
 // removeUser removes a user's keys and password. An error with one of them does not keep the other. It is an error if
 // there is neither.
 func removeUser(cfg *Config, name string) error {
-	keysErr, passwordErr := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name)
+	keysErr, passwordErr := authorizedkeys.Remove(cfg.Keys, name), passwords.Remove(cfg.Passwords, name, cfg.Plaintext)
 	noKeys := errors.Is(keysErr, fs.ErrNotExist)
 	noPassword := errors.Is(passwordErr, passwords.ErrNoUser) || errors.Is(passwordErr, fs.ErrNotExist)
 	switch {

@@ -54,18 +54,18 @@ func wantNames(t *testing.T, dir string, want ...string) {
 func TestPut(t *testing.T) {
 	for _, test := range []struct{ name, before, after string }{
 		{"to nothing", "", "ada:" + cheapArgon + "\n"},
-		{"at the end", "# staff\n\nbob:x\n", "# staff\n\nbob:x\nada:" + cheapArgon + "\n"},
-		{"after a line without an ending", "bob:x", "bob:x\nada:" + cheapArgon + "\n"},
-		{"with cr lf", "bob:x\r\n# end", "bob:x\r\n# end\r\nada:" + cheapArgon + "\r\n"},
-		{"after a lone cr", "bob:x\r", "bob:x\nada:" + cheapArgon + "\n"},
-		{"in place", "bob:x\nada:y\r\n#\n", "bob:x\nada:" + cheapArgon + "\r\n#\n"},
-		{"in place of an invalid line", "bob:x\nada:$x\n", "bob:x\nada:" + cheapArgon + "\n"},
-		{"not in place of a longer name", "ada2:x\n#ada:y\n", "ada2:x\n#ada:y\nada:" + cheapArgon + "\n"},
+		{"at the end", "# staff\n\nbob:one\n", "# staff\n\nbob:one\nada:" + cheapArgon + "\n"},
+		{"after a line without an ending", "bob:one", "bob:one\nada:" + cheapArgon + "\n"},
+		{"with cr lf", "bob:one\r\n# end", "bob:one\r\n# end\r\nada:" + cheapArgon + "\r\n"},
+		{"after a lone cr", "bob:one\r", "bob:one\nada:" + cheapArgon + "\n"},
+		{"in place", "bob:one\nada:y\r\n#\n", "bob:one\nada:" + cheapArgon + "\r\n#\n"},
+		{"in place of an invalid line", "bob:one\nada:$x\n", "bob:one\nada:" + cheapArgon + "\n"},
+		{"not in place of a longer name", "ada2:one\n#ada:y\n", "ada2:one\n#ada:y\nada:" + cheapArgon + "\n"},
 		{"after a byte order mark", "\ufeffada:x\n", "ada:" + cheapArgon + "\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := newFile(t, test.before)
-			must(t, add(path, "ada", "ada:"+cheapArgon))
+			must(t, add(path, "ada", "ada:"+cheapArgon, true))
 			wantFile(t, path, test.after)
 			if !open(t, path, Options{Plaintext: true}).Verify("ada", "open sesame") {
 				t.Error("the password is wrong")
@@ -76,13 +76,13 @@ func TestPut(t *testing.T) {
 
 func TestAddCreatesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssh-passwords")
-	must(t, Add(path, "ada", "open sesame"))
+	must(t, Add(path, "ada", "open sesame", true))
 	wantFile(t, path, "ada:HASH\n")
 	if !open(t, path, Options{}).Verify("ada", "open sesame") {
 		t.Error("the password is wrong")
 	}
 	missing := filepath.Join(t.TempDir(), "missing", "ssh-passwords")
-	wantError(t, Add(missing, "ada", "open sesame"), missing+": no such file or directory", "")
+	wantError(t, Add(missing, "ada", "open sesame", true), missing+": no such file or directory", "")
 }
 
 func TestRefusedUsersAndPasswords(t *testing.T) {
@@ -97,8 +97,9 @@ func TestRefusedUsersAndPasswords(t *testing.T) {
 		{"ada", "", "empty password"},
 		{"ada", strings.Repeat("hunter2", 147), "password has 1029 bytes"},
 	} {
-		for name, do := range map[string]func(path, user, password string) error{"create": Create, "add": Add} {
-			err := do(path, test.user, test.password)
+		for name, err := range map[string]error{
+			"create": Create(path, test.user, test.password), "add": Add(path, test.user, test.password, true),
+		} {
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s: error %v, want %q", name, err, test.want)
 			}
@@ -109,41 +110,77 @@ func TestRefusedUsersAndPasswords(t *testing.T) {
 
 // An edit writes nothing that a server would refuse, and fails if another line is invalid.
 func TestEditRefuses(t *testing.T) {
+	const addBob = "run: foyer user add bob --passwords "
 	for _, test := range []struct {
-		before string
-		edit   func(path string) error
-		want   string
+		before    string
+		edit      func(path string) error
+		want, fix string
 	}{
-		{"bob:$x\n", func(p string) error { return Add(p, "ada", "open sesame") }, `ssh-passwords:1: user "bob": unknown kind`},
-		{"ada:x\n\nada:y\n", func(p string) error { return Add(p, "ada", "open sesame") }, `:3: user "ada" is already on line 1`},
-		{"ada:x\n\nbob:$x\n", func(p string) error { return Remove(p, "ada") }, `ssh-passwords:3: user "bob"`},
-		{"ada:x\n", func(p string) error { return Remove(p, "bob") }, `ssh-passwords: no user "bob"`},
-		{"#ada:x\n", func(p string) error { return Remove(p, "#ada") }, `no user "#ada"`},
-		{"ada:x\nbob:!\n", func(p string) error { _, err := Hash(p); return err }, `ssh-passwords:2: user "bob": locked account`},
+		{"bob:$x\n", func(p string) error { return Add(p, "ada", "open sesame", true) }, `ssh-passwords:1: user "bob": unknown kind`, addBob},
+		{"ada:one\n\nada:y\n", func(p string) error { return Add(p, "ada", "open sesame", true) }, `:3: user "ada" is already on line 1`, ""},
+		{"ada:one\n\nbob:$x\n", func(p string) error { return Remove(p, "ada", true) }, `ssh-passwords:3: user "bob"`, addBob},
+		{"ada:one\n", func(p string) error { return Remove(p, "bob", true) }, `ssh-passwords: no user "bob"`, ""},
+		{"#ada:one\n", func(p string) error { return Remove(p, "#ada", true) }, `no user "#ada"`, ""},
+		{"ada:one\nbob:!\n", func(p string) error { _, err := Hash(p); return err }, `ssh-passwords:2: user "bob": locked account`, "run: foyer user remove bob --passwords "},
+		{"bob:one\n", func(p string) error { return Add(p, "ada", "open sesame", false) }, `ssh-passwords:1: the password of "bob" is plain text`, "run: foyer user hash"},
+		{"bob:one\nada:two\n", func(p string) error { return Remove(p, "ada", false) }, `ssh-passwords:1: the password of "bob" is plain text`, "run: foyer user hash"},
 	} {
 		path := newFile(t, test.before)
-		wantError(t, test.edit(path), test.want, "")
+		wantError(t, test.edit(path), test.want, test.fix)
 		wantFile(t, path, test.before)
+	}
+}
+
+// No edit changes a file of another program, even if its only line is the one that is edited.
+func TestEditRefusesFilesOfOthers(t *testing.T) {
+	const hex = "0cc175b9c0f1b6a831c399e269772661"
+	for _, test := range []struct{ file, want, fix string }{
+		{"ada:x:0:0:root:/root:/bin/sh\n", `:1: user "ada": a line of /etc/passwd`, "run: foyer user import "},
+		{"ada:hunter2:19000:0:99999:7:::\n", `:1: user "ada": a line of /etc/shadow`, "run: foyer user import "},
+		{"ada:*:0:0::0:0:root:/root:/bin/sh\n", `:1: user "ada": a line of master.passwd`, "run: foyer user import "},
+		{"ada:a realm:" + hex + "\n", `:1: user "ada": a line of htdigest`, "remove the line, and run: foyer user add ada"},
+		{"ada:x:0:\n", `:1: user "ada": a password with a colon, or a line of another program`, "remove the line, and run: foyer user add ada"},
+		{"# staff\n\nada:scrypt:32768:8:1$salt$" + hex + "\n", `:3: user "ada": a hash of Django or Werkzeug`, "remove the line, and run: foyer user add ada"},
+	} {
+		path := newFile(t, test.file)
+		_, hashed := Hash(path)
+		for _, err := range []error{hashed, Add(path, "ada", "open sesame", true), Remove(path, "ada", true)} {
+			wantError(t, err, test.want, test.fix)
+		}
+		wantFile(t, path, test.file)
+		_, err := Open(path, Options{Plaintext: true})
+		wantError(t, err, test.want, test.fix)
+	}
+}
+
+// A line that a server refuses is not hashed, and neither are the others of its file.
+func TestHashRefusesHashes(t *testing.T) {
+	for _, secret := range []string{"x", "NP", "*LK*", "ab01FAX.bQRSU", "pbkdf2_sha256$600000$salt$aGFzaA=="} {
+		path := newFile(t, "bob:hunter2\nada:"+secret+"\n")
+		if _, err := Hash(path); err == nil {
+			t.Errorf("%s: no error", secret)
+		}
+		wantFile(t, path, "bob:hunter2\nada:"+secret+"\n")
 	}
 }
 
 func TestRemove(t *testing.T) {
 	for _, test := range []struct{ before, after string }{
-		{"ada:x\n", ""},
-		{"# staff\r\nada:x\r\n\r\nbob:y", "# staff\r\n\r\nbob:y"},
-		{"bob:y\nada:x", "bob:y\n"},
-		{"ada:x\nbob:y\nada:z\n", "bob:y\n"},
+		{"ada:one\n", ""},
+		{"# staff\r\nada:one\r\n\r\nbob:y", "# staff\r\n\r\nbob:y"},
+		{"bob:y\nada:one", "bob:y\n"},
+		{"ada:one\nbob:y\nada:z\n", "bob:y\n"},
 		{"bob:y\nada:$broken\n", "bob:y\n"},
 	} {
 		path := newFile(t, test.before)
-		must(t, Remove(path, "ada"))
+		must(t, Remove(path, "ada", true))
 		wantFile(t, path, test.after)
 	}
-	wantError(t, Remove(filepath.Join(t.TempDir(), "none"), "ada"), "no such file or directory", "")
+	wantError(t, Remove(filepath.Join(t.TempDir(), "none"), "ada", true), "no such file or directory", "")
 }
 
 func TestHash(t *testing.T) {
-	path := newFile(t, "\n# bob:hunter2\r\nbob:hunter2\r\n \t\nada:"+cheapSHA512+"\neve: a:b\n#\nmax:x")
+	path := newFile(t, "\n# bob:hunter2\r\nbob:hunter2\r\n \t\nada:"+cheapSHA512+"\neve:a b\n#\nmax:one")
 	n, err := Hash(path)
 	must(t, err)
 	if n != 3 {
@@ -151,7 +188,7 @@ func TestHash(t *testing.T) {
 	}
 	wantFile(t, path, "\n# bob:hunter2\r\nbob:HASH\r\n \t\nada:"+cheapSHA512+"\neve:HASH\n#\nmax:HASH")
 	f := open(t, path, Options{})
-	for user, password := range map[string]string{"bob": "hunter2", "ada": "open sesame", "eve": " a:b", "max": "x"} {
+	for user, password := range map[string]string{"bob": "hunter2", "ada": "open sesame", "eve": "a b", "max": "one"} {
 		if !f.Verify(user, password) {
 			t.Errorf("%s: the password is wrong", user)
 		}
@@ -182,7 +219,7 @@ func TestCreate(t *testing.T) {
 	if err := Create(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a dangling link: error %v, want fs.ErrExist", err)
 	}
-	if err := Add(nowhere, "ada", "open sesame"); !errors.Is(err, fs.ErrNotExist) {
+	if err := Add(nowhere, "ada", "open sesame", true); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a dangling link: error %v, want fs.ErrNotExist", err)
 	}
 	wantNames(t, filepath.Dir(nowhere), "link")
@@ -227,9 +264,9 @@ func TestConcurrentEdits(t *testing.T) {
 		user := fmt.Sprint("user", i)
 		var err error
 		if i < 4 {
-			err = Add(path, user, "open sesame")
+			err = Add(path, user, "open sesame", true)
 		} else { // without a hash, all calls run at the same moment
-			err = add(path, user, user+":"+cheapArgon)
+			err = add(path, user, user+":"+cheapArgon, true)
 		}
 		if err != nil {
 			t.Error(err)
@@ -239,7 +276,7 @@ func TestConcurrentEdits(t *testing.T) {
 		t.Errorf("%d of %d added users are in the file: %v", len(users), n, users)
 	}
 	race(n-1, func(i int) {
-		if err := Remove(path, fmt.Sprint("user", i+1)); err != nil {
+		if err := Remove(path, fmt.Sprint("user", i+1), true); err != nil {
 			t.Error(err)
 		}
 	})
@@ -247,12 +284,12 @@ func TestConcurrentEdits(t *testing.T) {
 }
 
 func TestEditFollowsLinks(t *testing.T) {
-	path := newFile(t, "bob:x\n")
+	path := newFile(t, "bob:one\n")
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
 	must(t, os.Symlink(path, link))
-	must(t, Add(link, "ada", "open sesame"))
-	wantFile(t, path, "bob:x\nada:HASH\n")
+	must(t, Add(link, "ada", "open sesame", true))
+	wantFile(t, path, "bob:one\nada:HASH\n")
 	if to, err := os.Readlink(link); err != nil || to != path {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
@@ -265,9 +302,9 @@ func TestEditOnlyRegularFiles(t *testing.T) {
 	must(t, syscall.Mkfifo(fifo, 0o600))
 	must(t, os.WriteFile(open, nil, 0o600))
 	must(t, os.Chmod(open, 0o666))
-	wantError(t, Add(fifo, "ada", "open sesame"), "is a named pipe", "")
-	wantError(t, Add(dir, "ada", "open sesame"), "is a directory", "")
-	wantError(t, Add(open, "ada", "open sesame"), "others can write it", "run: chmod 600 "+open)
+	wantError(t, Add(fifo, "ada", "open sesame", true), "is a named pipe", "")
+	wantError(t, Add(dir, "ada", "open sesame", true), "is a directory", "")
+	wantError(t, Add(open, "ada", "open sesame", true), "others can write it", "run: chmod 600 "+open)
 	wantNames(t, dir, "fifo", "open")
 }
 
@@ -276,9 +313,9 @@ func TestEditKeepsTheOwner(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can change the owner of a file")
 	}
-	path := newFile(t, "bob:x\n")
+	path := newFile(t, "bob:one\n")
 	must(t, os.Chown(path, 1234, -1))
-	must(t, Add(path, "ada", "open sesame"))
+	must(t, Add(path, "ada", "open sesame", true))
 	info, err := os.Stat(path)
 	must(t, err)
 	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 1234 {
@@ -288,13 +325,13 @@ func TestEditKeepsTheOwner(t *testing.T) {
 
 // Whoever can read the file can lock it. An edit does not wait for that lock.
 func TestEditDespiteReaders(t *testing.T) {
-	path := newFile(t, "ada:x\nbob:x\n")
+	path := newFile(t, "ada:one\nbob:one\n")
 	must(t, os.Chmod(path, 0o644))
 	reader, err := os.Open(path)
 	must(t, err)
 	defer reader.Close()
 	must(t, syscall.Flock(int(reader.Fd()), syscall.LOCK_EX))
-	must(t, Remove(path, "ada"))
+	must(t, Remove(path, "ada", true))
 }
 
 // The owner of the directory cannot use a symbolic link to make root edit another user's file.
@@ -313,17 +350,17 @@ func TestEditFollowsTrustedLinks(t *testing.T) {
 		{"root's link to a user's file", 0, 1234, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := newFile(t, "bob:x\n")
+			path := newFile(t, "bob:one\n")
 			link := filepath.Join(t.TempDir(), "link")
 			must(t, os.Chown(path, tt.file, -1))
 			must(t, os.Symlink(path, link))
 			must(t, os.Lchown(link, tt.link, -1))
-			err := Add(link, "ada", "open sesame")
+			err := Add(link, "ada", "open sesame", true)
 			if edited := err == nil; edited != tt.edited || !edited && !strings.Contains(err.Error(), "symbolic link that belongs to uid 1234") {
 				t.Errorf("edited %t, error %v", edited, err)
 			}
 			if !tt.edited {
-				wantFile(t, path, "bob:x\n")
+				wantFile(t, path, "bob:one\n")
 			}
 		})
 	}
@@ -331,16 +368,16 @@ func TestEditFollowsTrustedLinks(t *testing.T) {
 
 // An edit never makes the file too large to read.
 func TestEditLimitsSize(t *testing.T) {
-	before := "bob:x\n" + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", maxFile>>10-1)
-	before += strings.Repeat("#", maxFile-len(before)-20) + "\n"
+	before := "bob:one\n" + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", MaxFile>>10-1)
+	before += strings.Repeat("#", MaxFile-len(before)-20) + "\n"
 	path := newFile(t, before)
-	if err := Add(path, "ada", "open sesame"); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, the limit") {
+	if err := Add(path, "ada", "open sesame", true); err == nil || !strings.HasSuffix(err.Error(), "would be larger than 8 MiB, the limit") {
 		t.Errorf("added, error %v", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != before {
 		t.Errorf("the file has changed, error %v", err)
 	}
-	must(t, Remove(path, "bob"))
+	must(t, Remove(path, "bob", true))
 }
 
 // A limit on the size of files simulates a full disk. It affects the whole process, so it leaves room for the files of the
@@ -354,9 +391,9 @@ func TestFullDisk(t *testing.T) {
 	var limit syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: limit.Max}))
-	added := Add(path, "ada", "open sesame")
+	added := Add(path, "ada", "open sesame", true)
 	_, hashed := Hash(path)
-	removed := Remove(path, "bob")
+	removed := Remove(path, "bob", true)
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 
 	for _, err := range []error{added, hashed} {

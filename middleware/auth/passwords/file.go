@@ -27,8 +27,8 @@ var ErrBusy = errors.New("too many passwords to check at once")
 // of a full queue waits two seconds, on a small machine and on a large one.
 const queueLength = 64
 
-// maxFile is the maximum size of the file, which is enough for about 70,000 users.
-const maxFile = 8 << 20
+// MaxFile is the maximum size of the file, which is enough for about 70,000 users.
+const MaxFile = 8 << 20
 
 // Options configure a [File]. The zero value is the safe one.
 type Options struct {
@@ -96,7 +96,7 @@ func Open(path string, opts Options) (*File, error) {
 		return t, err
 	}
 	var err error
-	f.table, err = watchfile.Watch(path, maxFile, parse, opts.Warn)
+	f.table, err = watchfile.Watch(path, MaxFile, parse, opts.Warn)
 	if err != nil {
 		return nil, err
 	}
@@ -173,18 +173,30 @@ func (f *File) Has(user string) bool {
 }
 
 // Users lists the users in the order of the file.
-func (f *File) Users() []User {
-	var users []User
-	for _, e := range f.table.Current().entries {
-		users = append(users, User{e.name, e.scheme})
+func (f *File) Users() []User { return f.table.Current().users() }
+
+// Check reads the file at path once, for a server with the same setting of [Options].Plaintext. It returns the users of the
+// valid lines in their order and all problems of the file, each as an [*Error]. A server uses the file only if there is none
+// but those of [File.Warnings].
+func Check(path string, plaintext bool) (users []User, problems []error) {
+	data, _, err := watchfile.ReadVersion(nil, path, path, MaxFile)
+	if err != nil {
+		return nil, []error{err}
 	}
-	return users
+	lines, err := split(path, data)
+	if err != nil {
+		return nil, []error{err}
+	}
+	t, problems := parse(path, lines, plaintext)
+	return t.users(), append(problems, warnings(path)...)
 }
 
 // Warnings returns problems of the file that do not prevent its use, each as an [*Error]: at present, that others can read
 // it. The group may read a file of root's, because Kubernetes mounts it so. It is meant for the start of the server.
-func (f *File) Warnings() []error {
-	info, err := os.Stat(f.path)
+func (f *File) Warnings() []error { return warnings(f.path) }
+
+func warnings(path string) []error {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil
 	}
@@ -196,5 +208,5 @@ func (f *File) Warnings() []error {
 		return nil
 	}
 	err = fmt.Errorf("others can read it (mode %04o)", info.Mode().Perm())
-	return []error{&Error{Path: f.path, Err: err, Fix: "run: chmod 600 " + watchfile.Quote(f.path)}}
+	return []error{&Error{Path: path, Err: err, Fix: "run: chmod 600 " + watchfile.Quote(path)}}
 }

@@ -65,7 +65,7 @@ func TestOpenErrors(t *testing.T) {
 	must(t, err)
 	defer listener.Close()
 	must(t, os.WriteFile(at("huge"), nil, 0o600))
-	must(t, os.Truncate(at("huge"), maxFile+1))
+	must(t, os.Truncate(at("huge"), MaxFile+1))
 	must(t, os.WriteFile(at("world"), nil, 0o600))
 	must(t, os.Chmod(at("world"), 0o602))
 	must(t, os.WriteFile(at("plain"), []byte("ada:hunter2"), 0o600))
@@ -232,7 +232,7 @@ func TestVerifyWhileEdited(t *testing.T) {
 	}
 	for i := range 10 {
 		user := fmt.Sprint("user", i)
-		must(t, add(path, user, user+":"+cheapArgon))
+		must(t, add(path, user, user+":"+cheapArgon, true))
 	}
 	close(done)
 	wg.Wait()

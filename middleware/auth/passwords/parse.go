@@ -3,11 +3,14 @@ package passwords
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"foyer/middleware/auth/username"
+	"foyer/middleware/watchfile"
 )
+
+// errTwice is the error of a second line of a user.
+var errTwice = errors.New("is already")
 
 // line is one line of the file, with a separate line ending so that an edit can keep it.
 type line struct {
@@ -30,13 +33,15 @@ type table struct {
 }
 
 // split cuts data into lines, without the byte order mark that Windows editors put first.
-func split(data string) []line {
-	var lines []line
+func split(path, data string) (lines []line, err error) {
+	if convert, err := checkText(data); err != nil {
+		return nil, &Error{Path: path, Err: err, Fix: "run: " + convert + " < " + watchfile.Quote(path) + " > new-passwords"}
+	}
 	for raw := range strings.Lines(strings.TrimPrefix(data, "\ufeff")) {
 		text := strings.TrimSuffix(strings.TrimSuffix(raw, "\n"), "\r")
 		lines = append(lines, line{len(lines) + 1, text, raw[len(text):]})
 	}
-	return lines
+	return lines, nil
 }
 
 func join(lines []line) string {
@@ -59,6 +64,7 @@ func (l line) isOf(user string) bool {
 	return found && name == user && !l.comment()
 }
 
+// entry parses the line of a user. With an error it has the name of the user, if that is valid.
 func (l line) entry() (entry, error) {
 	name, text, found := strings.Cut(l.text, ":")
 	if !found {
@@ -69,29 +75,61 @@ func (l line) entry() (entry, error) {
 	}
 	s, err := parseSecret(text)
 	if err != nil {
-		return entry{}, fmt.Errorf("user %q: %w", name, err)
+		err = fmt.Errorf("user %q: %w", name, err)
 	}
-	return entry{name, l.num, s}, nil
+	return entry{name, l.num, s}, err
 }
 
-// parse accepts plain-text secrets. It computes no hash, and computing those that it accepts is safe.
-func parse(path string, lines []line) (*table, error) {
+// parse returns the table of the valid lines, and the problems of the others. Plain text is one, unless plaintext allows it.
+// It computes no hash, and computing those that it accepts is safe.
+func parse(path string, lines []line, plaintext bool) (*table, []error) {
 	t := &table{byName: map[string]entry{}}
+	var problems, plain []error
 	for _, l := range lines {
 		if l.comment() {
 			continue
 		}
 		e, err := l.entry()
 		if first, taken := t.byName[e.name]; err == nil && taken {
-			err = fmt.Errorf("user %q is already on line %d", e.name, first.num)
+			err = fmt.Errorf("user %q %w on line %d", e.name, errTwice, first.num)
 		}
-		if err != nil {
-			return nil, &Error{Path: path, Line: l.num, Err: err}
+		switch {
+		case err != nil:
+			problems = append(problems, &Error{Path: path, Line: l.num, Err: err, Fix: l.hint(path, e.name, err)})
+			continue
+		case e.plain() && !plaintext:
+			err = fmt.Errorf("the password of %q is plain text", e.name)
+			plain = append(plain, &Error{Path: path, Line: l.num, Err: err, Fix: hint(path, "hash")})
 		}
 		t.entries = append(t.entries, e)
 		t.byName[e.name] = e
 	}
-	return t, nil
+	return t, append(problems, plain...)
+}
+
+// hint returns the hint for a line of user, whose secret is refused with err.
+func (l line) hint(path, user string, err error) string {
+	add := hint(path, "add "+watchfile.Quote(user))
+	switch _, known := accounts[strings.Count(l.text, ":")+1]; {
+	case known && path == DefaultPath:
+		return "run: mv " + path + " old-passwords && foyer user import old-passwords"
+	case known:
+		return "run: foyer user import " + watchfile.Quote(path)
+	case user == "" || errors.Is(err, errTwice):
+		return ""
+	case errors.Is(err, ErrLocked):
+		return hint(path, "remove "+watchfile.Quote(user))
+	case l.foreign():
+		return "remove the line, and " + add
+	}
+	return add
+}
+
+func (t *table) users() (users []User) {
+	for _, e := range t.entries {
+		users = append(users, User{e.name, e.scheme})
+	}
+	return users
 }
 
 // lookup returns the secret of user. For an unknown user it returns the secret that pick selects, so that unknown users
@@ -107,16 +145,15 @@ func (t *table) lookup(user string, pick uint64) (s secret, known bool) {
 	return t.entries[pick%uint64(len(t.entries))].secret, false
 }
 
-// load is parse for a server. It refuses plain text unless plaintext allows it.
+// load is parse for a server, which uses a file without problems.
 func load(path, data string, plaintext bool) (*table, error) {
-	t, err := parse(path, split(data))
-	if err != nil || plaintext {
-		return t, err
+	lines, err := split(path, data)
+	if err != nil {
+		return nil, err
 	}
-	if i := slices.IndexFunc(t.entries, func(e entry) bool { return e.plain() }); i >= 0 {
-		e := t.entries[i]
-		err := fmt.Errorf("the password of %q is plain text", e.name)
-		return nil, &Error{Path: path, Line: e.num, Err: err, Fix: hashHint(path)}
+	t, problems := parse(path, lines, plaintext)
+	if len(problems) > 0 {
+		return nil, problems[0]
 	}
 	return t, nil
 }

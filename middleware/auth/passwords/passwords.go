@@ -10,9 +10,13 @@
 // username defines which names are valid. A name must not occur twice.
 //
 // The secret is a hash of foyer, mkpasswd or another server: argon2id ($argon2id$), bcrypt ($2a$, $2b$, $2y$), scrypt
-// ($scrypt$), yescrypt ($y$, as in Debian's /etc/shadow) or sha512-crypt ($6$). It is an error if a secret is another one
-// that starts with "$" or "{", a malformed hash, a hash that costs more than the limits in schemes.go, or a locked account
-// of /etc/shadow ("*", "!…"). All other secrets are plain text, which is refused unless [Options] allow it.
+// ($scrypt$), yescrypt ($y$, as in Debian's /etc/shadow) or sha512-crypt ($6$). All other secrets are plain text, which is
+// refused unless [Options] allow it.
+//
+// It is an error if a secret is malformed or costs more than the limits in schemes.go; if it starts with "$" or "{" and is
+// of another kind; if it looks like another program's hash or lock, see refused.go; if it has a colon, because a line with
+// more than two fields is one of /etc/passwd or its like; or if it is plain text after white space. A password that looks
+// like any of these can be used as a hash. No function changes a file with a line of more than two fields.
 //
 // The file must be a regular file of at most 8 MiB that only root and the running user can change. It is read again when it
 // changes. Unix only.
@@ -35,10 +39,10 @@ const (
 // Error is a problem with a password file, with a hint. It never holds a secret.
 type Error = watchfile.Error
 
-// hashHint is the hint for a file with plain text.
-func hashHint(path string) string {
+// hint is the hint to run a command of "foyer user" on the file.
+func hint(path, command string) string {
 	if path == DefaultPath {
-		return "run: foyer user hash"
+		return "run: foyer user " + command
 	}
-	return "run: foyer user hash --passwords " + watchfile.Quote(path)
+	return "run: foyer user " + command + " --passwords " + watchfile.Quote(path)
 }

@@ -99,7 +99,7 @@ func TestHashHint(t *testing.T) {
 		"it's here":     `run: foyer user hash --passwords 'it'\''s here'`,
 		"-rf":           "run: foyer user hash --passwords '-rf'",
 	} {
-		if got := hashHint(path); got != want {
+		if got := hint(path, "hash"); got != want {
 			t.Errorf("hint for %q: %s, want %s", path, got, want)
 		}
 	}
@@ -126,7 +126,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ssh-passwords")
-	if err := Add(path, "ada", "open sesame"); err != nil {
+	if err := Add(path, "ada", "open sesame", true); err != nil {
 		panic(err)
 	}
 	f, err := Open(path, Options{})

@@ -2,6 +2,7 @@ package passwords
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -152,35 +153,37 @@ func sha512Within(param []string) bool {
 	return param[0] == "" || minRounds <= rounds && rounds <= maxRounds
 }
 
-// locked matches the mark of /etc/shadow for an account without a valid password, alone or before the old hash.
-var locked = regexp.MustCompile(`^[*!]+($|[$:])`)
+// supported says which hashes a file can have.
+const supported = "use argon2id, bcrypt, scrypt, yescrypt or sha512-crypt"
 
 // parseSecret parses the part of a line after the colon. A hash with white space in front does not become plain text.
 func parseSecret(text string) (secret, error) {
-	switch start := strings.TrimSpace(text); {
+	start := strings.TrimSpace(text)
+	switch {
 	case start == "":
 		return secret{}, errors.New("empty secret")
-	case locked.MatchString(start):
-		return secret{}, errors.New("locked account, as in /etc/shadow: remove the line to lock the user out")
+	case strings.Contains(text, ":"):
+		return secret{}, refuseFields(start)
 	case start[0] == '$', start[0] == '{':
 		return parseHash(text)
 	case len(text) > maxPassword:
 		return secret{}, fmt.Errorf("password has %d bytes, at most %d are allowed", len(text), maxPassword)
 	}
-	return plainSecret(text), nil
+	err := refuse(start)
+	if err == nil && !strings.HasPrefix(text, start) {
+		err = errors.New("white space after the colon")
+	}
+	return plainSecret(text), err
 }
 
 func parseHash(text string) (secret, error) {
-	if strings.Contains(text, ":") {
-		return secret{}, errors.New("more than a name and a hash, as in /etc/shadow: keep only the first two fields")
-	}
 	for _, s := range schemes {
 		if strings.HasPrefix(text, s.prefix) {
 			digest, err := s.parse(text)
 			return secret{s.name, digest}, err
 		}
 	}
-	return secret{}, errors.New("unknown kind of hash: use argon2id, bcrypt, scrypt, yescrypt or sha512-crypt")
+	return secret{}, cmp.Or(refuse(text), errors.New("unknown kind of hash: "+supported))
 }
 
 func (s scheme) parse(text string) (matcher, error) {

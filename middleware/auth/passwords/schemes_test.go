@@ -26,6 +26,10 @@ func TestSchemes(t *testing.T) {
 		{"mkpasswd -m bcrypt-a -R 4", "bcrypt", "open sesame", cheapBcrypt},
 		{"$2y$ is PHP's name for $2b$", "bcrypt", "open sesame", "$2y$05$TXjO0k2F7LBXEOci1Zrl2.rpuwvij2N3olAjaNb0LgmDFOYuGKma2"},
 		{"no hash", "plain text", "hunter2", "hunter2"},
+		{"no lock", "plain text", "!hunter2", "!hunter2"},
+		{"13 characters that DES crypt cannot return", "plain text", "administrator", "administrator"},
+		{"no hex digest", "plain text", "deadbeefcafe", "deadbeefcafe"},
+		{"white space at the end", "plain text", "two  words ", "two  words "},
 	} {
 		s, err := parseSecret(test.hash)
 		if err != nil {
@@ -108,12 +112,27 @@ func TestRefusedSecrets(t *testing.T) {
 	for want, secrets := range map[string][]string{
 		"empty secret": {"", " ", "\t\u00a0"},
 		"locked account": {"*", "!", "!!", "!*", "*!", "!" + cheapSHA512, "!!" + cheapSHA512, "*" + cheapBcrypt,
-			"!:19000:0:99999:7:::", " !", "* "},
-		"unknown kind of hash": {"$", "$$", "$1$hunter2$", "$5$abcdefgh$" + key43, "$7$CU..../....hunter2", "$gy$j9T$x$x",
+			" !", "* ", "NP", "UP", "LK", "*NP*", "*LK*", "*LK*" + cheapSHA512, "*LOCKED*" + cheapBcrypt, "NOLOGIN", "*NOLOGIN",
+			"!ab01FAX.bQRSU", "*ab01FAX.bQRSU", "!{SSHA}hunter2", "!_J9..rasmBYk8r9AiWNc", "!" + strings.Repeat("Ab0", 13) + "c"},
+		"x says that the hash is in another file": {"x", " x "},
+		"unknown kind of hash": {"$", "$$", "$7$CU..../....hunter2", "$gy$j9T$x$x",
 			"$argon2i$v=19$m=64,t=2,p=2$c2FsdHlzYWx0$Srv5DdH6HxNT2DXxDnCm8Ik9LmVYZvjS", "$bcrypt-sha256$v=2,t=2b,r=5$x$x",
-			"$pbkdf2-sha256$1$x$x", "{}", "{CRYPT}" + cheapSHA512, "{ARGON2}" + cheapArgon, "{SSHA}hunter2", "{hunter2",
-			" " + cheapSHA512, "\u00a0" + cheapSHA512},
-		"more than a name and a hash": {cheapSHA512 + ":19000:0:99999:7:::"},
+			"$pbkdf2-sha256$1$x$x", "{}", "{hunter2"},
+		"a hash of md5-crypt":    {"$1$hunter2$", "$apr1$hunter2$x"},
+		"a hash of sha256-crypt": {"$5$abcdefgh$" + key43},
+		"a hash of phpass":       {"$P$hunter2", "$H$hunter2", "$S$hunter2"},
+		"a hash of LDAP":         {"{CRYPT}" + cheapSHA512, "{ARGON2}" + cheapArgon, "{SSHA}hunter2", "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},
+		"a hash of DES crypt":    {"ab01FAX.bQRSU", "rqXexS6ZhobKA", " rqXexS6ZhobKA"}, // crypt(3) and htpasswd -d
+		"a hash of BSDi crypt":   {"_J9..rasmBYk8r9AiWNc"},                             // crypt(3)
+		"a hash of MySQL":        {"*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"},        // SELECT PASSWORD('password')
+		"a hex digest": {"0cc175b9c0f1b6a8", "5f4dcc3b5aa765d61d8327deb882cf99", "md55f4dcc3b5aa765d61d8327deb882cf99",
+			"5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8", strings.Repeat("0a", 32), "0x" + strings.Repeat("0A", 26), strings.Repeat("0a", 64)},
+		"a hash of Django or Werkzeug": {"pbkdf2_sha256$600000$salt$aGFzaA==", "sha1$hunter2$x", "md5$hunter2$x", "scrypt$16384$hunter2$8$1$x",
+			"argon2" + cheapArgon, "bcrypt_sha256$" + cheapBcrypt, "pbkdf2:sha256:600000$hunter2$x", "scrypt:32768:8:1$hunter2$x",
+			"SCRAM-SHA-256$4096:hunter2$x:y"},
+		"a hash with something in front": {" " + cheapSHA512, "\u00a0" + cheapSHA512, `"` + cheapBcrypt + `"`},
+		"a line of /etc/shadow":          {cheapSHA512 + ":19000:0:99999:7:::", "!:19000:0:99999:7:::"},
+		"white space after the colon":    {" hunter2", "\thunter2 "},
 		"malformed argon2id": {"$argon2id$", cheapArgon + "$", cheapArgon + " ", cheapArgon + "=", cheapArgon + "\x00",
 			"$argon2id$v=18$m=64,t=2,p=2$" + salt8 + "$" + key16, "$argon2id$m=64,t=2,p=2$" + salt8 + "$" + key16,
 			lanes("m=64,t=2"), lanes("t=2,m=64,p=1"), lanes("m=0,t=2,p=1"), lanes("m=64,t=-2,p=1"), lanes("m=064,t=2,p=1"),
