@@ -34,7 +34,7 @@ func userCommand(cfg *Config) *cobra.Command {
 	}
 	cfg.addPasswords(cmd.PersistentFlags())
 	cfg.addKeys(cmd.PersistentFlags())
-	cmd.AddCommand(userAdd(cfg), userRemove(cfg), userList(cfg), userHash(cfg))
+	cmd.AddCommand(userAdd(cfg), userRemove(cfg), userList(cfg), userHash(cfg), userImport(cfg))
 	return cmd
 }
 
@@ -224,6 +224,69 @@ func userHash(cfg *Config) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func userImport(cfg *Config) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Take over the users of htpasswd or /etc/shadow",
+		Long: "Take over the users and hashes of a file of another program: htpasswd, /etc/shadow, or \"-\" for stdin.\n" +
+			"Hashes of argon2id, bcrypt, scrypt, yescrypt and sha512-crypt are taken as they are, all in one step.\n" +
+			"Others, plain text and accounts with an expiry date are not. Each user is listed with the outcome.\n\n" +
+			"A user who exists with another password is kept, unless --force is given. The exit status is 1 if a\n" +
+			"user was not imported, except for locked accounts, which have no password.",
+		Example: "sudo cat /etc/shadow | foyer user import -",
+		Args:    arguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			data, err := readImport(cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			outcome, err := passwords.Import(cfg.Passwords, args[0], data, force, cfg.Plaintext)
+			if err != nil {
+				return err
+			}
+			return reportImport(cmd.OutOrStdout(), outcome)
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace the passwords of users who exist")
+	cfg.addPlaintext(cmd.Flags())
+	return cmd
+}
+
+// readImport reads the file at path, or stdin if that is "-".
+func readImport(stdin io.Reader, path string) (string, error) {
+	if path != "-" {
+		return readText("file", path, passwords.MaxFile)
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, passwords.MaxFile+1))
+	if err == nil && len(data) > passwords.MaxFile {
+		err = fmt.Errorf("is larger than %d MiB", passwords.MaxFile>>20)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read stdin: %w", err)
+	}
+	return string(data), nil
+}
+
+func reportImport(w io.Writer, outcome []passwords.Imported) error {
+	table, refused := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0), 0
+	for _, line := range outcome {
+		result := "imported"
+		if line.Err != nil {
+			result = "not imported: " + line.Err.Error()
+			if !errors.Is(line.Err, passwords.ErrLocked) {
+				refused++
+			}
+		}
+		fmt.Fprintf(table, "%s\t%s\n", line.User, result)
+	}
+	err := table.Flush()
+	if err == nil && refused > 0 {
+		err = cli.With(fmt.Errorf("%s not imported", plural(refused, "user")), "for each, run: foyer user add NAME")
+	}
+	return err
 }
 
 func plural(n int, noun string) string {
