@@ -37,10 +37,10 @@ func TestScripts(t *testing.T) {
 			return os.Chmod(env.WorkDir, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": startCommand,
-			"stop":  stopCommand,
-			"log":   waitForLog,
-			"mode":  checkMode,
+			"serve":     startCommand,
+			"terminate": stopCommand,
+			"log":       waitForLog,
+			"mode":      checkMode,
 		},
 	})
 }
@@ -71,8 +71,8 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("server.out"), []byte(srv.announcement), 0o600))
 }
 
-// stopCommand is "[!] stop [TERM|INT|KILL]": it sends the signal, TERM by default, and waits for foyer to exit, with
-// status 0 unless it is negated.
+// stopCommand is "[!] terminate [TERM|INT|KILL]": it sends the signal, TERM by default, and waits for foyer to exit, with
+// status 0 unless it is negated. It cannot be called "stop", which is testscript's own and ends the script.
 func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
 	name := "TERM"
