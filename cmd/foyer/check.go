@@ -19,8 +19,10 @@ import (
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
+	"foyer/middleware/auth/username"
 	"foyer/middleware/eventlog/sanitize"
 	"foyer/middleware/server"
+	"foyer/middleware/watchfile"
 )
 
 func checkCommand(cfg *Config) *cobra.Command {
@@ -47,14 +49,18 @@ type report struct {
 	schemes     map[string]string
 	keys        map[string][]authorizedkeys.Key
 	authorities []string
+	missing     error // of the password file
 	problems    []error
 }
 
 func check(cfg *Config, w io.Writer) error {
 	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}}
-	r.readPasswords(cfg)
-	r.readKeys(cfg)
-	r.readAuthorities(cfg)
+	if !cfg.Open {
+		r.readPasswords(cfg)
+		r.readKeys(cfg)
+		r.readAuthorities(cfg)
+		r.findLockedOut(cfg)
+	}
 	r.readHostKeys(cfg)
 	r.readTexts(cfg)
 	r.print(cfg, w)
@@ -72,13 +78,14 @@ func (r *report) add(err error) {
 }
 
 func (r *report) readPasswords(cfg *Config) {
-	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: cfg.Plaintext})
-	if err != nil {
+	users, problems := passwords.Check(cfg.Passwords, cfg.Plaintext)
+	for _, err := range problems {
 		r.add(err)
-		return
+		if errors.Is(err, fs.ErrNotExist) {
+			r.missing = err
+		}
 	}
-	r.problems = append(r.problems, file.Warnings()...)
-	for _, user := range file.Users() {
+	for _, user := range users {
 		r.names = append(r.names, user.Name)
 		r.schemes[user.Name] = user.Scheme
 	}
@@ -98,6 +105,29 @@ func (r *report) readKeys(cfg *Config) {
 	}
 }
 
+// findLockedOut adds a problem for each user who cannot log in with these settings.
+func (r *report) findLockedOut(cfg *Config) {
+	for _, name := range r.names {
+		if r.methods(cfg, name) == lockedOut {
+			err := fmt.Errorf("%s cannot log in with --auth %s", sanitize.String(name, username.Max), strings.Join(cfg.Auth, ","))
+			r.problems = append(r.problems, cli.With(err, "run: "+addCommand(cfg, watchfile.Quote(name), r.schemes[name], len(r.keys[name]) > 0)))
+		}
+	}
+}
+
+// addCommand returns the command that adds what a user who cannot log in lacks. Of two ways it is the one with a password.
+func addCommand(cfg *Config, name, scheme string, hasKey bool) string {
+	password := "foyer user add " + name
+	key := password + " --key FILE"
+	switch {
+	case len(usableMethods(cfg, "argon2id", hasKey)) > 0:
+		return password
+	case len(usableMethods(cfg, scheme, true)) > 0:
+		return key
+	}
+	return password + " && " + key
+}
+
 func (r *report) readAuthorities(cfg *Config) {
 	if cfg.UserCA == "" {
 		return
@@ -110,12 +140,16 @@ func (r *report) readAuthorities(cfg *Config) {
 	r.authorities = authorities.Keys()
 }
 
-// readHostKeys also checks that the algorithms allow one of the host keys. Otherwise the server would not start.
+// readHostKeys also checks that the algorithms allow one of the host keys. Otherwise the server would not start. A server
+// that has host keys has started before, and its password file existed then.
 func (r *report) readHostKeys(cfg *Config) {
 	keys, err := hostkeys.Load(cfg.HostKeys)
 	r.add(err)
 	if err != nil || len(keys) == 0 {
 		return
+	}
+	if r.missing != nil {
+		r.problems = append(r.problems, cli.With(r.missing, "restore the file, or run: foyer user add NAME"))
 	}
 	srv := &ssh.Server{}
 	r.add(cmp.Or(server.HostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
@@ -130,6 +164,9 @@ func (r *report) readTexts(cfg *Config) {
 }
 
 func (r *report) print(cfg *Config, w io.Writer) {
+	if cfg.Open {
+		fmt.Fprintln(w, "everybody\tno authentication (--open)")
+	}
 	for _, name := range r.names {
 		fmt.Fprintf(w, "%s\t%s\n", name, r.methods(cfg, name))
 		for _, key := range r.keys[name] {
@@ -181,9 +218,11 @@ func certificateMethods(cfg *Config) string {
 	}))
 }
 
+const lockedOut = "cannot log in"
+
 func alternatives(combinations []string) string {
 	if len(combinations) == 0 {
-		return "cannot log in"
+		return lockedOut
 	}
 	return strings.Join(combinations, ", or ")
 }
