@@ -12,9 +12,9 @@ import (
 	"foyer/middleware/server"
 )
 
-// announce prints the server's address, host keys and layers, and how to log in. It also prints the password that a
-// first start has created, which is shown only once. If that fails, it removes the password file, so that the next
-// start creates another. Nothing else is lost if nobody reads.
+// announce prints the server's address, host keys and layers, and how to log in, or what to do if nobody can. It also
+// prints the password that a first start has created, which is shown only once. If that fails, it removes the password
+// file, so that the next start creates another. Nothing else is lost if nobody reads.
 func announce(w io.Writer, s *server.Server, users *users) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "foyer listens on %s\n\n", s.Addr())
@@ -23,10 +23,13 @@ func announce(w io.Writer, s *server.Server, users *users) error {
 		fmt.Fprintf(table, "  host key\t%s %s\n", key.Type(), key.Fingerprint())
 	}
 	fmt.Fprintf(table, "  layers\t%s\n", strings.Join(s.Names(), ", "))
-	fmt.Fprintf(table, "  try\t%s\n", command(s.Addr(), users.example()))
+	fmt.Fprintf(table, "  try\t%s\n", command(s.Addr(), users.example))
 	if users.password != "" {
 		fmt.Fprintf(table, "  password\t%s\n", users.password)
 		fmt.Fprintf(table, "  \tshown only once; its hash is in %s\n", users.path)
+	}
+	if users.missing != "" {
+		fmt.Fprintf(table, "  missing\tnobody can log in yet; run: %s\n", users.missing)
 	}
 	_ = table.Flush() // a strings.Builder returns no errors
 	text.WriteString("\n")

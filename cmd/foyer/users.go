@@ -17,6 +17,7 @@ import (
 	"foyer/middleware/auth/userca"
 	"foyer/middleware/eventlog"
 	"foyer/middleware/server"
+	"foyer/middleware/watchfile"
 )
 
 // firstUser is the user that a first start creates.
@@ -27,6 +28,8 @@ type users struct {
 	passwords *passwords.File
 	path      string
 	password  string // of firstUser, if this start created it
+	example   string // a user who can log in, or "NAME"
+	missing   string // the command without which nobody can log in, or ""
 	dir       *authorizedkeys.Dir
 	keys      []middleware.KeySource
 	failLog   io.Writer
@@ -34,7 +37,7 @@ type users struct {
 
 // openUsers opens the users' files, creates the password file on a first start, and logs warnings.
 func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, error) {
-	u := &users{path: cfg.Passwords}
+	u := &users{path: cfg.Passwords, example: firstUser}
 	if err := u.openFailLog(cfg, logger, stderr); err != nil {
 		return nil, err
 	}
@@ -48,6 +51,7 @@ func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, erro
 	if err := u.openPasswords(cfg, logger); err != nil {
 		return nil, err
 	}
+	u.findExample(cfg)
 	u.warn(cfg, logger)
 	return u, nil
 }
@@ -96,10 +100,9 @@ func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
 	opts := passwordOptions(cfg, logger)
 	file, err := passwords.Open(cfg.Passwords, opts)
 	if errors.Is(err, fs.ErrNotExist) {
-		if u.password, err = createFirst(cfg.Passwords); err != nil {
+		if err = u.createFirst(cfg, logger); err != nil {
 			return err
 		}
-		logger.Info("password file created", "path", cfg.Passwords, "user", firstUser)
 		file, err = passwords.Open(cfg.Passwords, opts)
 	}
 	u.passwords = file
@@ -119,13 +122,19 @@ func passwordOptions(cfg *Config, logger *slog.Logger) passwords.Options {
 	}
 }
 
-// createFirst creates the password file of a first start and returns the password of firstUser.
-func createFirst(path string) (string, error) {
-	password, err := passwords.Generate()
-	if err != nil {
-		return "", err
+// createFirst creates the password file of a first start: with firstUser if passwords are used, and otherwise without users.
+func (u *users) createFirst(cfg *Config, logger *slog.Logger) (err error) {
+	facts := []any{"path", cfg.Passwords}
+	if withKey := usableMethods(cfg, "", true); len(withKey) == len(cfg.Auth) {
+		err = passwords.CreateEmpty(cfg.Passwords)
+	} else if u.password, err = passwords.Generate(); err == nil {
+		facts = append(facts, "user", firstUser)
+		err = passwords.Create(cfg.Passwords, firstUser, u.password)
 	}
-	return password, passwords.Create(path, firstUser, password)
+	if err == nil {
+		logger.Info("password file created", facts...)
+	}
+	return err
 }
 
 func (u *users) warn(cfg *Config, logger *slog.Logger) {
@@ -135,8 +144,8 @@ func (u *users) warn(cfg *Config, logger *slog.Logger) {
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")
 	}
-	if len(u.names()) == 0 && cfg.UserCA == "" {
-		logger.Warn("nobody can log in: there are no users", "path", cfg.Passwords, "hint", "run: foyer user add NAME")
+	if u.missing != "" {
+		logger.Warn("nobody can log in", "path", cfg.Passwords, "hint", "run: "+u.missing)
 	}
 }
 
@@ -149,19 +158,26 @@ func problem(err error) []any {
 	return facts
 }
 
-// names returns the names of all users with a password or a key.
-func (u *users) names() []string {
+// findExample sets example and missing. A certificate of an authority, which any user may have, counts as a key.
+func (u *users) findExample(cfg *Config) {
+	schemes, keys := map[string]string{}, map[string]int{}
 	var names []string
 	for _, user := range u.passwords.Users() {
 		names = append(names, user.Name)
+		schemes[user.Name] = user.Scheme
 	}
 	keyUsers, _ := u.dir.Users() // problems with a user's keys are logged at login
 	for _, user := range keyUsers {
-		if len(user.Keys) > 0 && !slices.Contains(names, user.Name) {
-			names = append(names, user.Name)
-		}
+		names = append(names, user.Name)
+		keys[user.Name] = len(user.Keys)
 	}
-	return names
+	certificates := cfg.UserCA != ""
+	hasKey := func(name string) bool { return certificates || keys[name] > 0 }
+	i := slices.IndexFunc(names, func(name string) bool { return len(usableMethods(cfg, schemes[name], hasKey(name))) > 0 })
+	u.example = append(names, "NAME")[max(i, 0)]
+	if i < 0 && len(usableMethods(cfg, "", certificates)) == 0 {
+		u.missing = addCommand(cfg, watchfile.Quote(u.example), schemes[u.example], hasKey(u.example))
+	}
 }
 
 // known reports whether a user exists. Users who only have a certificate count as unknown.
@@ -175,15 +191,4 @@ func (u *users) penalties(s *server.Server) middleware.PenaltiesConfig {
 	cfg := s.Penalties()
 	cfg.KnownUser = u.known
 	return cfg
-}
-
-// example returns a user name for the printed ssh command.
-func (u *users) example() string {
-	if u.passwords == nil {
-		return firstUser
-	}
-	if names := u.names(); len(names) > 0 {
-		return names[0]
-	}
-	return "NAME"
 }

@@ -33,6 +33,9 @@ func Create(path, user, password string) error {
 	return watchfile.Failure(path, watchfile.Create(path, text+"\n"))
 }
 
+// CreateEmpty creates the file at path without users, as [Create] does.
+func CreateEmpty(path string) error { return watchfile.Failure(path, watchfile.Create(path, "")) }
+
 // Add sets the password of user, hashed with argon2id. The line of a new user is added at the end of the file; a missing
 // file is created with mode 0600. The file is replaced atomically and keeps its owner, group and mode; concurrent edits wait
 // for each other. If path is a symbolic link, its target is edited.
