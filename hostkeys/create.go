@@ -77,8 +77,16 @@ func checkFree(dir string, key Key) error {
 	for _, name := range names {
 		// A file that cannot be loaded does not prevent a new key. Root also checks the files of the server's user.
 		if other, err := load(filepath.Join(dir, name), 0); err == nil && other.Type() == key.Type() {
-			return fmt.Errorf("%s has the type %s: %w", other.Path, other.Type(), fs.ErrExist)
+			return &fileError{Path: other.Path, Err: takenError(key.Type())}
 		}
 	}
 	return nil
 }
+
+// takenError is [fs.ErrExist] for a type of keys.
+type takenError string
+
+func (t takenError) Error() string {
+	return "has the type " + string(t) + " already, and a server has one key of a type"
+}
+func (takenError) Is(target error) bool { return target == fs.ErrExist }

@@ -122,15 +122,14 @@ func TestCreateTwice(t *testing.T) {
 
 func TestCreateBesideSameType(t *testing.T) {
 	dir := privateDir(t)
-	path := create(t, dir, "ecdsa").Path
 	other := filepath.Join(dir, "id_ecdsa")
-	if err := os.Rename(path, other); err != nil {
+	if err := os.Rename(create(t, dir, "ecdsa").Path, other); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Create(dir, "ecdsa")
-	wantError(t, err, fs.ErrExist, path, "")
-	if !strings.Contains(err.Error(), other) {
-		t.Errorf("error is %v, want one that names %s", err, other)
+	wantError(t, err, fs.ErrExist, other, "")
+	if want := "host key " + other + ": has the type ecdsa-sha2-nistp256 already, and a server has one key of a type"; err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
 	}
 	if got := names(t, dir); !slices.Equal(got, []string{"id_ecdsa"}) {
 		t.Errorf("the directory holds %q", got)

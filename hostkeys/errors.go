@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -38,6 +39,8 @@ func keyError(path string, err error) error {
 	switch {
 	case errors.Is(err, errPassphrase):
 		e.Fix = "run: ssh-keygen -p -f " + watchfile.Quote(path)
+	case errors.Is(err, fs.ErrPermission) && ofOthers(path):
+		e.Fix = copyKey(path)
 	case e.Fix == "":
 		e.Fix = "restore it from a backup or, for a new identity, run: mv " + watchfile.Quote(path) + " ~/"
 	}
@@ -79,7 +82,31 @@ func sameType(key Key, other string) error {
 	return e
 }
 
-// ownDir is the hint that gives dir to the user of the server, and creates it if it is missing.
+// ownDir is the hint that gives dir to the user of the server, and creates it if it is missing. The directory of somebody
+// else may be that of sshd: the hint creates another one instead.
 func ownDir(dir string) string {
-	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s", os.Geteuid(), watchfile.Quote(dir))
+	use := ""
+	if ofOthers(dir) {
+		dir, use = systemDir, ", and use: --hostkeys "+systemDir
+	}
+	return fmt.Sprintf("run: sudo install -d -m 700 -o %d %s%s", os.Geteuid(), watchfile.Quote(dir), use)
+}
+
+// copyKey is the hint for the host key of somebody else. It may be the one of sshd, which would not use it any more if it
+// did not belong to root.
+func copyKey(path string) string {
+	return fmt.Sprintf("use a copy; run: sudo install -D -m 600 -o %d %s %s, and use: --hostkeys %s",
+		os.Geteuid(), watchfile.Quote(path), watchfile.Quote(filepath.Join(systemDir, filepath.Base(path))), systemDir)
+}
+
+// systemDir is a directory that belongs to no other program.
+const systemDir = "/var/lib/foyer/hostkeys"
+
+// ofOthers reports whether the file or directory at path exists and belongs to another user, or cannot be seen.
+func ofOthers(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid())
 }

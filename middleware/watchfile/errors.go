@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -48,8 +49,17 @@ func Failure(path string, err error) error {
 	var fix string
 	if errors.Is(err, fs.ErrPermission) {
 		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), Quote(path))
+		if ofSystem(path) {
+			fix = "to see who may use it, run: ls -ld " + Quote(path)
+		}
 	}
 	return &Error{Path: path, Err: err, Fix: fix}
+}
+
+// ofSystem reports whether path is in /etc or /usr, where most files belong to other programs. No hint gives them to foyer.
+func ofSystem(path string) bool {
+	abs, err := filepath.Abs(path)
+	return err != nil || strings.HasPrefix(abs+"/", "/usr/") || strings.HasPrefix(abs+"/", "/etc/") && !strings.HasPrefix(abs, "/etc/foyer/")
 }
 
 // plain matches paths without special characters for the shell that no command takes for an option.

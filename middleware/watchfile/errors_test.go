@@ -21,6 +21,8 @@ func TestFailure(t *testing.T) {
 		text, hint string
 	}{
 		{denied, "my keys: permission denied", fmt.Sprintf("run: sudo chown %d 'my keys'", os.Geteuid())},
+		{Failure("/etc/shadow", syscall.EACCES), "/etc/shadow: permission denied", "to see who may use it, run: ls -ld /etc/shadow"},
+		{Failure("/etc/foyer/passwords", syscall.EACCES), "/etc/foyer/passwords: permission denied", fmt.Sprintf("run: sudo chown %d /etc/foyer/passwords", os.Geteuid())},
 		{Failure("b", known), "a:3: bad", ""},
 	} {
 		var e *Error

@@ -203,9 +203,6 @@ func belongs(path string, info fs.FileInfo, users ...int) error {
 		verb = "is a symbolic link that belongs to"
 	}
 	fix := fmt.Sprintf("use files of root's, such as in /etc/foyer; or, if foyer runs as that user, run: sudo -u %s foyer", sudo)
-	if euid := os.Geteuid(); euid != 0 && info.Mode().IsRegular() {
-		fix = fmt.Sprintf("run: sudo chown %d %s", euid, Quote(path))
-	}
 	return &Error{Path: path, Err: fmt.Errorf("%s %s, and must belong to root or to the user that foyer runs as", verb, name), Fix: fix}
 }
 
