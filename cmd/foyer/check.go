@@ -199,14 +199,21 @@ func (r *report) methods(cfg *Config, name string) string {
 	return alternatives(usable)
 }
 
+// usableMethods returns the configured combinations that a user with these credentials can complete.
 func usableMethods(cfg *Config, scheme string, hasKey bool) []string {
 	var usable []string
 	for _, combination := range cfg.Auth {
 		steps := strings.Split(combination, "+")
-		if slices.Contains(steps, "password") && scheme == "" || slices.Contains(steps, "publickey") && !hasKey {
+		for i, step := range steps {
+			if step == "password" || step == "keyboard-interactive" { // which asks for the password
+				steps[i] = step + " (" + scheme + ")"
+			}
+		}
+		shown := strings.Join(steps, "+")
+		if shown != combination && scheme == "" || slices.Contains(steps, "publickey") && !hasKey {
 			continue
 		}
-		usable = append(usable, strings.Replace(combination, "password", "password ("+scheme+")", 1))
+		usable = append(usable, shown)
 	}
 	return usable
 }

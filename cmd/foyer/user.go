@@ -142,7 +142,11 @@ func userRemove(cfg *Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a user's password and keys",
-		Args:  arguments,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			users, _ := listUsers(cfg) // those that can be listed
+			return slices.Sorted(maps.Keys(users)), cobra.ShellCompDirectiveNoFileComp
+		},
+		Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := removeUser(cfg, args[0]); err != nil {
 				return err
