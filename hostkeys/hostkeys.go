@@ -8,7 +8,8 @@
 //
 // The keys are stored here, beside the source of this package, unless --hostkeys names another directory. The server
 // creates ssh_host_ed25519_key when it starts without a host key. Other keys can be added by hand: ssh_host_*_key or
-// id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Public keys (*.pub) are ignored.
+// id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Of a PEM file with several blocks the first
+// private key is used. Public keys (*.pub) are ignored.
 //
 //   - Back the keys up, and move them together with the server. Never commit them.
 //   - Only the user of the server may access them: mode 600, in a directory that only this user and root can write. Keys
