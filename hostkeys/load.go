@@ -35,7 +35,9 @@ func load(path string, forbidden fs.FileMode) (Key, error) {
 	if err != nil {
 		return Key{}, keyError(path, err)
 	}
-	return Key{Path: path, Signer: signer}, nil
+	key := Key{Path: path, Signer: signer}
+	key.certify()
+	return key, nil
 }
 
 // parse returns the first private key in data if it works and clients accept its type.
