@@ -16,12 +16,14 @@
 // Names of options are case-insensitive. No option is ignored: if one cannot be honoured, the key is not used.
 //
 //   - from="LIST": addresses, networks in CIDR notation and patterns with * and ? for the address as text, separated by
-//     commas. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use DNS.
-//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts.
+//     commas alone. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use
+//     DNS. A line with any entry that is none of these is not used; sshd skips some of them.
+//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts. A time that does not exist,
+//     such as February 30, is an error; sshd takes it for March 2.
 //   - restrict, and [no-]pty, [no-]port-forwarding, [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc: what the
 //     login may do, as a permission of package keyfile (permit-pty, …). The last one counts.
 //   - A key with any other option is not used: command=, cert-authority, environment=, permitopen=, permitlisten=,
-//     principals=, tunnel=, verify-required, and no-touch-required, because a security key has to be touched.
+//     principals=, touch-required, tunnel=, verify-required, and no-touch-required, because a security key has to be touched.
 //
 // # Fail closed
 //

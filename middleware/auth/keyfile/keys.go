@@ -22,7 +22,7 @@ const MaxFile = 1 << 20
 const MaxLine = 64 << 10
 
 // Lines returns the lines of data that are neither blank nor a comment, trimmed, with their numbers. It accepts a byte order
-// mark, CR LF line endings, and white space before the "#" of a comment.
+// mark, which sshd does not, CR LF line endings, and white space before the "#" of a comment.
 func Lines(data string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		number := 0
@@ -42,8 +42,9 @@ func IsKeyType(word string) bool {
 	return slices.ContainsFunc([]string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"}, starts)
 }
 
-// ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. Certificates and keys that
-// are not [Strong] are an error. Errors do not quote text, which may be a private key.
+// ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. As in sshd, the type of an
+// RSA key may also be the name of a signature algorithm. Certificates and keys that are not [Strong] are an error. Errors do
+// not quote text, which may be a private key.
 func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
 	kind, rest := cutWord(text)
 	encoded, comment := cutWord(rest)
@@ -60,6 +61,9 @@ func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
 	key, err = gossh.ParsePublicKey(blob)
 	if err != nil {
 		return nil, "", errors.New("the key is damaged, or of an unknown type")
+	}
+	if kind == gossh.KeyAlgoRSASHA256 || kind == gossh.KeyAlgoRSASHA512 {
+		kind = gossh.KeyAlgoRSA
 	}
 	if key.Type() != kind {
 		return nil, "", fmt.Errorf("the line has a key of type %s but names another type", key.Type())
