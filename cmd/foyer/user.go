@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/username"
+	"foyer/middleware/watchfile"
 )
 
 func userCommand(cfg *Config) *cobra.Command {
@@ -63,21 +65,36 @@ func userAdd(cfg *Config) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin")
-	cmd.Flags().StringVar(&key, "key", "", "file with a public key to add, instead of setting a password")
+	cmd.Flags().StringVar(&key, "key", "", "file with a public key to add, instead of setting a password; - for stdin")
 	return cmd
 }
 
 func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
-	key, err := readText("key", path, keyfile.MaxFile)
+	key, err := readKey(cmd.InOrStdin(), path)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the key: %w", err)
 	}
-	if err := authorizedkeys.Add(cfg.Keys, user, []byte(key)); err != nil {
+	if err := authorizedkeys.Add(cfg.Keys, user, key); err != nil {
 		return err
 	}
 	file, _ := username.ToFile(user) // Add has checked the name
 	fmt.Fprintf(cmd.OutOrStdout(), "%s can log in with this key; it is in %s\n", user, filepath.Join(cfg.Keys, file))
 	return nil
+}
+
+// readKey reads a file, which may be a pipe such as the shell's <(…), or stdin if path is "-". It
+// reads at most one byte more than a file of keys can have; Add refuses a longer one.
+func readKey(in io.Reader, path string) ([]byte, error) {
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, watchfile.Failure(path, err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, keyfile.MaxFile+1))
+	return data, watchfile.Failure(path, err)
 }
 
 // askPassword asks a person twice, without echo, or reads one line from stdin if fromStdin is true.

@@ -28,8 +28,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, for [errors.Is] with fs.ErrNotExist and its like.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint returns Fix. Package cli shows the Hint of an error to the operator.
-func (e *Error) Hint() string { return e.Fix }
+// Hint returns Fix or, without one, the Hint of the cause. Package cli shows the Hint of an error to the operator.
+func (e *Error) Hint() string {
+	var cause interface{ Hint() string }
+	if e.Fix == "" && errors.As(e.Err, &cause) {
+		return cause.Hint()
+	}
+	return e.Fix
+}
 
 // Failure returns err as an [*Error] of path, without the path and the operation that package os adds. Nil stays nil, and
 // an *Error stays as it is.

@@ -111,7 +111,11 @@ func (r *rules) expire(text string) error {
 }
 
 var errExpiry = errors.New("invalid expiry-time: use a time like 20301231, 203012312359 or 20301231235959Z")
-var errAuthority = errors.New("cert-authority is not supported in the file of a user")
+
+var errAuthority = &keyfile.Error{
+	Err: errors.New("cert-authority is not supported in the file of a user"),
+	Fix: "put the key on a line of its own in another FILE, and use: --user-ca FILE",
+}
 
 // refuse returns the reason why a key with this option is not used.
 func (o option) refuse() error {

@@ -106,6 +106,8 @@ func TestParseLine(t *testing.T) {
 		{longRSALine, "of 8200 bits"},
 		{"-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"},
 		{"PuTTY-User-Key-File-3: ssh-ed25519", "a private key"},
+		{"-----BEGIN PUBLIC KEY-----", "a public key in PKCS #8 format"},
+		{"---- BEGIN SSH2 PUBLIC KEY ----", "a public key in RFC 4716 format"},
 		{edLine + " " + strings.Repeat("x", keyfile.MaxLine), "the line has"},
 	} {
 		_, err := parseLine(tt.line)
@@ -133,6 +135,19 @@ func TestParse(t *testing.T) {
 	}
 	if len(problems) != 2 || !strings.HasPrefix(problems[0].Error(), "ada:4: ") || !strings.HasPrefix(problems[1].Error(), "ada:5: the line has") {
 		t.Errorf("problems %v", problems)
+	}
+}
+
+// A file that has no lines, because of its encoding, is one problem.
+func TestParseOtherText(t *testing.T) {
+	for data, want := range map[string]string{
+		"\xff\xfe" + strings.Join(strings.Split(edLine, ""), "\x00") + "\x00": "ada: is in UTF-16, and must be in UTF-8",
+		"# the laptop\r" + edLine + "\r":                                      "ada: has lines that end in CR, and must end in LF",
+	} {
+		lines, problems := parse("ada", data)
+		if len(lines) != 0 || len(problems) != 1 || problems[0].Error() != want {
+			t.Errorf("%.20q: %d lines, problems %v; want %s", data, len(lines), problems, want)
+		}
 	}
 }
 
@@ -305,8 +320,15 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data string) {
 		lines, problems := parse("ada", data)
+		texts, err := keyfile.Lines(data)
+		if err != nil {
+			if len(lines) != 0 || len(problems) != 1 {
+				t.Errorf("%d lines and the problems %v, want %v", len(lines), problems, err)
+			}
+			return
+		}
 		all := 0
-		for range keyfile.Lines(data) {
+		for range texts {
 			all++
 		}
 		if len(lines)+len(problems) > all+1 {
