@@ -152,10 +152,7 @@ func TestLoadRefusesUnreadableFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := LoadOrCreate(dir)
-	hostKeyErr, ok := errors.AsType[*Error](err)
-	if !ok || !errors.Is(err, fs.ErrPermission) || !strings.HasPrefix(hostKeyErr.Hint(), "run: sudo chown ") {
-		t.Errorf("error is %v, want permission denied and a chown", err)
-	}
+	wantError(t, err, fs.ErrPermission, path, "run: chmod u+rwX "+path)
 }
 
 func TestLoadRefusesDamage(t *testing.T) {

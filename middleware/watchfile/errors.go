@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 )
 
 // Error is a problem with a file or a directory, with a hint. Of the content of a file it quotes only the names of users
@@ -53,9 +55,35 @@ func Failure(path string, err error) error {
 	}
 	var fix string
 	if errors.Is(err, fs.ErrPermission) {
-		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), Quote(path))
+		fix = allow(path, err)
 	}
 	return &Error{Path: path, Err: err, Fix: fix}
+}
+
+// allow returns the hint that lets the running user do what was not permitted with the file at path. If the file can be
+// read, or cannot be seen because it is missing or hidden, its directory is in the way. EPERM is about the owner and the group
+// of a file, which an edit keeps.
+func allow(path string, denied error) string {
+	const readable = 4 // R_OK
+	noAccess := errors.Is(denied, syscall.EACCES)
+	info, err := os.Lstat(path)
+	if err == nil && noAccess && !info.IsDir() && syscall.Access(path, readable) == nil {
+		err = denied
+	}
+	for err != nil && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		if info, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Sprintf("run: sudo install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), Quote(path))
+		}
+	}
+	abs, failed := filepath.Abs(path)
+	switch {
+	case err == nil && noAccess && owner(info) == os.Geteuid():
+		return "run: chmod u+rwX " + Quote(path)
+	case failed != nil || filepath.Dir(abs) == "/": // such as /etc, which has to stay root's
+		return ""
+	}
+	return fmt.Sprintf("run: sudo chown %d:%d %s", os.Geteuid(), os.Getegid(), Quote(path))
 }
 
 // plain matches paths without special characters for the shell that no command takes for an option.
