@@ -89,7 +89,9 @@ func (r *report) readPasswords(cfg *Config) {
 
 func (r *report) readKeys(cfg *Config) {
 	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
-	r.add(err)
+	if err = cfg.keysProblem(err); err != nil {
+		r.problems = append(r.problems, err)
+	}
 	for _, user := range keyUsers {
 		if !slices.Contains(r.names, user.Name) {
 			r.names = append(r.names, user.Name)

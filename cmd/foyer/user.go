@@ -191,6 +191,9 @@ func listUsers(cfg *Config) (credentials map[string][]string, err error) {
 	for _, user := range keyUsers {
 		credentials[user.Name] = append(credentials[user.Name], plural(len(user.Keys), "key"))
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
 	return credentials, err
 }
 

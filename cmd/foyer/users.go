@@ -135,7 +135,11 @@ func (u *users) warn(cfg *Config, logger *slog.Logger) {
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")
 	}
-	if len(u.names()) == 0 && cfg.UserCA == "" {
+	names, err := u.names()
+	if err = cfg.keysProblem(err); err != nil {
+		logger.Warn("authorized keys ignored", problem(err)...)
+	}
+	if len(names) == 0 && cfg.UserCA == "" {
 		logger.Warn("nobody can log in: there are no users", "path", cfg.Passwords, "hint", "run: foyer user add NAME")
 	}
 }
@@ -149,19 +153,18 @@ func problem(err error) []any {
 	return facts
 }
 
-// names returns the names of all users with a password or a key.
-func (u *users) names() []string {
-	var names []string
+// names returns the names of all users with a password or a key, and the error of the directory of keys.
+func (u *users) names() (names []string, err error) {
 	for _, user := range u.passwords.Users() {
 		names = append(names, user.Name)
 	}
-	keyUsers, _ := u.dir.Users() // problems with a user's keys are logged at login
+	keyUsers, err := u.dir.Users() // problems with a user's keys are logged at login
 	for _, user := range keyUsers {
 		if len(user.Keys) > 0 && !slices.Contains(names, user.Name) {
 			names = append(names, user.Name)
 		}
 	}
-	return names
+	return names, err
 }
 
 // known reports whether a user exists. Users who only have a certificate count as unknown.
@@ -182,7 +185,7 @@ func (u *users) example() string {
 	if u.passwords == nil {
 		return firstUser
 	}
-	if names := u.names(); len(names) > 0 {
+	if names, _ := u.names(); len(names) > 0 {
 		return names[0]
 	}
 	return "NAME"
