@@ -82,8 +82,8 @@ func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
 	return nil
 }
 
-// readKey reads a file, which may be a pipe such as the shell's <(…), or stdin if path is "-". It
-// reads at most one byte more than a file of keys can have; Add refuses a longer one.
+// readKey reads a file, which may be a pipe such as the shell's <(…), or stdin if path is "-". It reads at most one byte more
+// than the limit of Add.
 func readKey(in io.Reader, path string) ([]byte, error) {
 	if path != "-" {
 		f, err := os.Open(path)

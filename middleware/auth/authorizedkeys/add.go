@@ -1,6 +1,7 @@
 package authorizedkeys
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -75,10 +76,10 @@ func oneLine(data string) (string, error) {
 	return found[0], err
 }
 
-// fromPEM returns the public key in PEM, or nil. ssh-keygen -i does not convert Ed25519 keys.
+// fromPEM returns the public key if data is one in PEM and nothing else, or nil. ssh-keygen -i does not convert Ed25519 keys.
 func fromPEM(data []byte) gossh.PublicKey {
-	block, _ := pem.Decode(data)
-	if block == nil {
+	block, rest := pem.Decode(data)
+	if block == nil || !bytes.HasPrefix(data, []byte("-----BEGIN ")) || len(bytes.TrimSpace(rest)) > 0 {
 		return nil
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)

@@ -74,6 +74,8 @@ func TestAddErrors(t *testing.T) {
 		{"bob", "---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "RFC 4716", "run: ssh-keygen -i -f FILE"},
 		{"bob", "-----BEGIN PUBLIC KEY-----\nAAAA\n", "PKCS #8", "run: ssh-keygen -i -m PKCS8 -f FILE"},
 		{"bob", "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n", "PEM", "run: ssh-keygen -i -m PEM -f FILE"},
+		{"bob", edLine + "\n" + pemKey(t), "several lines", ""},
+		{"bob", pemKey(t) + edLine, "PKCS #8", "run: ssh-keygen -i -m PKCS8 -f FILE"},
 		{"bob", "-----BEGIN CERTIFICATE-----\nAAAA\n", "not a public key", ""},
 		{"bob", "\xff\xfes\x00s\x00h\x00", "is in UTF-16", "run: iconv "},
 		{"bob", "# a key\r" + edLine + "\r", "end in CR", "run: tr "},
@@ -116,21 +118,14 @@ func TestAddErrors(t *testing.T) {
 // Keys in PEM, as openssl and ssh-keygen -e write them, are converted. Of those in RFC 4716 the hint does that.
 func TestAddConverts(t *testing.T) {
 	for _, tt := range []struct{ keyType, bits, format string }{
-		{"rsa", "2048", "PEM"}, {"rsa", "2048", "PKCS8"}, {"ecdsa", "384", "PKCS8"}, {"ed25519", "256", "PKCS8"},
+		{"rsa", "2048", "PEM"}, {"rsa", "2048", "PKCS8"}, {"ecdsa", "384", "PKCS8"},
 		{"rsa", "2048", "RFC4716"}, {"ed25519", "256", "RFC4716"},
 	} {
 		t.Run(tt.keyType+" "+tt.format, func(t *testing.T) {
 			key := filepath.Join(t.TempDir(), "id")
 			keygen(t, "-q", "-t", tt.keyType, "-b", tt.bits, "-N", "", "-f", key)
 			want := strings.Fields(read(t, key+".pub"))
-			var data []byte
-			if public, _, _, _, err := gossh.ParseAuthorizedKey([]byte(read(t, key+".pub"))); tt.keyType == "ed25519" && tt.format == "PKCS8" {
-				der, pkixErr := x509.MarshalPKIXPublicKey(public.(gossh.CryptoPublicKey).CryptoPublicKey())
-				must(t, errors.Join(err, pkixErr))
-				data = pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}) // which ssh-keygen does not write
-			} else {
-				data = keygen(t, "-e", "-m", tt.format, "-f", key+".pub")
-			}
+			data := keygen(t, "-e", "-m", tt.format, "-f", key+".pub")
 			dir := newDir(t, nil)
 			err := Add(dir, "ada", data)
 			if tt.format == "RFC4716" {
@@ -146,6 +141,25 @@ func TestAddConverts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ssh-keygen converts no Ed25519 key.
+func TestAddConvertsEd25519(t *testing.T) {
+	dir := newDir(t, nil)
+	must(t, Add(dir, "ada", []byte(pemKey(t))))
+	if got := read(t, filepath.Join(dir, "ada")); got != edLine+"\n" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+// pemKey returns the key of edLine in PEM.
+func pemKey(t *testing.T) string {
+	t.Helper()
+	public, _, _, _, err := gossh.ParseAuthorizedKey([]byte(edLine))
+	must(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public.(gossh.CryptoPublicKey).CryptoPublicKey())
+	must(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 func keygen(t *testing.T, args ...string) []byte {

@@ -225,6 +225,8 @@ func newBoth(t *testing.T) both {
 	s.expand = replacer(s.keys)
 	s.foyer = sshtest.Serve(t, middleware.PublicKey(Open(dir, Options{})), middleware.Message("hi")).Address
 	s.sshd = startSSHD(t, s.file)
+	admits, _ := s.ask(t, "KEY")
+	sshtest.Need(t, "an sshd that admits "+s.user, "run the test as root", admits)
 	return s
 }
 
