@@ -28,6 +28,7 @@ var (
 	errNotDir     = errors.New("is not a directory")
 	errEmpty      = errors.New("is empty")
 	errPublic     = errors.New("is a public key, and a server needs the private key")
+	errPuTTY      = errors.New("is a key in PuTTY's format")
 	errDSA        = errors.New("is a DSA key, which clients no longer accept")
 	errDamaged    = errors.New("is damaged, or not an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 private key")
 	errPassphrase = fmt.Errorf("has a passphrase, which a server cannot ask for: %w", &gossh.PassphraseMissingError{})
@@ -41,6 +42,8 @@ func keyError(path string, err error) error {
 		e.Fix = "run: ssh-keygen -p -f " + watchfile.Quote(path)
 	case errors.Is(err, fs.ErrPermission) && ofOthers(path):
 		e.Fix = copyKey(path)
+	case errors.Is(err, errPuTTY):
+		e.Fix = "run: puttygen " + watchfile.Quote(path) + " -O private-openssh -o " + watchfile.Quote(path)
 	case e.Fix == "":
 		e.Fix = "restore it from a backup or, for a new identity, run: mv " + watchfile.Quote(path) + " ~/"
 	}

@@ -63,9 +63,9 @@ var errorTexts = []errorText{
 		"use: --hostkeys keys",
 	},
 	{
-		keyError("k/id_rsa", syscall.EACCES),
-		"host key k/id_rsa: permission denied",
-		fmt.Sprintf("run: sudo chown %d k/id_rsa", os.Geteuid()),
+		keyError("errors.go", syscall.EPERM),
+		"host key errors.go: operation not permitted",
+		fmt.Sprintf("run: sudo chown %d:%d errors.go", os.Geteuid(), os.Getegid()),
 	},
 	{
 		dirError("k", syscall.EACCES),

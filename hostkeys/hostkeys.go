@@ -8,7 +8,11 @@
 //
 // The keys are stored here, beside the source of this package, unless --hostkeys names another directory. The server
 // creates ssh_host_ed25519_key when it starts without a host key. Other keys can be added by hand: ssh_host_*_key or
-// id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Public keys (*.pub) are ignored.
+// id_*, in OpenSSH or PEM format, without a passphrase, one of each type. Of a PEM file with several blocks the first
+// private key is used. Public keys (*.pub) are ignored, except a host certificate beside its key, named as for sshd:
+// ssh_host_ed25519_key-cert.pub. A client with the key of its authority (@cert-authority in known_hosts) needs no other key
+// of the server; the others get the plain key as before. A client of Go's library that knows only the plain key has to set
+// HostKeyAlgorithms.
 //
 //   - Back the keys up, and move them together with the server. Never commit them.
 //   - Only the user of the server may access them: mode 600, in a directory that only this user and root can write. Keys
@@ -17,7 +21,7 @@
 //   - To give the server a new identity, move the old key away and start the server.
 //
 // The server does not start if a key here cannot be used. It never replaces a key, because clients take a new identity
-// for an attack.
+// for an attack. A certificate that cannot be used is left out with a warning. Certificates are read when the server starts.
 package hostkeys
 
 import (
@@ -37,8 +41,10 @@ import (
 
 // Key is a host key and its file.
 type Key struct {
-	Path   string       // the file of the private key
-	Signer gossh.Signer // for AddHostKey
+	Path        string       // the file of the private key
+	Signer      gossh.Signer // for AddHostKey
+	Certificate gossh.Signer // the key with its certificate, for AddHostKey too; nil without a valid one
+	Problem     *Error       // why the certificate beside the key is not used, or nil
 }
 
 // Type returns the name of the key type in the protocol and in known_hosts, such as ssh-ed25519.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -34,11 +35,14 @@ func load(path string, forbidden fs.FileMode) (Key, error) {
 	if err != nil {
 		return Key{}, keyError(path, err)
 	}
-	return Key{Path: path, Signer: signer}, nil
+	key := Key{Path: path, Signer: signer}
+	key.certify()
+	return key, nil
 }
 
-// parse returns the private key in data if it works and clients accept its type.
+// parse returns the first private key in data if it works and clients accept its type.
 func parse(data []byte) (gossh.Signer, error) {
+	data = fromPrivateKey(data)
 	signer, err := gossh.ParsePrivateKey(data)
 	if err != nil {
 		return nil, refusal(data, err)
@@ -59,6 +63,21 @@ func parse(data []byte) (gossh.Signer, error) {
 	return signer, nil
 }
 
+// fromPrivateKey returns data from its first private key on, or data if it has none. openssl writes other blocks before
+// the key: EC PARAMETERS, or a certificate.
+func fromPrivateKey(data []byte) []byte {
+	for rest := data; ; {
+		block, next := pem.Decode(rest)
+		if block == nil {
+			return data
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return rest
+		}
+		rest = next
+	}
+}
+
 // refusal returns the reason why data, which gave parseErr, is not a host key.
 func refusal(data []byte, parseErr error) error {
 	block, _ := pem.Decode(data)
@@ -70,6 +89,8 @@ func refusal(data []byte, parseErr error) error {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return errEmpty
+	case bytes.HasPrefix(data, []byte("PuTTY-User-Key-File-")):
+		return errPuTTY
 	case encrypted, block.Type == "ENCRYPTED PRIVATE KEY": // the parser does not support encrypted PKCS #8
 		return errPassphrase
 	case notPublic == nil, bytes.Contains(data, []byte("PUBLIC KEY")):

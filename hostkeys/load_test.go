@@ -22,6 +22,8 @@ import (
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"foyer/middleware/sshtest"
 )
 
 // newEd25519 returns a key for a test to hide or damage.
@@ -150,10 +152,7 @@ func TestLoadRefusesUnreadableFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := LoadOrCreate(dir)
-	hostKeyErr, ok := errors.AsType[*Error](err)
-	if !ok || !errors.Is(err, fs.ErrPermission) || !strings.HasPrefix(hostKeyErr.Hint(), "run: sudo chown ") {
-		t.Errorf("error is %v, want permission denied and a chown", err)
-	}
+	wantError(t, err, fs.ErrPermission, path, "run: chmod u+rwX "+path)
 }
 
 func TestLoadRefusesDamage(t *testing.T) {
@@ -230,6 +229,83 @@ func TestErrorsHoldNoKeyBytes(t *testing.T) {
 	_, err = parse(pem.EncodeToMemory(block))
 	if !errors.Is(err, errDamaged) || strings.Contains(err.Error(), secret) {
 		t.Errorf("error is %q, want %q", err, errDamaged)
+	}
+}
+
+// openssl writes other blocks and text before a private key. The first private key in the file is the host key.
+func TestLoadSkipsOtherBlocks(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, data []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
+	}
+	p256 := []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07} // openssl ecparam -name prime256v1
+	bag := "Bag Attributes\n    localKeyID: 01 02 \n    friendlyName: host\nKey Attributes: <No Attributes>\n"
+	key, other := block("EC PRIVATE KEY", sec1), string(openSSH(t, newEd25519(t)))
+	want, err := gossh.NewPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{
+		"EC PARAMETERS":     block("EC PARAMETERS", p256) + key,
+		"certificate":       block("CERTIFICATE", []byte("a certificate")) + key,
+		"certificates":      strings.Repeat(block("CERTIFICATE", []byte("a certificate")), 3) + key + other,
+		"bag attributes":    bag + key + bag + block("CERTIFICATE", []byte("a certificate")),
+		"public key":        block("PUBLIC KEY", []byte("a public key")) + string(pkcs8(t, private)),
+		"two private keys":  key + other,
+		"certificate after": key + block("CERTIFICATE", []byte("a certificate")),
+	} {
+		dir := privateDir(t)
+		put(t, filepath.Join(dir, "id_test"), []byte(data))
+		keys, err := Load(dir)
+		if err != nil || len(keys) != 1 || keys[0].Fingerprint() != gossh.FingerprintSHA256(want) {
+			t.Errorf("%s: %d keys, error %v; want the ECDSA key", name, len(keys), err)
+		}
+	}
+}
+
+// A file that openssl has written is a host key as it is.
+func TestLoadReadsOpenSSL(t *testing.T) {
+	_, err := exec.LookPath("openssl")
+	sshtest.Need(t, "openssl", "apt-get install openssl", err == nil)
+	dir := privateDir(t)
+	path := filepath.Join(dir, "ssh_host_ecdsa_key")
+	if out, err := exec.Command("openssl", "ecparam", "-genkey", "-name", "secp384r1", "-out", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := Load(dir); err != nil || len(keys) != 1 || keys[0].Type() != gossh.KeyAlgoECDSA384 {
+		t.Errorf("keys %v, error %v", keys, err)
+	}
+}
+
+// The hint for a key of PuTTY converts it in its place.
+func TestLoadRefusesPuTTY(t *testing.T) {
+	dir := privateDir(t)
+	path := filepath.Join(dir, "id_test")
+	fix := "run: puttygen " + path + " -O private-openssh -o " + path
+	put(t, path, []byte("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n"))
+	wantRefused(t, dir, errPuTTY, fix)
+
+	_, err := exec.LookPath("puttygen")
+	sshtest.Need(t, "puttygen", "apt-get install putty-tools", err == nil)
+	for _, args := range []string{"-t ed25519 -o id_test -O private --new-passphrase /dev/null", strings.TrimPrefix(fix, "run: puttygen ")} {
+		cmd := exec.Command("puttygen", strings.Fields(args)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("puttygen %s: %v\n%s", args, err, out)
+		}
+	}
+	if keys, err := Load(dir); err != nil || len(keys) != 1 {
+		t.Errorf("after the fix: %d keys, error %v", len(keys), err)
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"charm.land/ssh"
 	"github.com/spf13/cobra"
+	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/cmd/cli"
 	"foyer/hostkeys"
@@ -50,6 +52,7 @@ type report struct {
 	keys        map[string][]authorizedkeys.Key
 	authorities []string
 	missing     error // of the password file
+	hostKeys    []hostkeys.Key
 	problems    []error
 }
 
@@ -93,7 +96,9 @@ func (r *report) readPasswords(cfg *Config) {
 
 func (r *report) readKeys(cfg *Config) {
 	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
-	r.add(err)
+	if err = cfg.keysProblem(err); err != nil {
+		r.problems = append(r.problems, err)
+	}
 	for _, user := range keyUsers {
 		if !slices.Contains(r.names, user.Name) {
 			r.names = append(r.names, user.Name)
@@ -151,6 +156,12 @@ func (r *report) readHostKeys(cfg *Config) {
 	if r.missing != nil {
 		r.problems = append(r.problems, cli.With(r.missing, "restore the file, or run: foyer user add NAME"))
 	}
+	r.hostKeys = keys
+	for _, key := range keys {
+		if key.Problem != nil {
+			r.problems = append(r.problems, key.Problem)
+		}
+	}
 	srv := &ssh.Server{}
 	r.add(cmp.Or(server.HostKeys(keys)(srv), middleware.Algorithms(cfg.Algorithms).Server(srv)))
 }
@@ -180,12 +191,27 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	for _, key := range r.authorities {
 		fmt.Fprintf(w, "users with a certificate\t%s\n\tsigned by %s\n", certificateMethods(cfg), key)
 	}
+	for _, key := range r.hostKeys {
+		printCertificate(w, key)
+	}
 	for _, problem := range r.problems {
 		fmt.Fprintln(w, "problem:", problem)
 		if hint := cli.Hint(problem); hint != "" {
 			fmt.Fprintln(w, "   hint:", hint)
 		}
 	}
+}
+
+func printCertificate(w io.Writer, key hostkeys.Key) {
+	if key.Certificate == nil {
+		return
+	}
+	cert, until := key.Certificate.PublicKey().(*gossh.Certificate), "forever"
+	if cert.ValidBefore != gossh.CertTimeInfinity {
+		until = "until " + time.Unix(int64(cert.ValidBefore), 0).Format(time.RFC3339)
+	}
+	facts := sanitize.String(fmt.Sprintf("%s for %s, valid %s", cert.KeyId, strings.Join(cert.ValidPrincipals, ","), until), keyfile.MaxLine)
+	fmt.Fprintf(w, "host certificate\t%s\n\t%s signed by %s\n", facts, key.Path, gossh.FingerprintSHA256(cert.SignatureKey))
 }
 
 // methods returns the configured combinations of methods with which a user can log in.

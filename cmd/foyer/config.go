@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -72,7 +74,17 @@ func (c *Config) addPlaintext(fs *pflag.FlagSet) {
 }
 
 func (c *Config) addKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Keys, "authorized-keys", "authorized_keys.d", "`directory` with the users' keys, one file in sshd's format for each user")
+	fs.StringVar(&c.Keys, "authorized-keys", defaultKeys, "`directory` with the users' keys, one file in sshd's format for each user")
+}
+
+const defaultKeys = "authorized_keys.d"
+
+// keysProblem returns err, the error of the directory of keys, unless that is the default one, which may be missing.
+func (c *Config) keysProblem(err error) error {
+	if c.Keys == defaultKeys && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (c *Config) addAccess(fs *pflag.FlagSet) {

@@ -15,6 +15,7 @@ import (
 	"foyer/hostkeys"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/sshtest"
+	"foyer/middleware/watchfile"
 )
 
 // Users of these tests. No machine has an account for them.
@@ -184,6 +185,50 @@ func TestRootEditsForTheServer(t *testing.T) {
 	out, err := foyerAs(t, 0, dir, "check")
 	if err == nil || !strings.Contains(out, dir+": belongs to uid 61234") || !strings.Contains(out, "run: sudo -u '#61234' foyer\n") {
 		t.Errorf("root's check: %v\n%s", err, out)
+	}
+}
+
+// What is typed as a hint says makes it work: also where the file is not there, or where its directory is in the way.
+func TestHintsOfDeniedFiles(t *testing.T) {
+	key := string(gossh.MarshalAuthorizedKey(sshtest.HostKey(t).PublicKey()))
+	password, addKey := []string{"user", "add", "ada", "--password-stdin"}, []string{"user", "add", "ada", "--key", "key.pub"}
+	for _, tt := range []struct {
+		name    string
+		args    []string
+		prepare string // as root, in root's directory with key.pub
+		want    string // the command of the hint
+	}{
+		{"no password file", password, "", "sudo chown 61234:61234 DIR"},
+		{"no key directory", addKey, "", "sudo chown 61234:61234 ."},
+		{"no directory for the keys", append(addKey, "--authorized-keys", "a/b/keys"), "", "sudo install -d -m 700 -o 61234 -g 61234 a/b"},
+		{"no key file", addKey, "mkdir -m 755 authorized_keys.d", "sudo chown 61234:61234 authorized_keys.d"},
+		{"root's directory", append(password, "--passwords", "a/passwords"), "mkdir -m 755 a", "sudo chown 61234:61234 DIR/a"},
+		{"root's hidden directory", append(password, "--passwords", "a/passwords"), "mkdir -m 700 a", "sudo chown 61234:61234 a"},
+		{"root's file", password, "install -m 600 /dev/null ssh-passwords && chown 61234 .", "sudo chown 61234:61234 ssh-passwords"},
+		{"root's readable file", addKey, "install -d -o 61234 authorized_keys.d && install -m 644 /dev/null authorized_keys.d/ada",
+			"sudo chown 61234:61234 authorized_keys.d/ada"},
+		{"one's own file", password, "install -m 0 -o 61234 -g 61234 /dev/null ssh-passwords && chown 61234 .", "chmod u+rwX ssh-passwords"},
+		{"one's own directory", addKey, "install -d -m 0 -o 61234 -g 61234 authorized_keys.d", "chmod u+rwX authorized_keys.d"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := openDir(t)
+			shell := func(script string) {
+				cmd := exec.Command("sh", "-c", script)
+				cmd.Dir = dir
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v: %s", script, err, out)
+				}
+			}
+			shell("printf %s " + watchfile.Quote(key) + " > key.pub && chmod 644 key.pub\n" + tt.prepare)
+			out, err := foyerAs(t, service, dir, tt.args...)
+			if want := "\nhint: run: " + strings.Replace(tt.want, "DIR", dir, 1) + "\n"; err == nil || !strings.HasSuffix(out, want) {
+				t.Fatalf("error %v, output %q, want %q", err, out, want)
+			}
+			shell(strings.TrimPrefix(strings.Replace(tt.want, "DIR", dir, 1), "sudo "))
+			if out, err := foyerAs(t, service, dir, tt.args...); err != nil {
+				t.Errorf("after the hint: %v: %s", err, out)
+			}
+		})
 	}
 }
 

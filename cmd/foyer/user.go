@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func userAdd(cfg *Config) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin, also that of a user who exists")
 	cmd.Flags().BoolVar(&force, "force", false, "set a new password for a user who exists")
-	cmd.Flags().StringVar(&key, "key", "", "file with a public key to add, instead of setting a password")
+	cmd.Flags().StringVar(&key, "key", "", "`file` with a public key to add, instead of setting a password; - for stdin")
 	cfg.addPlaintext(cmd.Flags())
 	return cmd
 }
@@ -91,12 +92,12 @@ func addPassword(cmd *cobra.Command, cfg *Config, user string, fromStdin, force 
 }
 
 func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
-	key, err := readText("key", path, keyfile.MaxFile)
+	key, err := readKey(cmd.InOrStdin(), path)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the key: %w", err)
 	}
 	done := "%s can log in with this key; it is in %s\n"
-	err = authorizedkeys.Add(cfg.Keys, user, []byte(key))
+	err = authorizedkeys.Add(cfg.Keys, user, key)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		done = "%s has this key already; it is in %s\n"
@@ -106,6 +107,21 @@ func addKey(cmd *cobra.Command, cfg *Config, user, path string) error {
 	file, _ := username.ToFile(user) // Add has checked the name
 	fmt.Fprintf(cmd.OutOrStdout(), done, user, filepath.Join(cfg.Keys, file))
 	return nil
+}
+
+// readKey reads a file, which may be a pipe such as the shell's <(…), or stdin if path is "-". It reads at most one byte more
+// than the limit of Add.
+func readKey(in io.Reader, path string) ([]byte, error) {
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, watchfile.Failure(path, err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, keyfile.MaxFile+1))
+	return data, watchfile.Failure(path, err)
 }
 
 // askPassword asks a person twice, without echo, or reads one line from stdin if fromStdin is true.
@@ -210,6 +226,9 @@ func listUsers(cfg *Config) (credentials map[string][]string, err error) {
 	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
 	for _, user := range keyUsers {
 		credentials[user.Name] = append(credentials[user.Name], plural(len(user.Keys), "key"))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	return credentials, err
 }

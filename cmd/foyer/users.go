@@ -29,6 +29,7 @@ type users struct {
 	path      string
 	password  string // of firstUser, if this start created it
 	example   string // a user who can log in, or "NAME"
+	keysErr   error  // of the directory of keys
 	missing   string // the command without which nobody can log in, or ""
 	dir       *authorizedkeys.Dir
 	keys      []middleware.KeySource
@@ -144,6 +145,9 @@ func (u *users) warn(cfg *Config, logger *slog.Logger) {
 	if cfg.Plaintext {
 		logger.Warn("plain-text passwords are accepted", "path", cfg.Passwords, "hint", "run: foyer user hash")
 	}
+	if err := cfg.keysProblem(u.keysErr); err != nil {
+		logger.Warn("authorized keys ignored", problem(err)...)
+	}
 	if u.missing != "" {
 		logger.Warn("nobody can log in", "path", cfg.Passwords, "hint", "run: "+u.missing)
 	}
@@ -166,7 +170,8 @@ func (u *users) findExample(cfg *Config) {
 		names = append(names, user.Name)
 		schemes[user.Name] = user.Scheme
 	}
-	keyUsers, _ := u.dir.Users() // problems with a user's keys are logged at login
+	var keyUsers []authorizedkeys.User
+	keyUsers, u.keysErr = u.dir.Users() // problems with a user's keys are logged at login
 	for _, user := range keyUsers {
 		names = append(names, user.Name)
 		keys[user.Name] = len(user.Keys)

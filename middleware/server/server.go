@@ -147,6 +147,11 @@ func (s *Server) LoadHostKeys() error {
 	if err == nil && created {
 		s.Logger.Info("host key created", "path", keys[0].Path)
 	}
+	for _, key := range keys {
+		if key.Problem != nil {
+			s.Logger.Warn("host certificate ignored", "err", key.Problem, "hint", key.Problem.Hint())
+		}
+	}
 	s.Keys = keys
 	return err
 }
@@ -167,11 +172,14 @@ func (s *Server) Build(layers ...middleware.Layer) (err error) {
 // Names returns the names of the layers.
 func (s *Server) Names() []string { return s.stack.Names() }
 
-// HostKeys returns the option that gives a server these keys.
+// HostKeys returns the option that gives a server these keys, with and without their certificates.
 func HostKeys(keys []hostkeys.Key) ssh.Option {
 	return func(srv *ssh.Server) error {
 		for _, key := range keys {
 			srv.AddHostKey(key.Signer)
+			if key.Certificate != nil {
+				srv.AddHostKey(key.Certificate)
+			}
 		}
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 )
 
 // Error is a problem with a file or a directory, with a hint. Of the content of a file it quotes only the names of users
@@ -29,8 +30,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, for [errors.Is] with fs.ErrNotExist and its like.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint returns Fix. Package cli shows the Hint of an error to the operator.
-func (e *Error) Hint() string { return e.Fix }
+// Hint returns Fix or, without one, the Hint of the cause. Package cli shows the Hint of an error to the operator.
+func (e *Error) Hint() string {
+	var cause interface{ Hint() string }
+	if e.Fix == "" && errors.As(e.Err, &cause) {
+		return cause.Hint()
+	}
+	return e.Fix
+}
 
 // Failure returns err as an [*Error] of path, without the path and the operation that package os adds. Nil stays nil, and
 // an *Error stays as it is.
@@ -48,7 +55,7 @@ func Failure(path string, err error) error {
 	}
 	var fix string
 	if errors.Is(err, fs.ErrPermission) {
-		fix = fmt.Sprintf("run: sudo chown %d %s", os.Geteuid(), Quote(path))
+		fix = allow(path, err)
 		if ofSystem(path) {
 			fix = "to see who may use it, run: ls -ld " + Quote(path)
 		}
@@ -60,6 +67,32 @@ func Failure(path string, err error) error {
 func ofSystem(path string) bool {
 	abs, err := filepath.Abs(path)
 	return err != nil || strings.HasPrefix(abs+"/", "/usr/") || strings.HasPrefix(abs+"/", "/etc/") && !strings.HasPrefix(abs, "/etc/foyer/")
+}
+
+// allow returns the hint that lets the running user do what was not permitted with the file at path. If the file can be
+// read, or cannot be seen because it is missing or hidden, its directory is in the way. EPERM is about the owner and the group
+// of a file, which an edit keeps.
+func allow(path string, denied error) string {
+	const readable = 4 // R_OK
+	noAccess := errors.Is(denied, syscall.EACCES)
+	info, err := os.Lstat(path)
+	if err == nil && noAccess && !info.IsDir() && syscall.Access(path, readable) == nil {
+		err = denied
+	}
+	for err != nil && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		if info, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Sprintf("run: sudo install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), Quote(path))
+		}
+	}
+	abs, failed := filepath.Abs(path)
+	switch {
+	case err == nil && noAccess && owner(info) == os.Geteuid():
+		return "run: chmod u+rwX " + Quote(path)
+	case failed != nil || filepath.Dir(abs) == "/": // such as /etc, which has to stay root's
+		return ""
+	}
+	return fmt.Sprintf("run: sudo chown %d:%d %s", os.Geteuid(), os.Getegid(), Quote(path))
 }
 
 // plain matches paths without special characters for the shell that no command takes for an option.

@@ -20,9 +20,14 @@ func TestFailure(t *testing.T) {
 		err        error
 		text, hint string
 	}{
-		{denied, "my keys: permission denied", fmt.Sprintf("run: sudo chown %d 'my keys'", os.Geteuid())},
 		{Failure("/etc/shadow", syscall.EACCES), "/etc/shadow: permission denied", "to see who may use it, run: ls -ld /etc/shadow"},
-		{Failure("/etc/foyer/passwords", syscall.EACCES), "/etc/foyer/passwords: permission denied", fmt.Sprintf("run: sudo chown %d /etc/foyer/passwords", os.Geteuid())},
+		{denied, "my keys: permission denied", "run: chmod u+rwX ."}, // there is no such file
+		{Failure("my keys/ada", syscall.EACCES), "my keys/ada: permission denied",
+			fmt.Sprintf("run: sudo install -d -m 700 -o %d -g %d 'my keys'", os.Geteuid(), os.Getegid())},
+		{Failure("errors.go", syscall.EPERM), "errors.go: operation not permitted",
+			fmt.Sprintf("run: sudo chown %d:%d errors.go", os.Geteuid(), os.Getegid())},
+		{Failure("/etc/foyer passwords", syscall.EPERM), "/etc/foyer passwords: operation not permitted",
+			"to see who may use it, run: ls -ld '/etc/foyer passwords'"},
 		{Failure("b", known), "a:3: bad", ""},
 	} {
 		var e *Error

@@ -1,11 +1,16 @@
 package authorizedkeys
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/username"
@@ -13,8 +18,8 @@ import (
 )
 
 // Add appends a public key, such as the content of a .pub file, to the user's file in dir, with its options and comment. A
-// missing directory is created with mode 0700, and a missing file with the owner, the group and the mode of the directory.
-// The file is replaced atomically and keeps its own, and concurrent edits wait for each other.
+// key in PEM format is converted. A missing directory is created with mode 0700, and a missing file with the owner, the group
+// and the mode of the directory. The file is replaced atomically and keeps its own, and concurrent edits wait for each other.
 //
 // It is an error if [Dir.Authorize] would not use the key or the file, if the key is a private one, if there are several,
 // or if the user already has the key (fs.ErrExist).
@@ -45,30 +50,48 @@ func Add(dir, user string, key []byte) error {
 
 // oneLine returns the only line of data that is not a comment.
 func oneLine(data string) (string, error) {
-	if len(data) > keyfile.MaxFile {
+	switch {
+	case len(data) > keyfile.MaxFile:
 		return "", errors.New("too long for a public key")
+	case strings.HasPrefix(data, "PuTTY-User-Key-File"):
+		return "", &keyfile.Error{Err: errPrivate, Fix: "run: puttygen FILE -L | foyer user add NAME --key -"}
+	case strings.Contains(data, "PRIVATE KEY"):
+		return "", &keyfile.Error{Err: errPrivate, Fix: "give the file that ends in .pub"}
 	}
-	if strings.Contains(data, "PRIVATE KEY") || strings.HasPrefix(data, "PuTTY-User-Key-File") {
-		return "", &keyError{errPrivate}
+	if key := fromPEM([]byte(data)); key != nil {
+		data = string(gossh.MarshalAuthorizedKey(key))
 	}
-	var found string
-	for _, text := range keyfile.Lines(data) {
-		if found != "" {
-			return "", errors.New("several lines, but only one public key can be added")
-		}
-		found = text
+	lines, err := keyfile.Lines(data)
+	if err != nil {
+		return "", fmt.Errorf("the key %w", err)
 	}
-	_, err := parseLine(found)
-	return found, err
+	var found []string
+	for _, text := range lines {
+		found = append(found, text)
+	}
+	found = append(found, "") // is not a public key
+	if _, err = parseLine(found[0]); err == nil && len(found) > 2 {
+		err = errors.New("several lines, but only one public key can be added")
+	}
+	return found[0], err
 }
 
-// keyError is an error of the key for [Add].
-type keyError struct{ error }
-
-// Hint says where the public key is.
-func (*keyError) Hint() string { return "give the file that ends in .pub" }
-
-func (e *keyError) Unwrap() error { return e.error }
+// fromPEM returns the public key if data is one in PEM and nothing else, or nil. ssh-keygen -i does not convert Ed25519 keys.
+func fromPEM(data []byte) gossh.PublicKey {
+	block, rest := pem.Decode(data)
+	if block == nil || !bytes.HasPrefix(data, []byte("-----BEGIN ")) || len(bytes.TrimSpace(rest)) > 0 {
+		return nil
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if block.Type == "RSA PUBLIC KEY" {
+		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	}
+	if err != nil {
+		return nil
+	}
+	key, _ := gossh.NewPublicKey(public)
+	return key
+}
 
 // appended returns the content of a file with one more line.
 func appended(data, text string) (string, error) {
@@ -76,8 +99,12 @@ func appended(data, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	lines, err := keyfile.Lines(data)
+	if err != nil {
+		return "", err
+	}
 	used := 0
-	for _, other := range keyfile.Lines(data) {
+	for _, other := range lines {
 		l, err := parseLine(other)
 		if string(l.blob) == string(added.blob) {
 			return "", fmt.Errorf("the user already has this key: %w", fs.ErrExist)

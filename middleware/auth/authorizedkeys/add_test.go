@@ -1,16 +1,22 @@
 package authorizedkeys
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/sshtest"
 )
 
 func read(t *testing.T, path string) string {
@@ -53,6 +59,7 @@ func TestAddErrors(t *testing.T) {
 		"open": "",
 		"full": "#" + strings.Repeat("x", keyfile.MaxFile-10),
 		"eve":  "",
+		"wide": "\xff\xfes\x00s\x00h\x00",
 	})
 	must(t, os.Chmod(filepath.Join(dir, "open"), 0o622))
 	must(t, os.Symlink("eve", filepath.Join(dir, "link")))
@@ -63,7 +70,16 @@ func TestAddErrors(t *testing.T) {
 		{"bob", edLine + "\n" + skLine, "several lines", ""},
 		{"bob", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", "a private key", ".pub"},
 		{"bob", "-----BEGIN RSA PRIVATE KEY-----\nb3Bl\n", "a private key", ".pub"},
-		{"bob", "PuTTY-User-Key-File-3: ssh-ed25519\n", "a private key", ".pub"},
+		{"bob", "PuTTY-User-Key-File-3: ssh-ed25519\n", "a private key", "run: puttygen FILE -L | foyer user add NAME --key -"},
+		{"bob", "---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "RFC 4716", "run: ssh-keygen -i -f FILE"},
+		{"bob", "-----BEGIN PUBLIC KEY-----\nAAAA\n", "PKCS #8", "run: ssh-keygen -i -m PKCS8 -f FILE"},
+		{"bob", "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n", "PEM", "run: ssh-keygen -i -m PEM -f FILE"},
+		{"bob", edLine + "\n" + pemKey(t), "several lines", ""},
+		{"bob", pemKey(t) + edLine, "PKCS #8", "run: ssh-keygen -i -m PKCS8 -f FILE"},
+		{"bob", "-----BEGIN CERTIFICATE-----\nAAAA\n", "not a public key", ""},
+		{"bob", "\xff\xfes\x00s\x00h\x00", "is in UTF-16", "run: iconv "},
+		{"bob", "# a key\r" + edLine + "\r", "end in CR", "run: tr "},
+		{"wide", edLine, "wide: is in UTF-16", "run: iconv "},
 		{"bob", `command="ls" ` + edLine, "cannot be honoured", ""},
 		{"bob", shortRSALine, "1024 bits", ""},
 		{"bob", strings.Repeat("x", keyfile.MaxFile+1), "too long", ""},
@@ -97,6 +113,62 @@ func TestAddErrors(t *testing.T) {
 	if err := Add(dir, "bob", []byte(edLine)); err == nil || !strings.Contains(err.Error(), dir+": others can write") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// Keys in PEM, as openssl and ssh-keygen -e write them, are converted. Of those in RFC 4716 the hint does that.
+func TestAddConverts(t *testing.T) {
+	for _, tt := range []struct{ keyType, bits, format string }{
+		{"rsa", "2048", "PEM"}, {"rsa", "2048", "PKCS8"}, {"ecdsa", "384", "PKCS8"},
+		{"rsa", "2048", "RFC4716"}, {"ed25519", "256", "RFC4716"},
+	} {
+		t.Run(tt.keyType+" "+tt.format, func(t *testing.T) {
+			key := filepath.Join(t.TempDir(), "id")
+			keygen(t, "-q", "-t", tt.keyType, "-b", tt.bits, "-N", "", "-f", key)
+			want := strings.Fields(read(t, key+".pub"))
+			data := keygen(t, "-e", "-m", tt.format, "-f", key+".pub")
+			dir := newDir(t, nil)
+			err := Add(dir, "ada", data)
+			if tt.format == "RFC4716" {
+				hinter, _ := errors.AsType[*keyfile.Error](err)
+				put(t, dir, ".other", string(data), longAgo)
+				hint := strings.Fields(strings.TrimPrefix(hinter.Hint(), "run: ssh-keygen "))
+				hint[len(hint)-1] = filepath.Join(dir, ".other") // FILE
+				err = Add(dir, "ada", keygen(t, hint...))
+			}
+			must(t, err)
+			if got := strings.Fields(read(t, filepath.Join(dir, "ada"))); got[0] != want[0] || got[1] != want[1] {
+				t.Errorf("the file holds %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// ssh-keygen converts no Ed25519 key.
+func TestAddConvertsEd25519(t *testing.T) {
+	dir := newDir(t, nil)
+	must(t, Add(dir, "ada", []byte(pemKey(t))))
+	if got := read(t, filepath.Join(dir, "ada")); got != edLine+"\n" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+// pemKey returns the key of edLine in PEM.
+func pemKey(t *testing.T) string {
+	t.Helper()
+	public, _, _, _, err := gossh.ParseAuthorizedKey([]byte(edLine))
+	must(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public.(gossh.CryptoPublicKey).CryptoPublicKey())
+	must(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+func keygen(t *testing.T, args ...string) []byte {
+	t.Helper()
+	_, err := exec.LookPath("ssh-keygen")
+	sshtest.Need(t, "ssh-keygen", "apt-get install openssh-client", err == nil)
+	out, err := exec.Command("ssh-keygen", args...).Output()
+	must(t, err)
+	return out
 }
 
 // Add refuses a key that would not be used because there are too many.

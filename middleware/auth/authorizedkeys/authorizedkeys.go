@@ -16,12 +16,14 @@
 // Names of options are case-insensitive. No option is ignored: if one cannot be honoured, the key is not used.
 //
 //   - from="LIST": addresses, networks in CIDR notation and patterns with * and ? for the address as text, separated by
-//     commas. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use DNS.
-//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts.
+//     commas alone. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use
+//     DNS. A line with any entry that is none of these is not used; sshd skips some of them.
+//   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts. A time that does not exist,
+//     such as February 30, is an error; sshd takes it for March 2.
 //   - restrict, and [no-]pty, [no-]port-forwarding, [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc: what the
 //     login may do, as a permission of package keyfile (permit-pty, …). The last one counts.
 //   - A key with any other option is not used: command=, cert-authority, environment=, permitopen=, permitlisten=,
-//     principals=, tunnel=, verify-required, and no-touch-required, because a security key has to be touched.
+//     principals=, touch-required, tunnel=, verify-required, and no-touch-required, because a security key has to be touched.
 //
 // # Fail closed
 //
@@ -38,6 +40,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -156,7 +159,7 @@ func (d *Dir) current(name string) ([]line, []error) {
 	return known.lines, problems
 }
 
-// open returns the current directory. It keeps the directory open, because opening it costs more than the rest of a check.
+// open returns the current directory, or nil and no error if it is missing. It keeps the directory open, because opening it costs more than the rest of a check.
 func (d *Dir) open() (*os.Root, error) {
 	if d.root != nil {
 		info, err := os.Stat(d.path)
@@ -168,6 +171,9 @@ func (d *Dir) open() (*os.Root, error) {
 	var err error
 	if d.root, err = openDir(d.path); d.root != nil {
 		d.info, err = d.root.Stat(".")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // there are no keys
 	}
 	return d.root, err
 }
@@ -183,14 +189,11 @@ func (d *Dir) remember(name string, known file) {
 	d.files[name] = known
 }
 
-// openDir opens the directory if only root and the running user can change it. It returns nil and no error if the directory is missing.
+// openDir opens the directory if only root and the running user can change it.
 func openDir(path string) (*os.Root, error) {
 	root, err := os.OpenRoot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, watchfile.Failure(path, err)
+		return nil, dirError(path, err)
 	}
 	info, err := root.Stat(".")
 	if err == nil {
@@ -201,4 +204,17 @@ func openDir(path string) (*os.Root, error) {
 		return nil, watchfile.Failure(path, err)
 	}
 	return root, nil
+}
+
+// dirError returns err as the [*watchfile.Error] of the directory.
+func dirError(path string, err error) error {
+	info, _ := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &watchfile.Error{Path: path, Err: syscall.ENOENT, Fix: "run: mkdir -p -m 700 " + watchfile.Quote(path)}
+	case info != nil && !info.IsDir():
+		fix := "to copy its key, run: foyer user add NAME --authorized-keys DIR --key " + watchfile.Quote(path)
+		return &watchfile.Error{Path: path, Err: errors.New("is not a directory with a file for each user"), Fix: fix}
+	}
+	return watchfile.Failure(path, err)
 }

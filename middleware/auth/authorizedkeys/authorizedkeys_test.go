@@ -3,6 +3,7 @@ package authorizedkeys
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware/auth/keyfile"
+	"foyer/middleware/watchfile"
 )
 
 // here is the address of the client.
@@ -273,7 +275,7 @@ func TestMissingDirectory(t *testing.T) {
 	must(t, os.Remove(w.dir))
 	w.check(key, false)
 	put(t, filepath.Dir(w.dir), filepath.Base(w.dir), "", longAgo)
-	w.check(key, false, w.dir+": not a directory")
+	w.check(key, false, w.dir+": is not a directory with a file for each user")
 	must(t, os.Remove(w.dir))
 	must(t, Add(w.dir, "ada", []byte(text(key))))
 	w.check(key, true)
@@ -375,9 +377,17 @@ func TestUsers(t *testing.T) {
 	if len(users) != 3 {
 		t.Errorf("%d users, want 3", len(users))
 	}
-	missing := Open(filepath.Join(dir, "missing"), Options{})
-	if users, err := missing.Users(); users != nil || err != nil {
+	path := filepath.Join(dir, "missing")
+	users, err = Open(path, Options{}).Users()
+	problem, _ := errors.AsType[*watchfile.Error](err)
+	if users != nil || !errors.Is(err, fs.ErrNotExist) || problem.Hint() != "run: mkdir -p -m 700 "+path {
 		t.Errorf("a missing directory: %v, %v", users, err)
+	}
+	path = filepath.Join(dir, "ada")
+	users, err = Open(path, Options{}).Users()
+	problem, _ = errors.AsType[*watchfile.Error](err)
+	if users != nil || problem == nil || !strings.HasSuffix(problem.Hint(), "user add NAME --authorized-keys DIR --key "+path) {
+		t.Errorf("a file: %v, %v", users, err)
 	}
 	must(t, os.Chmod(dir, 0o777))
 	if _, err := d.Users(); err == nil {

@@ -40,12 +40,15 @@ func (p pattern) match(addr netip.Addr) bool {
 	return matched
 }
 
-// parsePatterns parses the value of from=. An entry that can match no address, such as a host name, is an error. Otherwise
-// an entry with "!" might never refuse anything.
+// parsePatterns parses the value of from=. An entry that can match no address, such as a host name or, as in sshd, one with
+// a blank, is an error. Otherwise an entry with "!" might never refuse anything.
 func parsePatterns(list string) ([]pattern, error) {
+	if strings.ContainsAny(list, " \t") {
+		return nil, errors.New("from has a blank: separate its entries by commas alone")
+	}
 	var patterns []pattern
 	for text := range strings.SplitSeq(list, ",") {
-		text, refuses := strings.CutPrefix(strings.TrimSpace(text), "!")
+		text, refuses := strings.CutPrefix(text, "!")
 		p := pattern{refuses: refuses}
 		if strings.ContainsAny(text, "*?") {
 			if p.glob = strings.ToLower(text); !addressLike(p.glob) {

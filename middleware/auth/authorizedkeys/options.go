@@ -45,14 +45,14 @@ var flags = map[string]string{
 	"user-rc":          keyfile.PermitUserRC,
 }
 
-// parseOptions parses the options of a line in order, as sshd does (auth-options.c, sshauthopt_parse). It returns an error
-// for an option that cannot be honoured.
+// parseOptions parses the options of a line in order, as sshd does (auth-options.c, sshauthopt_parse), which skips commas
+// without an option. It returns an error for an option that cannot be honoured.
 func parseOptions(list string) (rules, error) {
 	r := rules{permits: map[string]string{}}
 	for _, permit := range keyfile.Permits() {
 		r.permits[permit] = ""
 	}
-	for rest := list; rest != ""; {
+	for rest := strings.TrimLeft(list, ","); rest != ""; rest = strings.TrimLeft(rest, ",") {
 		var o option
 		var err error
 		if o, rest, err = cutOption(rest); err != nil {
@@ -111,7 +111,11 @@ func (r *rules) expire(text string) error {
 }
 
 var errExpiry = errors.New("invalid expiry-time: use a time like 20301231, 203012312359 or 20301231235959Z")
-var errAuthority = errors.New("cert-authority is not supported in the file of a user")
+
+var errAuthority = &keyfile.Error{
+	Err: errors.New("cert-authority is not supported in the file of a user"),
+	Fix: "put the key on a line of its own in another FILE, and use: --user-ca FILE",
+}
 
 // refuse returns the reason why a key with this option is not used.
 func (o option) refuse() error {
@@ -135,7 +139,7 @@ type option struct {
 	valued      bool // whether there is a value, even an empty one
 }
 
-// cutOption cuts the first option and its comma off a list that is not empty.
+// cutOption cuts the first option off a list that is not empty. The rest is empty or starts with a comma.
 func cutOption(list string) (o option, rest string, err error) {
 	end := strings.IndexAny(list, "=,")
 	if end < 0 {
@@ -149,13 +153,10 @@ func cutOption(list string) (o option, rest string, err error) {
 			return option{}, "", err
 		}
 	}
-	if rest == "" {
-		return o, "", nil
+	if rest != "" && rest[0] != ',' {
+		return option{}, "", errors.New("options must be separated by commas, without spaces")
 	}
-	if rest[0] != ',' || rest == "," {
-		return option{}, "", errors.New("options must be separated by one comma, without spaces")
-	}
-	return o, rest[1:], nil
+	return o, rest, nil
 }
 
 // unquote cuts a quoted value off text. The only escape sequence is \", as in sshd (misc.c, opt_dequote).

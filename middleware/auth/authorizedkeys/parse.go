@@ -27,8 +27,12 @@ type line struct {
 
 // parse returns the valid lines of a file, and the problems of the others.
 func parse(path, data string) (lines []line, problems []error) {
+	texts, err := keyfile.Lines(data)
+	if err != nil {
+		return nil, []error{&watchfile.Error{Path: path, Err: err}}
+	}
 	skipped := 0
-	for number, text := range keyfile.Lines(data) {
+	for number, text := range texts {
 		l, err := parseLine(text)
 		if err == nil && len(lines) == maxKeys {
 			err = errTooMany
@@ -38,7 +42,7 @@ func parse(path, data string) (lines []line, problems []error) {
 			l.number = number
 			lines = append(lines, l)
 		case len(problems) < maxProblems:
-			problems = append(problems, explain(path, number, err))
+			problems = append(problems, &watchfile.Error{Path: path, Line: number, Err: err})
 		default:
 			skipped++
 		}
@@ -51,19 +55,10 @@ func parse(path, data string) (lines []line, problems []error) {
 
 var errTooMany = fmt.Errorf("more than %d keys", maxKeys)
 
-// explain returns err as the error of a line, with a hint.
-func explain(path string, number int, err error) error {
-	var fix string
-	switch {
-	case errors.Is(err, errAuthority):
-		fix = "put the key on a line of its own in another FILE, and use: --user-ca FILE"
-	case errors.Is(err, errPrivate):
-		fix = "remove it and create a new key pair; the public key is in the file that ends in .pub"
-	}
-	return &watchfile.Error{Path: path, Line: number, Err: err, Fix: fix}
+var errPrivate = &keyfile.Error{
+	Err: errors.New("a private key in a file for public keys"),
+	Fix: "remove it and create a new key pair; the public key is in the file that ends in .pub",
 }
-
-var errPrivate = errors.New("a private key in a file for public keys")
 
 // parseLine parses a line that is neither blank nor a comment. As in sshd (auth2-pubkeyfile.c), it starts with a key or with
 // options.
@@ -71,11 +66,11 @@ func parseLine(text string) (line, error) {
 	switch {
 	case len(text) > keyfile.MaxLine:
 		return line{}, fmt.Errorf("the line has %d bytes, the limit is %d", len(text), keyfile.MaxLine)
-	case strings.HasPrefix(text, "-----BEGIN ") || strings.HasPrefix(text, "PuTTY-User-Key-File"):
+	case strings.HasPrefix(text, "-----BEGIN ") && strings.Contains(text, "PRIVATE KEY") || strings.HasPrefix(text, "PuTTY-User-Key-File"):
 		return line{}, errPrivate
 	}
 	var options string
-	if kind, _, _ := strings.Cut(text, " "); !keyfile.IsKeyType(kind) {
+	if kind, _, _ := strings.Cut(text, " "); !keyfile.IsKeyType(kind) && !strings.HasPrefix(kind, "----") { // which begins another format
 		options, text = cutOptions(text)
 	}
 	key, comment, err := keyfile.ParseKey(text)

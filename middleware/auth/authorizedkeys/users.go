@@ -29,10 +29,10 @@ type Key struct {
 }
 
 // Users reads the directory and returns the users in the order of their files. Files that belong to no user, such as hidden
-// ones, are omitted.
+// ones, are omitted. If the directory is missing, the error is fs.ErrNotExist.
 func (d *Dir) Users() ([]User, error) {
 	root, err := openDir(d.path)
-	if root == nil {
+	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()

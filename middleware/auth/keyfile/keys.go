@@ -22,8 +22,15 @@ const MaxFile = 1 << 20
 const MaxLine = 64 << 10
 
 // Lines returns the lines of data that are neither blank nor a comment, trimmed, with their numbers. It accepts a byte order
-// mark, CR LF line endings, and white space before the "#" of a comment.
-func Lines(data string) iter.Seq2[int, string] {
+// mark, which sshd does not, CR LF line endings, and white space before the "#" of a comment. Data without such lines, because
+// it is UTF-16 or its lines end in CR alone, is an error: it could seem to be one comment.
+func Lines(data string) (iter.Seq2[int, string], error) {
+	switch {
+	case strings.HasPrefix(data, "\xff\xfe"), strings.HasPrefix(data, "\xfe\xff"), strings.Contains(data[:min(len(data), 2)], "\x00"):
+		return nil, &Error{errors.New("is in UTF-16, and must be in UTF-8"), "run: iconv -f UTF-16 -t UTF-8 FILE > NEWFILE"}
+	case !strings.Contains(data, "\n") && strings.Contains(strings.TrimRight(data, "\r"), "\r"):
+		return nil, &Error{errors.New("has lines that end in CR, and must end in LF"), `run: tr '\r' '\n' < FILE > NEWFILE`}
+	}
 	return func(yield func(int, string) bool) {
 		number := 0
 		for raw := range strings.Lines(strings.TrimPrefix(data, "\ufeff")) {
@@ -33,7 +40,7 @@ func Lines(data string) iter.Seq2[int, string] {
 				return
 			}
 		}
-	}
+	}, nil
 }
 
 // IsKeyType reports whether word looks like the name of a key type rather than of an option.
@@ -42,9 +49,13 @@ func IsKeyType(word string) bool {
 	return slices.ContainsFunc([]string{"ssh-", "ecdsa-", "sk-", "rsa-sha2-"}, starts)
 }
 
-// ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. Certificates and keys that
-// are not [Strong] are an error. Errors do not quote text, which may be a private key.
+// ParseKey parses a public key in a file: its type, the key in base64, and an optional comment. As in sshd, the type of an
+// RSA key may also be the name of a signature algorithm. Certificates and keys that are not [Strong] are an error. Errors do
+// not quote text, which may be a private key.
 func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
+	if err := otherFormat(text); err != nil {
+		return nil, "", err
+	}
 	kind, rest := cutWord(text)
 	encoded, comment := cutWord(rest)
 	switch {
@@ -61,10 +72,27 @@ func ParseKey(text string) (key gossh.PublicKey, comment string, err error) {
 	if err != nil {
 		return nil, "", errors.New("the key is damaged, or of an unknown type")
 	}
+	if kind == gossh.KeyAlgoRSASHA256 || kind == gossh.KeyAlgoRSASHA512 {
+		kind = gossh.KeyAlgoRSA
+	}
 	if key.Type() != kind {
 		return nil, "", fmt.Errorf("the line has a key of type %s but names another type", key.Type())
 	}
 	return key, comment, Strong(key)
+}
+
+// otherFormat returns an error for the first line of a public key in another format.
+func otherFormat(text string) error {
+	for _, f := range []struct{ begin, name, option string }{
+		{"---- BEGIN SSH2 PUBLIC KEY", "RFC 4716", ""},
+		{"-----BEGIN PUBLIC KEY", "PKCS #8", "-m PKCS8 "},
+		{"-----BEGIN RSA PUBLIC KEY", "PEM", "-m PEM "},
+	} {
+		if strings.HasPrefix(text, f.begin) {
+			return &Error{errors.New("a public key in " + f.name + " format, not OpenSSH's"), "run: ssh-keygen -i " + f.option + "-f FILE"}
+		}
+	}
+	return nil
 }
 
 func cutWord(text string) (word, rest string) {

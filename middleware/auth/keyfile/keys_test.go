@@ -28,7 +28,12 @@ func TestParseKey(t *testing.T) {
 		{rsaLine(4096), "", ""},
 		{rsaLine(2040), "", "of 2040 bits"},
 		{rsaLine(8200), "", "of 8200 bits"},
-		{"rsa-sha2-256" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", "a key of type ssh-rsa but names another"},
+		{"rsa-sha2-256" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", ""},
+		{"rsa-sha2-384" + strings.TrimPrefix(rsaLine(2048), "ssh-rsa"), "", "a key of type ssh-rsa but names another"},
+		{"rsa-sha2-256" + strings.TrimPrefix(edLine, "ssh-ed25519"), "", "a key of type ssh-ed25519 but names another"},
+		{"---- BEGIN SSH2 PUBLIC KEY ----", "", "a public key in RFC 4716 format"},
+		{"-----BEGIN PUBLIC KEY-----", "", "a public key in PKCS #8 format"},
+		{"-----BEGIN RSA PUBLIC KEY-----", "", "a public key in PEM format"},
 		{"restrict " + edLine, "", "not a public key"},
 		{"", "", "not a public key"},
 		{"ssh-ed25519 AAAA", "", "damaged"},
@@ -67,14 +72,39 @@ func TestStrong(t *testing.T) {
 }
 
 func TestLines(t *testing.T) {
-	var got strings.Builder
-	for number, text := range Lines("\ufeffone\r\n\n\t# no\n two \n#no\r\n\r\nsix#yes") {
-		fmt.Fprintf(&got, "%d=%s;", number, text)
-	}
-	if want := "1=one;4=two;7=six#yes;"; got.String() != want {
-		t.Errorf("lines %q, want %q", got.String(), want)
-	}
-	for range Lines("a\nb") {
-		break
+	for data, want := range map[string]string{
+		"\ufeffone\r\n\n\t# no\n two \n#no\r\n\r\nsix#yes": "1=one;4=two;7=six#yes;",
+		"one\r":               "1=one;",
+		"one\r\r":             "1=one;",
+		"one \r two\nthree\n": "1=one \r two;2=three;",
+		"":                    "",
+		"\n":                  "",
+		"a":                   "1=a;",
+		"ab\x00":              "1=ab\x00;",
+		"\xff\xfea\x00":       "is in UTF-16, and must be in UTF-8",
+		"\xfe\xff\x00a":       "is in UTF-16, and must be in UTF-8",
+		"a\x00b\x00":          "is in UTF-16, and must be in UTF-8",
+		"\x00a\x00b":          "is in UTF-16, and must be in UTF-8",
+		"one\rtwo":            "has lines that end in CR, and must end in LF",
+		"# no\rone\rtwo\r":    "has lines that end in CR, and must end in LF",
+	} {
+		lines, err := Lines(data)
+		if err != nil {
+			problem, ok := errors.AsType[*Error](err)
+			if !ok || problem.Error() != want || problem.Hint() == "" {
+				t.Errorf("%q: error %v, want %q and a hint", data, err, want)
+			}
+			continue
+		}
+		var got strings.Builder
+		for number, text := range lines {
+			fmt.Fprintf(&got, "%d=%s;", number, text)
+		}
+		if got.String() != want {
+			t.Errorf("%q: lines %q, want %q", data, got.String(), want)
+		}
+		for range lines {
+			break
+		}
 	}
 }

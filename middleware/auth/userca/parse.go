@@ -15,7 +15,11 @@ import (
 
 // parseLines calls parse for each line of a file, up to the first error.
 func parseLines(path, data string, parse func(text string) error) error {
-	for number, text := range keyfile.Lines(data) {
+	lines, err := keyfile.Lines(data)
+	if err != nil {
+		return &watchfile.Error{Path: path, Err: err}
+	}
+	for number, text := range lines {
 		err := parse(text)
 		if len(text) > keyfile.MaxLine {
 			err = fmt.Errorf("the line has %d bytes, the limit is %d", len(text), keyfile.MaxLine)

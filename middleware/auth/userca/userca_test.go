@@ -428,6 +428,23 @@ func TestKeygen(t *testing.T) {
 	}
 }
 
+// A list in UTF-16, or whose lines end in CR, is refused. Read as it is, it could be one long comment that revokes nothing.
+func TestParseOtherText(t *testing.T) {
+	for data, want := range map[string]string{
+		"\xff\xfes\x00e\x00r\x00i\x00a\x00l\x00": "list: is in UTF-16, and must be in UTF-8",
+		"# revoked\rserial: 17\r":                "list: has lines that end in CR, and must end in LF",
+	} {
+		_, keysErr := parseAuthorities("list", data)
+		_, err := parseRevocations("list", data)
+		for _, err := range []error{keysErr, err} {
+			problem, ok := errors.AsType[*watchfile.Error](err)
+			if !ok || problem.Error() != want || problem.Hint() == "" {
+				t.Errorf("%q: %v, want %s", data, err, want)
+			}
+		}
+	}
+}
+
 func FuzzParseRevocations(f *testing.F) {
 	for _, seed := range []string{
 		"id: ada's laptop", "serial: 17", "serial: 18 SHA256:8NfA4fRZTyG2v4rZb5NFvOVQOS3GsQvmCsEfi0aWb2Q", "# x\r\n\ufeffserial: 1",
@@ -437,8 +454,15 @@ func FuzzParseRevocations(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data string) {
 		r, err := parseRevocations("revoked", data)
+		texts, unread := keyfile.Lines(data)
+		if unread != nil {
+			if err == nil {
+				t.Errorf("no error, want %v", unread)
+			}
+			return
+		}
 		said := 0
-		for range keyfile.Lines(data) {
+		for range texts {
 			said++
 		}
 		if entries := len(r.ids) + len(r.keys) + len(r.serials); err == nil && (entries > said || said > 0 && entries == 0) {
