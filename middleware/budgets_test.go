@@ -395,7 +395,7 @@ func (silentTB) Cleanup(func()) {}
 // serveSilent serves a connection without a handshake: it is accepted, authenticated and closed.
 func serveSilent(srv *ssh.Server) {
 	ctx := &fakeContext{}
-	conn := srv.ConnCallback(ctx, speaking{silentConn{from: &net.TCPAddr{}}})
+	conn := srv.ConnCallback(ctx, newSpeaking())
 	cfg := srv.ServerConfigCallback(ctx)
 	if cfg.AuthLogCallback != nil {
 		cfg.AuthLogCallback(nil, "none", nil)

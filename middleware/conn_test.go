@@ -146,11 +146,10 @@ func TestClosed(t *testing.T) {
 			"a connect, b connect, c connect, b closed: " + disconnected + ", a closed: " + disconnected},
 		{"a panic in Connect", func(d *recorder) middleware.Layer { return d.layer("c", fail) }, "",
 			"a connect, b connect, c connect, b closed: " + disconnected + ", a closed: " + disconnected},
-		{"a panic in Configure", func(*recorder) middleware.Layer { return configure }, "xx",
+		{"a panic in Configure", func(*recorder) middleware.Layer { return configure }, "SSH-2.0-x\r\n",
 			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, b closed: " + disconnected + ", a closed: " + disconnected},
 		{"a panic in Closed", func(*recorder) middleware.Layer { return panics }, strings.Repeat("x", 300),
-			"a connect, b connect, a stage 1, b stage 1, a configure, b configure, " +
-				"b closed: not SSH, a closed: not SSH"},
+			"a connect, b connect, a stage 1, b stage 1, b closed: not SSH, a closed: not SSH"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			captureLibraryLog(t)
@@ -266,17 +265,24 @@ func TestStackKeepsCallbacks(t *testing.T) {
 	if err := middleware.NewStack(middleware.Open(), layer, middleware.Message("")).Install(srv); err != nil {
 		t.Fatal(err)
 	}
-	srv.HandleConn(speaking{silentConn{from: &net.TCPAddr{}}})
+	srv.HandleConn(newSpeaking())
 	want := []string{"conn", "Connect", "config", "Configure 3", "failed", "Closed", "close"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("called %q, want %q", calls, want)
 	}
 }
 
-// speaking is a connection that sends nothing but version lines.
-type speaking struct{ silentConn }
+// speaking is a connection that sends nothing but a version line.
+type speaking struct {
+	silentConn
+	line io.Reader
+}
 
-func (speaking) Read(p []byte) (int, error) { return copy(p, "SSH-2.0-x\r\n"), nil }
+func newSpeaking() speaking {
+	return speaking{silentConn{from: &net.TCPAddr{}}, strings.NewReader("SSH-2.0-x\r\n")}
+}
+
+func (s speaking) Read(p []byte) (int, error) { return s.line.Read(p) }
 
 // Each connection has a new configuration, and a layer sees what the layers before it have set.
 func TestConfigureEachConnection(t *testing.T) {

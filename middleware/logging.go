@@ -45,8 +45,8 @@ func Logging(lines *eventlog.Log) Layer {
 			c.log = lines.Connection(c.RemoteAddr(), "conn", id, "addr", c.RemoteAddr().String())
 			accepted := time.Now()
 			return Moments{
-				Stage: func(stage Stage) {
-					if stage == Speaking {
+				Configure: func(*gossh.ServerConfig) {
+					if c.Stage() >= Speaking { // not for a client that stays silent
 						c.log.Log(slog.LevelInfo, "connection accepted")
 					}
 				},

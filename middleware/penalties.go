@@ -52,6 +52,7 @@ func Penalties(cfg PenaltiesConfig) Layer {
 			started := false // a connection that another layer refuses gets no penalty
 			return Moments{
 				Configure: func(*gossh.ServerConfig) { started = true },
+				Stage:     func(Stage) { started = true }, // also of a client that does not speak SSH
 				Attempt:   func(a Attempt) { attempts.Attempt(a.User(), outcomeOf(a.Outcome)) },
 				Closed: func(err error) {
 					if started {

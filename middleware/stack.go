@@ -323,7 +323,12 @@ func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn
 	if srv.HandshakeTimeout > 0 {
 		_ = c.SetDeadline(time.Now().Add(srv.HandshakeTimeout))
 	}
-	if err := c.Greet(); c.leftSilently(err) {
+	err := c.Greet()
+	if _, other := errors.AsType[*transport.NotSSHError](err); other {
+		c.fail(err)
+		return nil
+	}
+	if c.leftSilently(err) {
 		return nil
 	}
 	served = true
