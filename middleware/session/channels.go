@@ -60,14 +60,13 @@ func (c *Channels) Handle(srv *ssh.Server, conn *gossh.ServerConn, newChannel go
 	}
 	c.add(s)
 	defer c.remove(s)
-	s.told = c.Ended
 	defer s.tellOver()
 	s.serve(requests)
 }
 
 // newSession returns a session whose channel is not accepted yet. Its clock is running.
 func (c *Channels) newSession(srv *ssh.Server, conn *gossh.ServerConn) *Session {
-	s := &Session{srv: srv, conn: conn, counts: c.Counters, hold: c.Hold, handlerDone: make(chan struct{})}
+	s := &Session{srv: srv, conn: conn, counts: c.Counters, hold: c.Hold, told: c.Ended, handlerDone: make(chan struct{})}
 	s.clock.timeout = cmp.Or(max(c.WriteTimeout, 0), DefaultWriteTimeout)
 	s.clock.lifetime = cmp.Or(c.Lifetime, DefaultLifetime)
 	if c.Lifetime < 0 {
