@@ -199,36 +199,31 @@ func userList(cfg *Config) *cobra.Command {
 		Args:  arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			credentials, err := listUsers(cfg)
-			if err != nil {
-				return err
-			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
 			for _, name := range slices.Sorted(maps.Keys(credentials)) {
 				fmt.Fprintf(table, "%s\t%s\n", name, strings.Join(credentials[name], ", "))
 			}
-			return table.Flush()
+			return errors.Join(table.Flush(), err)
 		},
 	}
 }
 
-// listUsers returns the users' credentials by name. A missing file has no users.
+// listUsers returns the users' credentials by name, and why some may be missing. A missing file has no users.
 func listUsers(cfg *Config) (credentials map[string][]string, err error) {
 	credentials = map[string][]string{}
-	file, err := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
-	switch {
-	case err == nil:
-		for _, user := range file.Users() {
-			credentials[user.Name] = append(credentials[user.Name], user.Scheme)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	users, _ := passwords.Check(cfg.Passwords, true) // those of the valid lines
+	for _, user := range users {
+		credentials[user.Name] = append(credentials[user.Name], user.Scheme)
 	}
-	keyUsers, err := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
+	_, passwordErr := passwords.Open(cfg.Passwords, passwords.Options{Plaintext: true})
+	keyUsers, keysErr := authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{}).Users()
 	for _, user := range keyUsers {
 		credentials[user.Name] = append(credentials[user.Name], plural(len(user.Keys), "key"))
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	for _, problem := range []error{passwordErr, keysErr} {
+		if err == nil && !errors.Is(problem, fs.ErrNotExist) {
+			err = problem
+		}
 	}
 	return credentials, err
 }
