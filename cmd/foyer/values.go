@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"foyer/cmd/cli"
 	"foyer/middleware/source"
 )
 
@@ -135,7 +136,7 @@ func (a address) Set(text string) error {
 	if bad, ok := errors.AsType[*net.AddrError](err); ok {
 		err = errors.New(bad.Err)
 	}
-	return hinted{fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022"}
+	return cli.With(fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022")
 }
 
 // networks is a list of networks. Each use of the flag adds to it.
@@ -160,7 +161,7 @@ func (n networks) Set(text string) error {
 			err = fmt.Errorf("%q is not a network", part)
 		}
 		if err != nil {
-			return hinted{err, "use networks like 192.0.2.0/24,2001:db8::/32"}
+			return cli.With(err, "use networks like 192.0.2.0/24,2001:db8::/32")
 		}
 		*n.value = append(*n.value, network)
 	}
@@ -178,7 +179,7 @@ func (b sourceBits) Set(text string) error {
 	bits4, err4 := strconv.ParseUint(four, 10, 8)
 	bits6, err6 := strconv.ParseUint(six, 10, 8)
 	if errors.Join(err4, err6) != nil || bits4 < 1 || bits4 > 32 || bits6 < 1 || bits6 > 128 {
-		return hinted{fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use IPv4 bits:IPv6 bits, as in --penalty-sources 32:64"}
+		return cli.With(fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use IPv4 bits:IPv6 bits, as in --penalty-sources 32:64")
 	}
 	b.value.Bits4, b.value.Bits6 = int(bits4), int(bits6)
 	return nil
@@ -201,7 +202,7 @@ func (c combinations) Type() string   { return "methods" }
 func (c combinations) Set(text string) error {
 	for method := range strings.SplitSeq(strings.ReplaceAll(text, "+", ","), ",") {
 		if !slices.Contains([]string{"password", "publickey", "keyboard-interactive"}, method) {
-			return hinted{fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both"}
+			return cli.With(fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both")
 		}
 	}
 	if !*c.given {
@@ -210,15 +211,3 @@ func (c combinations) Set(text string) error {
 	*c.value = append(*c.value, strings.Split(text, ",")...)
 	return nil
 }
-
-// hinted is an error with a hint.
-type hinted struct {
-	error
-	hint string
-}
-
-// Hint says what to type instead.
-func (h hinted) Hint() string { return h.hint }
-
-// Unwrap returns the error.
-func (h hinted) Unwrap() error { return h.error }
