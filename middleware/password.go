@@ -35,9 +35,19 @@ type UserList interface {
 // names, independent of earlier attempts. If the source panics, the attempt fails. A client has six attempts, as with
 // sshd's MaxAuthTries. If the source is a [UserList], a user who was removed from it opens no more sessions.
 func Password(source PasswordSource) Layer {
+	return checkPasswords(source, "password", "password", func(cfg *gossh.ServerConfig, check passwordCheck) {
+		cfg.PasswordCallback = check
+	})
+}
+
+// passwordCheck is a callback that authenticates a user with a password.
+type passwordCheck = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error)
+
+// checkPasswords returns a layer of this name for a method in which configure uses the check of passwords.
+func checkPasswords(source PasswordSource, name, method string, configure func(*gossh.ServerConfig, passwordCheck)) Layer {
 	return Layer{
-		Name:    "password",
-		Methods: []string{"password"},
+		Name:    name,
+		Methods: []string{method},
 		Server: func(*ssh.Server) error {
 			if source == nil {
 				return errors.New("no password source")
@@ -47,16 +57,15 @@ func Password(source PasswordSource) Layer {
 		Connect: func(c *Conn) (Moments, error) {
 			var user access
 			list, known := source.(UserList)
+			check := func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
+				if err := verify(c, source, conn, password); err != nil {
+					return nil, err
+				}
+				user.checked()
+				return &gossh.Permissions{}, nil
+			}
 			return Moments{
-				Configure: func(cfg *gossh.ServerConfig) {
-					cfg.PasswordCallback = func(conn gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
-						if err := verify(c, source, conn, password); err != nil {
-							return nil, err
-						}
-						user.checked()
-						return &gossh.Permissions{}, nil
-					}
-				},
+				Configure: func(cfg *gossh.ServerConfig) { configure(cfg, check) },
 				Open: func(gossh.NewChannel, int) error {
 					return user.open(c, func() bool { return !known || list.Has(c.Context().User()) })
 				},
