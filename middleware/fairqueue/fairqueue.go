@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"foyer/middleware/source"
 )
 
 // ErrBusy is wrapped by the error of a client that was refused because too many others waited.
@@ -34,8 +32,7 @@ const (
 // network has spent most is refused. All clients of one network share its place, for example an office, or the visitors
 // behind a proxy that hides their addresses. It is safe for concurrent use.
 type Queue struct {
-	length   int // maximum number of waiters
-	networks source.Networks
+	length int // maximum number of waiters
 
 	mu      sync.Mutex
 	free    int                    // how many clients could start now
@@ -50,15 +47,14 @@ type waiter struct {
 	turn chan error // receives nil to start, or ErrBusy; has room for one
 }
 
-// New returns a queue in which slots clients work at once and length others wait. Networks says which addresses share a
-// place. An exempt network waits like any other.
-func New(slots, length int, networks source.Networks) *Queue {
-	return &Queue{length: length, networks: networks, free: slots, spent: map[netip.Prefix]int64{}, halved: time.Now()}
+// New returns a queue in which slots clients work at once and length others wait.
+func New(slots, length int) *Queue {
+	return &Queue{length: length, free: slots, spent: map[netip.Prefix]int64{}, halved: time.Now()}
 }
 
-// Enter charges cost to the network of an address, and waits until the client may start: for 5 seconds, or until ctx is
-// done. If the error is nil, the caller must call Leave.
-func (q *Queue) Enter(ctx context.Context, from netip.Addr, cost int64) error {
+// Enter charges cost to the client's network, and waits until the client may start: for 5 seconds, or until ctx is done. If
+// the error is nil, the caller must call Leave.
+func (q *Queue) Enter(ctx context.Context, from netip.Prefix, cost int64) error {
 	w := q.join(from, cost)
 	if w == nil {
 		return nil
@@ -77,7 +73,7 @@ func (q *Queue) Enter(ctx context.Context, from netip.Addr, cost int64) error {
 }
 
 // join returns nil if the client may start at once.
-func (q *Queue) join(from netip.Addr, cost int64) *waiter {
+func (q *Queue) join(from netip.Prefix, cost int64) *waiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rank := q.charge(from, cost)
@@ -95,15 +91,15 @@ func (q *Queue) join(from netip.Addr, cost int64) *waiter {
 	return w
 }
 
-// Charge adds cost, which may be negative, to what the network of an address has spent.
-func (q *Queue) Charge(from netip.Addr, cost int64) {
+// Charge adds cost, which may be negative, to what a network has spent.
+func (q *Queue) Charge(from netip.Prefix, cost int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.charge(from, cost)
 }
 
 // charge returns what the network has spent.
-func (q *Queue) charge(from netip.Addr, cost int64) int64 {
+func (q *Queue) charge(from netip.Prefix, cost int64) int64 {
 	if len(q.spent) >= maxNetworks || time.Since(q.halved) >= period {
 		for network, n := range q.spent {
 			if q.spent[network] = n / 2; n < 2 {
@@ -112,10 +108,9 @@ func (q *Queue) charge(from netip.Addr, cost int64) int64 {
 		}
 		q.halved = time.Now()
 	}
-	network, _ := q.networks.Of(from)
-	spent := q.spent[network] + cost
-	if q.spent[network] = spent; spent <= 0 { // also if it was halved since
-		delete(q.spent, network)
+	spent := q.spent[from] + cost
+	if q.spent[from] = spent; spent <= 0 { // also if it was halved since
+		delete(q.spent, from)
 	}
 	return spent
 }

@@ -14,7 +14,13 @@ import (
 	"foyer/middleware/source"
 )
 
-func address(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}) }
+func network(i int) netip.Prefix { return of(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})) }
+
+// of returns the network of an address as it is by default.
+func of(addr netip.Addr) netip.Prefix {
+	network, _ := source.Networks{}.Of(addr)
+	return network
+}
 
 // queueTest is a queue for one client, which is in, and what has happened to those that waited.
 type queueTest struct {
@@ -25,8 +31,8 @@ type queueTest struct {
 }
 
 func newQueueTest(t *testing.T, length int) *queueTest {
-	s := &queueTest{T: t, q: New(1, length, source.Networks{})}
-	if err := s.q.Enter(t.Context(), netip.MustParseAddr("203.0.113.1"), 1); err != nil {
+	s := &queueTest{T: t, q: New(1, length)}
+	if err := s.q.Enter(t.Context(), of(netip.MustParseAddr("203.0.113.1")), 1); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -36,7 +42,7 @@ func newQueueTest(t *testing.T, length int) *queueTest {
 func (s *queueTest) arrive(ctx context.Context, name, from string) {
 	go func() {
 		event := name
-		switch err := s.q.Enter(ctx, netip.MustParseAddr(from), 1); {
+		switch err := s.q.Enter(ctx, of(netip.MustParseAddr(from)), 1); {
 		case errors.Is(err, context.Canceled):
 			event += " left"
 		case errors.Is(err, context.DeadlineExceeded):
@@ -87,9 +93,9 @@ func TestOrder(t *testing.T) {
 func TestTurnAndTimeout(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	q := New(1, 10, source.Networks{})
+	q := New(1, 10)
 	for i := range 100 { // each is one or the other
-		if err := q.Enter(over, address(i), 1); err != nil {
+		if err := q.Enter(over, network(i), 1); err != nil {
 			t.Fatalf("nobody is in, and %d wait: %v", len(q.waiting), err)
 		}
 		q.Leave()
@@ -127,7 +133,7 @@ func TestTimeout(t *testing.T) {
 		time.Sleep(maxWait) // of synctest's clock
 		s.expect("bob waited too long")
 		s.q.Leave()
-		if err := s.q.Enter(t.Context(), netip.Addr{}, 1); err != nil {
+		if err := s.q.Enter(t.Context(), netip.Prefix{}, 1); err != nil {
 			t.Error(err)
 		}
 	})
@@ -135,10 +141,10 @@ func TestTimeout(t *testing.T) {
 
 func TestHalves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(1, 10, source.Networks{})
+		q := New(1, 10)
 		charge := func(from string, cost, want int64) {
 			t.Helper()
-			if got := q.charge(netip.MustParseAddr(from), cost); got != want {
+			if got := q.charge(of(netip.MustParseAddr(from)), cost); got != want {
 				t.Errorf("%s has spent %d, want %d", from, got, want)
 			}
 		}
@@ -153,32 +159,10 @@ func TestHalves(t *testing.T) {
 		charge("192.0.2.1", -5, -5) // what was halved is given back whole
 		charge("192.0.2.1", 2, 2)
 		for i := range 3 * maxNetworks {
-			q.Charge(address(i), 1)
+			q.Charge(network(i), 1)
 		}
 		if len(q.spent) > maxNetworks {
 			t.Errorf("%d networks are remembered, want at most %d", len(q.spent), maxNetworks)
 		}
 	})
-}
-
-// The networks decide which addresses share a rank, as they do for penalties.
-func TestNetworks(t *testing.T) {
-	for _, tt := range []struct {
-		networks source.Networks
-		want     []int64 // what the four addresses below have spent, in this order
-	}{
-		{source.Networks{}, []int64{1, 1, 1, 2}},
-		{source.Networks{Bits4: 24, Bits6: 48}, []int64{1, 2, 1, 2}},
-		{source.Networks{Bits4: 16, Bits6: 128}, []int64{1, 2, 1, 1}},
-		{source.Networks{Bits4: 24, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, []int64{1, 2, 1, 2}},
-	} {
-		q := New(1, 10, tt.networks)
-		var got []int64
-		for _, from := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"} {
-			got = append(got, q.charge(netip.MustParseAddr(from), 1))
-		}
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("%+v: spent %v, want %v", tt.networks, got, tt.want)
-		}
-	}
 }

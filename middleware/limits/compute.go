@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"foyer/middleware/eventlog/counters"
-	"foyer/middleware/source"
 )
 
 const (
@@ -24,7 +23,7 @@ const (
 // once, and the next one is from the source for which it has computed least; logins do not count. Without it a flood of key
 // exchanges from one source would slow down everybody. If Compute returns no error, the caller must call Computed.
 func (c *Connection) Compute(ctx context.Context) error {
-	err := c.table.computing.Enter(ctx, source.Addr(c.peer), int64(estimate))
+	err := c.table.computing.Enter(ctx, c.from, int64(estimate))
 	if err != nil {
 		c.table.Counters.Count(counters.Busy, c.peer)
 		return err
@@ -41,6 +40,6 @@ func (c *Connection) Computed() {
 	took := time.Since(c.began)
 	c.began = time.Time{}
 	c.spent += took
-	c.table.computing.Charge(source.Addr(c.peer), int64(took-estimate))
+	c.table.computing.Charge(c.from, int64(took-estimate))
 	c.table.computing.Leave()
 }

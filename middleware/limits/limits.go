@@ -74,7 +74,7 @@ func NewTable(cfg Config) *Table {
 	cpus := runtime.GOMAXPROCS(0)
 	t := &Table{
 		Config: cfg, sources: map[netip.Prefix]*peers{},
-		computing: fairqueue.New(maxComputing*cpus, maxWaiting*cpus, cfg.Networks),
+		computing: fairqueue.New(maxComputing*cpus, maxWaiting*cpus),
 	}
 	for at := range t.waiting {
 		t.waiting[at].few, t.waiting[at].wide = cfg.MaxUnauthenticated/256, map[netip.Prefix]*network{}
@@ -87,6 +87,7 @@ type Connection struct {
 	table *Table
 	peers *peers
 	peer  net.Addr
+	from  netip.Prefix // its network, also if that is exempt
 	evict func(overShare bool)
 
 	// Guarded by the caller of Compute and Computed.
@@ -116,7 +117,8 @@ func (t *Table) Admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection, evicted []*Connection, reached counters.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	from := t.peersOf(peer)
+	network, exempt := t.Networks.Of(source.Addr(peer))
+	from := t.peersOf(network, exempt)
 	for _, limit := range t.limits(from) {
 		if limit.has-len(evicted) < limit.max { // a connection that is evicted for one limit counts for all
 			continue
@@ -133,7 +135,7 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 		victim.overShare = limit.from == unauthenticated(from)
 		evicted = append(evicted, victim)
 	}
-	c = &Connection{table: t, peers: from, peer: peer, evict: evict}
+	c = &Connection{table: t, peers: from, peer: peer, from: network, evict: evict}
 	t.n++
 	from.total++
 	t.sources[from.source] = from
@@ -181,10 +183,9 @@ func (t *Table) limits(from *peers) []limit {
 		limit{counters.SourceUnauthenticated, from.unauthenticated(), t.MaxUnauthenticatedPerSource, from})
 }
 
-// peersOf returns the connections of a peer's source. All exempt peers are one source, and so are peers without an IP
+// peersOf returns the connections of a network. All exempt peers are one source, and so are peers without an IP
 // address.
-func (t *Table) peersOf(peer net.Addr) *peers {
-	network, exempt := t.Networks.Of(source.Addr(peer))
+func (t *Table) peersOf(network netip.Prefix, exempt bool) *peers {
 	if exempt {
 		network = netip.Prefix{}
 	}
@@ -223,7 +224,7 @@ func (c *Connection) Asked() { c.reach(asked) }
 // Authenticated records that the client is authenticated. What the server has computed for it no longer counts.
 func (c *Connection) Authenticated() {
 	c.reach(authenticated)
-	c.table.computing.Charge(source.Addr(c.peer), -int64(c.spent))
+	c.table.computing.Charge(c.from, -int64(c.spent))
 }
 
 // Sessions records how many sessions the connection has, and reports whether it may have them: it may have one, and more as

@@ -84,7 +84,7 @@ func Open(path string, opts Options) (*File, error) {
 	if opts.Warn == nil {
 		opts.Warn = func(error) {}
 	}
-	f := &File{path: path, opts: opts, queue: fairqueue.New(opts.Hashes, queueLength*opts.Hashes, opts.Networks)}
+	f := &File{path: path, opts: opts, queue: fairqueue.New(opts.Hashes, queueLength*opts.Hashes)}
 	_, _ = rand.Read(f.key[:]) // never returns an error
 	last := &table{}
 	parse := func(path, data string) (*table, error) {
@@ -137,14 +137,15 @@ func (f *File) VerifyFrom(ctx context.Context, from netip.Addr, user, password s
 		return nil
 	}
 	secret, known := now.lookup(user, binary.BigEndian.Uint64(decoy[:]))
-	matches, err := f.match(ctx, from, secret, password)
+	network, _ := f.opts.Networks.Of(from)
+	matches, err := f.match(ctx, network, secret, password)
 	switch {
 	case err != nil:
 		return err
 	case !matches || !known:
 		return ErrWrong
 	}
-	f.queue.Charge(from, -1) // so that frequent logins do not lose their rank
+	f.queue.Charge(network, -1) // so that frequent logins do not lose their rank
 	if f.opts.Remember > 0 {
 		now.logins.remember(user, login, f.opts.Remember)
 	}
@@ -152,7 +153,7 @@ func (f *File) VerifyFrom(ctx context.Context, from netip.Addr, user, password s
 }
 
 // match waits for the turn of the client and compares password with s.
-func (f *File) match(ctx context.Context, from netip.Addr, s secret, password string) (bool, error) {
+func (f *File) match(ctx context.Context, from netip.Prefix, s secret, password string) (bool, error) {
 	if err := f.queue.Enter(ctx, from, 1); err != nil {
 		if report := f.refused.add(); report != nil {
 			f.opts.Warn(report)

@@ -3,9 +3,11 @@ package passwords
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,10 +72,13 @@ func TestHashesAreBounded(t *testing.T) {
 // guesses.
 func TestCorrectPasswordsCostNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		next, order := make(chan struct{}), make(chan int, 3)
+		next, order := make(chan struct{}), make(chan string, 10)
 		f := stubbed(t, Options{Hashes: 1}, func(password string) bool {
 			if password == "slow" {
 				<-next
+			}
+			if strings.HasPrefix(password, "waits") {
+				order <- password
 			}
 			return password == "right"
 		})
@@ -85,17 +90,56 @@ func TestCorrectPasswordsCostNoPlace(t *testing.T) {
 		go func() { _ = f.VerifyFrom(t.Context(), address(4), "ada", "slow") }()
 		for _, from := range []int{2, 3, 1} {
 			synctest.Wait()
-			go func() {
-				_ = f.VerifyFrom(t.Context(), address(from), "ada", "right")
-				order <- from
-			}()
+			go func() { _ = f.VerifyFrom(t.Context(), address(from), "ada", fmt.Sprint("waits ", from)) }()
 		}
 		synctest.Wait()
 		close(next)
-		if got := []int{<-order, <-order, <-order}; !slices.Equal(got, []int{1, 3, 2}) {
+		if got := []string{<-order, <-order, <-order}; !slices.Equal(got, []string{"waits 1", "waits 3", "waits 2"}) {
 			t.Errorf("in the order %v, want those first who guessed least", got)
 		}
 	})
+}
+
+// Options.Networks decides which addresses share a rank, as it does for penalties: after a guess from one address, another
+// one of its network waits behind a newcomer.
+func TestQueueNetworks(t *testing.T) {
+	for _, tt := range []struct {
+		networks source.Networks
+		shared   [2]bool // by 192.0.2.1 and .2, and by 2001:db8::1 and ::2
+	}{
+		{source.Networks{}, [2]bool{false, true}},
+		{source.Networks{Bits4: 24, Bits6: 48}, [2]bool{true, true}},
+		{source.Networks{Bits4: 16, Bits6: 128}, [2]bool{true, false}},
+		{source.Networks{Bits4: 24, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, [2]bool{true, true}},
+	} {
+		for i, pair := range [][2]string{{"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8::2"}} {
+			synctest.Test(t, func(t *testing.T) {
+				next, order := make(chan struct{}), make(chan string, 3)
+				f := stubbed(t, Options{Hashes: 1, Networks: tt.networks}, func(password string) bool {
+					if password == "slow" {
+						<-next
+						return false
+					}
+					order <- password
+					return false
+				})
+				verify(t, f, netip.MustParseAddr(pair[0]), "ada", pair[0], ErrWrong)
+				<-order
+				go func() { _ = f.VerifyFrom(t.Context(), netip.MustParseAddr("203.0.113.1"), "ada", "slow") }()
+				const newcomer = "198.51.100.1"
+				for _, from := range []string{pair[1], newcomer} {
+					synctest.Wait()
+					go func() { _ = f.VerifyFrom(t.Context(), netip.MustParseAddr(from), "ada", from) }()
+				}
+				synctest.Wait()
+				close(next)
+				if first := <-order; (first == newcomer) != tt.shared[i] {
+					t.Errorf("%+v: after a guess from %s, %s is first", tt.networks, pair[0], first)
+				}
+				<-order
+			})
+		}
+	}
 }
 
 func TestNetworksAreChecked(t *testing.T) {
@@ -174,7 +218,7 @@ func TestRefusalsAreReported(t *testing.T) {
 			}
 			warned = append(warned, err.Error())
 		}}, func(string) bool { return true })
-		must(t, f.queue.Enter(t.Context(), netip.Addr{}, 1))
+		must(t, f.queue.Enter(t.Context(), netip.Prefix{}, 1))
 		hasty, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, later := range []time.Duration{0, 1, period - 2, 1, 1, 3 * period} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"foyer/middleware/fairqueue"
-	"foyer/middleware/source"
 	"net/netip"
 	"strings"
 	"testing"
@@ -90,7 +89,7 @@ func TestRememberIsOffByDefault(t *testing.T) {
 func TestRememberedWhileBusy(t *testing.T) {
 	m := newCountingFile(t, time.Minute)
 	m.login("ada", "open sesame", nil, true)
-	m.f.queue = fairqueue.New(0, 0, source.Networks{})
+	m.f.queue = fairqueue.New(0, 0)
 	m.login("ada", "open sesame", nil, false)
 	m.login("ada", "open barley", ErrBusy, false)
 }

@@ -3,7 +3,6 @@ package passwords
 import (
 	"context"
 	"foyer/middleware/fairqueue"
-	"foyer/middleware/source"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -158,7 +157,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	const hashes, cost, guessers = 2, 8 << 20, 1000
 	const ofCost = "$argon2id$v=19$m=8192,t=1,p=1$yl9cX+uvBKCsBsjKc8d/UA$n2IaJphQiy2owsJJ67n/bAK02kq3USmC9yZKKO/3OYM"
 	f := open(t, newFile(t, "ada:"+ofCost), Options{Hashes: hashes})
-	f.queue = fairqueue.New(hashes, 32, source.Networks{}) // with a longer queue, the test would take too long
+	f.queue = fairqueue.New(hashes, 32) // with a longer queue, the test would take too long
 	var most atomic.Uint64
 	e := f.table.Current().entries[0]
 	e.matcher = measured{e.matcher, &most}
