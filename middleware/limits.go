@@ -66,8 +66,8 @@ func Limits(table *limits.Table) Layer {
 	}
 }
 
-// errOverShare is why a connection ends when newer connections of its own source evict it. It costs a penalty. Otherwise a
-// client could connect again and again for free.
+// errOverShare is why a connection ends when newer connections of its own source evict it. The source gets a penalty for it;
+// otherwise a client could connect again and again for free.
 var errOverShare = errors.New("evicted by newer connections of its source")
 
 // record records in the table that the connection has reached a stage.

@@ -27,8 +27,8 @@ type PenaltiesConfig = penalties.Config
 // penalty is zero; Max, 10m, is the upper limit. Open connections of a blocked source stay open and still get penalties.
 //
 // So a source is blocked for 20 seconds after four failed connections or two timeouts at the password prompt within 5
-// seconds, and for 16 seconds after 16 connections within one second that speak SSH and leave. A connection without a byte,
-// as that of a port scanner or a health check, costs nothing. A person who mistypes a password up to six times on one
+// seconds, and for 16 seconds after 16 connections within one second that speak SSH and leave. A connection on which the
+// client sends nothing, such as a port scan or a health check, costs nothing. A person who mistypes a password up to six times on one
 // connection gets one penalty, which is over before the next one. So typing errors do not block an office behind one address.
 // Two timeouts together do, for 20 seconds, and so does a program that keeps failing more than once in 5 seconds. In the long
 // run an attacker has six

@@ -142,7 +142,7 @@ func TestHostilePrompts(t *testing.T) {
 }
 
 // TestHostileReplacedInPlace replaces a password file by another one with the same inode, size and modification time, as
-// rsync --inplace -t does. The old password lets nobody in any more, and the new one does.
+// rsync --inplace -t does. Afterwards the new password lets in, and the old one does not.
 func TestHostileReplacedInPlace(t *testing.T) {
 	h := startTarget(t, append(shortDeadlines, "--penalties=false")...)
 	path := filepath.Join(h.dir, "ssh-passwords")

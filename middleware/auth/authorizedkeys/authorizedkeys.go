@@ -17,7 +17,7 @@
 //
 //   - from="LIST": addresses, networks in CIDR notation and patterns with * and ? for the address as text, separated by
 //     commas alone. "!" before an entry refuses what it matches. Host names are not supported, because foyer does not use
-//     DNS. A line with any entry that is none of these is not used; sshd skips some of them.
+//     DNS. If an entry is anything else, the line is not used; sshd skips some such entries.
 //   - expiry-time="YYYYMMDD[HHMM[SS]][Z]": local time, or UTC with Z. The earliest time counts. A time that does not exist,
 //     such as February 30, is an error; sshd takes it for March 2.
 //   - restrict, and [no-]pty, [no-]port-forwarding, [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc: what the

@@ -323,7 +323,7 @@ func TestEditKeepsTheOwner(t *testing.T) {
 	}
 }
 
-// Whoever can read the file can lock it. An edit does not wait for that lock.
+// Anybody who can read the file can lock it. An edit does not wait for that lock.
 func TestEditDespiteReaders(t *testing.T) {
 	path := newFile(t, "ada:one\nbob:one\n")
 	must(t, os.Chmod(path, 0o644))
