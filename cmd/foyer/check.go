@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -35,13 +37,10 @@ func checkCommand(cfg *Config) *cobra.Command {
 			"and fails if there is a problem.",
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.check(); err != nil {
-				return err
-			}
-			return check(cfg, cmd.OutOrStdout())
+			return check(cfg, cfg.load(cmd.Flags(), os.Getenv), cmd.OutOrStdout())
 		},
 	}
-	cfg.addFlags(cmd.Flags())
+	cfg.settings.AddFlags(cmd.Flags())
 	return cmd
 }
 
@@ -56,8 +55,8 @@ type report struct {
 	problems    []error
 }
 
-func check(cfg *Config, w io.Writer) error {
-	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}}
+func check(cfg *Config, problems []error, w io.Writer) error {
+	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}, problems: problems}
 	if !cfg.Open {
 		r.readPasswords(cfg)
 		r.readKeys(cfg)
@@ -167,10 +166,9 @@ func (r *report) readHostKeys(cfg *Config) {
 }
 
 func (r *report) readTexts(cfg *Config) {
-	for _, read := range []func() (string, error){cfg.message, cfg.greeting} {
-		if _, err := read(); err != nil {
-			r.problems = append(r.problems, err) // also if it is missing, because it is configured
-		}
+	_, err := openTexts(cfg, slog.New(slog.DiscardHandler))
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		r.problems = append(r.problems, several.Unwrap()...) // also if they are missing, because they are configured
 	}
 }
 

@@ -19,8 +19,11 @@ func hostkeyCommand(cfg *Config) *cobra.Command {
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&cfg.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
+	cfg.settings.AddFlags(cmd.PersistentFlags(), "hostkeys")
 	cmd.AddCommand(hostkeyList(cfg), hostkeyAdd(cfg))
+	for _, sub := range cmd.Commands() {
+		sub.RunE = cfg.loaded(sub.RunE)
+	}
 	return cmd
 }
 

@@ -35,7 +35,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, access middleware.Laye
 	t.Helper()
 	text := sshtest.NewLog()
 	s, err := server.New(server.Config{
-		Listen: "127.0.0.1:0", HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: limit}, Log: server.Log{Writer: text},
+		Listen: []string{"127.0.0.1:0"}, HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: limit}, Log: server.Log{Writer: text},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, access middleware.Laye
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	d := &drained{s.Addr().String(), stop, make(chan error, 1), text}
+	d := &drained{s.Addrs()[0].String(), stop, make(chan error, 1), text}
 	go func() { d.served <- s.Serve(ctx) }()
 	return d
 }
