@@ -93,7 +93,7 @@ func (c *Config) listening() []settings.Setting {
 			Help: "address to listen on, or unix:PATH for a socket; may be given several times"},
 		{Name: "hostkeys", Value: path{&c.HostKeys, "directory"}, Everyday: true, Help: "directory of the host keys"},
 		{Name: "algorithms", Value: choice{&c.Algorithms, middleware.AlgorithmSets},
-			Help: "compat serves old clients too; see foyer help algorithms"},
+			Help: "set of cryptographic algorithms; compat serves old clients too; see foyer help algorithms"},
 	}
 }
 
@@ -131,7 +131,7 @@ func (c *Config) logging() []settings.Setting {
 			Help: "file to log to, instead of stderr; opened again on SIGHUP, after it was rotated"},
 		{Name: "log-level", Value: level{&c.Level}, Everyday: true, Help: "the least level of a line"},
 		{Name: "log-format", Value: choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, Restart: true,
-			Help: "auto is text on a terminal and logfmt otherwise"},
+			Help: "format of the log; auto is text on a terminal and logfmt otherwise"},
 		{Name: "log-rate", Value: count{&c.Rate, -1, 1_000_000},
 			Help: "log lines a second, counted apart for unauthenticated and authenticated connections; -1 for no limit"},
 		{Name: "fail-log", Value: path{&c.FailLog, "file"}, Example: "fail.log",

@@ -99,6 +99,12 @@ func (d Deadlines) WithDefaults() Deadlines {
 	}
 }
 
+// Validate returns the error with which [New] would refuse cfg.
+func (cfg Config) Validate() error {
+	_, _, err := cfg.withDefaults()
+	return err
+}
+
 // withDefaults returns cfg with its defaults filled in.
 func (cfg Config) withDefaults() (Config, int, error) {
 	available := limits.Descriptors()

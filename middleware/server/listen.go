@@ -157,6 +157,14 @@ type slotConn struct {
 	once  sync.Once
 }
 
+// RemoteAddr implements [net.Conn]. A client of a Unix socket has no address; the socket's path says where it has come in.
+func (c *slotConn) RemoteAddr() net.Addr {
+	if local, ok := c.LocalAddr().(*net.UnixAddr); ok {
+		return local
+	}
+	return c.halfCloser.RemoteAddr()
+}
+
 // Close implements [net.Conn].
 func (c *slotConn) Close() error {
 	defer c.once.Do(c.slots.free)

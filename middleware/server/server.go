@@ -27,7 +27,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -332,6 +334,7 @@ func (s *Server) report() {
 	facts := []any{
 		"connected", stages[middleware.Connected] + stages[middleware.Speaking], "keys-exchanged", stages[middleware.KeysExchanged],
 		"authenticated", stages[middleware.Authenticated], "sessions", sessions, "blocked", s.Tracker.Blocked(),
+		"goroutines", runtime.NumGoroutine(),
 	}
 	if s.Report != nil {
 		facts = append(facts, s.Report()...)
@@ -365,6 +368,9 @@ func (s *Server) drain() {
 func listenError(address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
+		if strings.HasPrefix(address, "unix:") {
+			return &ListenError{address, errors.New("the socket is in use"), ""}
+		}
 		return &ListenError{address, errors.New("the port is in use"), "try another one: foyer --listen :2222"}
 	case errors.Is(err, syscall.EACCES):
 		return &ListenError{address, errors.New("permission denied"),

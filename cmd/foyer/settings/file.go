@@ -20,9 +20,6 @@ import (
 // maxFile is the largest file, in bytes.
 const maxFile = 1 << 20
 
-// maxProblems is how many problems of a file are reported.
-const maxProblems = 100
-
 // file is a parsed file.
 type file struct {
 	path     string
@@ -208,4 +205,3 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
-
