@@ -18,6 +18,7 @@ type connections struct {
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
+	refusing bool          // clients that have had no session get none
 	drained  chan struct{} // closed when the server is draining and the last connection is over
 }
 
@@ -56,16 +57,35 @@ func (a *connections) isDraining() bool {
 	return a.draining
 }
 
-// Drain lets nobody in any more and returns when all connections are closed, or ctx is done, which needs a deadline. Clients
-// that are not authenticated are told why. A connection closes with its last session. Sessions may finish until a second
-// before the deadline, or half the time; then each reads words, a sentence without a line end, and ends with exit status 1.
-// It returns how many sessions did not finish.
+// admits reports whether a connection may open a session: while the server drains, only its first, and not for long.
+func (a *connections) admits(first bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.draining || first && !a.refusing
+}
+
+// newcomerGrace is how long clients that have had no session may take to get one after the server is told to stop. The
+// handshakes of programs that were under way are over by then, so that a restart loses no login.
+const newcomerGrace = 2 * time.Second
+
+// Drain returns when all connections are closed, or ctx is done, which needs a deadline. Clients that are about to log in have
+// two seconds, or a quarter of the time, for their one session; then those that are not authenticated are told why they are
+// not let in. A connection closes with its last session. Sessions may finish until a second before the deadline, or half the
+// time; then each reads words, a sentence without a line end, and ends with exit status 1. It returns how many sessions did
+// not finish.
 func (a *connections) Drain(ctx context.Context, words string) (unfinished int) {
 	defer a.notices.Wait()
 	deadline, _ := ctx.Deadline()
-	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longWait, time.Until(deadline)/2)))
+	left := time.Until(deadline)
+	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longWait, left/2)))
 	defer cancel()
+	newcomers, stop := context.WithTimeout(finish, min(newcomerGrace, left/4))
+	defer stop()
 	a.startDrain()
+	if a.Wait(newcomers) == nil {
+		return 0
+	}
+	a.refuseNewcomers()
 	if a.Wait(finish) == nil {
 		return 0
 	}
@@ -79,6 +99,18 @@ func (a *connections) startDrain() {
 	defer a.mu.Unlock()
 	a.draining = true
 	a.signalDrained()
+	for c := range a.conns {
+		if c.left() {
+			_ = c.Close()
+		}
+	}
+}
+
+// refuseNewcomers ends the connections that have no session yet.
+func (a *connections) refuseNewcomers() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusing = true
 	for c := range a.conns {
 		switch {
 		case c.Stage() < Authenticated:
