@@ -35,11 +35,12 @@ const (
 // Connect; [ConnOf] returns it in a session.
 type Conn struct {
 	*transport.Conn
-	context ssh.Context
-	stack   *Stack
-	moments []Moments // of the layers that have let it in, in the order of the list
-	log     *eventlog.Connection
-	packets unreadPackets
+	context  ssh.Context
+	stack    *Stack
+	accepted time.Time
+	moments  []Moments // of the layers that have let it in, in the order of the list
+	log      *eventlog.Connection
+	packets  unreadPackets
 
 	forwarding atomic.Bool // the client has asked for a port of the server's
 

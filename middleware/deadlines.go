@@ -49,8 +49,8 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			w := &watchdog{cfg: cfg, conn: c, accepted: time.Now()}
-			c.LimitDeadline(w.accepted.Add(min(cfg.Handshake, maxKeyExchange)))
+			w := &watchdog{cfg: cfg, conn: c}
+			c.LimitDeadline(c.accepted.Add(min(cfg.Handshake, maxKeyExchange)))
 			return Moments{
 				Stage: func(stage Stage) {
 					switch stage {
@@ -71,9 +71,8 @@ func Deadlines(cfg DeadlinesConfig) Layer {
 
 // watchdog has the timers of a connection whose keys are exchanged.
 type watchdog struct {
-	cfg      DeadlinesConfig
-	conn     *Conn
-	accepted time.Time
+	cfg  DeadlinesConfig
+	conn *Conn
 
 	mu              sync.Mutex
 	login           *time.Timer
@@ -84,7 +83,7 @@ type watchdog struct {
 
 // awaitLogin gives the client the rest of its time to authenticate.
 func (w *watchdog) awaitLogin() {
-	end := w.accepted.Add(w.cfg.Handshake)
+	end := w.conn.accepted.Add(w.cfg.Handshake)
 	w.conn.LimitDeadline(end.Add(longWait)) // which Disconnect may take
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"errors"
+	"net"
 	"sync/atomic"
 
 	"charm.land/ssh"
@@ -35,18 +36,14 @@ func Limits(table *limits.Table) Layer {
 			return nil
 		},
 		Connect: func(c *Conn) (Moments, error) {
-			entry, evicted, _ := table.Admit(c.RemoteAddr(), func(overShare bool) {
+			entry, err := admit(c, table, c.RemoteAddr(), func(overShare bool) {
 				if overShare {
 					c.fail(errOverShare)
 				}
 				c.Disconnect(transport.TooManyConnections, busy)
 			})
-			for _, other := range evicted {
-				go other.Evict()
-			}
-			if entry == nil {
-				c.Disconnect(transport.TooManyConnections, busy)
-				return Moments{}, errors.New(busy)
+			if err != nil {
+				return Moments{}, err
 			}
 			return Moments{
 				Stage:   func(stage Stage) { record(entry, stage) },
@@ -64,6 +61,19 @@ func Limits(table *limits.Table) Layer {
 			}, nil
 		},
 	}
+}
+
+// admit adds a connection to the table, evicts others for it, or tells the client that there is no room.
+func admit(c *Conn, table *limits.Table, peer net.Addr, evict func(overShare bool)) (*limits.Connection, error) {
+	entry, evicted, _ := table.Admit(peer, evict)
+	for _, other := range evicted {
+		go other.Evict()
+	}
+	if entry == nil {
+		c.Disconnect(transport.TooManyConnections, busy)
+		return nil, errors.New(busy)
+	}
+	return entry, nil
 }
 
 // errOverShare is why a connection ends when newer connections of its own source evict it. The source gets a penalty for it;

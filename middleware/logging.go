@@ -15,6 +15,7 @@ import (
 	"foyer/middleware/eventlog"
 	"foyer/middleware/eventlog/sanitize"
 	"foyer/middleware/session"
+	"foyer/middleware/transport"
 )
 
 // How many bytes of a peer's text are shown: of a name or a client version (RFC 4253 section 4.2 allows 255), and of a
@@ -43,7 +44,6 @@ func Logging(lines *eventlog.Log) Layer {
 		Connect: func(c *Conn) (Moments, error) {
 			id := strings.ToLower(rand.Text()[:10]) // 50 bits: unique in any log that is still kept
 			c.log = lines.Connection(c.RemoteAddr(), "conn", id, "addr", c.RemoteAddr().String())
-			accepted := time.Now()
 			return Moments{
 				Configure: func(*gossh.ServerConfig) {
 					if c.Stage() >= Speaking { // not for a client that stays silent
@@ -53,12 +53,15 @@ func Logging(lines *eventlog.Log) Layer {
 				Attempt: c.logAttempt,
 				Closed: func(err error) {
 					if err == errSilent {
-						c.log.Log(slog.LevelDebug, "connection closed", "duration", since(accepted), "err", err)
+						c.log.Log(slog.LevelDebug, "connection closed", "duration", since(c.accepted), "err", err)
 						return
 					}
-					facts := []any{"duration", since(accepted)}
+					facts := []any{"duration", since(c.accepted)}
 					if err != nil {
 						facts = append(facts, "err", sanitize.String(c.reason(err), maxShownText))
+					}
+					if other, ok := errors.AsType[*transport.NotSSHError](err); ok && other.Hint() != "" {
+						facts = append(facts, "hint", other.Hint())
 					}
 					c.log.Close("connection closed", facts...)
 				},

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
-	"syscall"
 	"time"
 	"weak"
 
@@ -296,7 +294,7 @@ var errClosing = errors.New("this server is closing, please come back later")
 
 // accept has the layers see a new connection, and returns it when the client has sent something; nil if it is refused.
 func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn {
-	c := &Conn{context: ctx, stack: s, moments: make([]Moments, 0, len(s.layers))}
+	c := &Conn{context: ctx, stack: s, accepted: time.Now(), moments: make([]Moments, 0, len(s.layers))}
 	c.Conn = transport.New(conn, versionOf(srv), c)
 	ctx.SetValue(connKey{}, c)
 	if !s.add(c) {
@@ -341,8 +339,7 @@ var errSilent = errors.New("the client has sent nothing")
 // leftSilently reports whether the error of Greet means that the client has left without a byte, and not that the server has
 // disconnected it.
 func (c *Conn) leftSilently(err error) bool {
-	left := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	if !left || c.Stage() != Connected {
+	if !left(err) || c.Stage() != Connected {
 		return false
 	}
 	c.fail(errSilent)

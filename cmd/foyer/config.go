@@ -29,23 +29,24 @@ import (
 // directory.
 type Config struct {
 	server.Config
-	File       string        // the file of settings
-	Passwords  string        // file
-	Plaintext  bool          // accept plain-text passwords in Passwords
-	Remember   time.Duration // how long a verified password is remembered
-	Keys       string        // directory
-	UserCA     string        // file, or ""
-	Revoked    string        // file, or ""
-	Auth       []string      // accepted combinations of authentication methods
-	Penalties  bool          // block sources that fail to authenticate too often
-	FailLog    string        // file, "-" for stderr, or ""
-	Open       bool          // let everybody in
-	Algorithms string        // one of middleware.AlgorithmSets
-	Message    string        // file, or "" for the simple message
-	Greeting   string        // file, or "" for the default greeting
-	PTY        string        // "refuse" or "accept"
-	LogFile    string        // file, or "" for stderr
-	LogFormat  string        // "auto", or one of eventlog.Formats
+	File       string         // the file of settings
+	ProxyFrom  []netip.Prefix // networks of proxies that send PROXY headers
+	Passwords  string         // file
+	Plaintext  bool           // accept plain-text passwords in Passwords
+	Remember   time.Duration  // how long a verified password is remembered
+	Keys       string         // directory
+	UserCA     string         // file, or ""
+	Revoked    string         // file, or ""
+	Auth       []string       // accepted combinations of authentication methods
+	Penalties  bool           // block sources that fail to authenticate too often
+	FailLog    string         // file, "-" for stderr, or ""
+	Open       bool           // let everybody in
+	Algorithms string         // one of middleware.AlgorithmSets
+	Message    string         // file, or "" for the simple message
+	Greeting   string         // file, or "" for the default greeting
+	PTY        string         // "refuse" or "accept"
+	LogFile    string         // file, or "" for stderr
+	LogFormat  string         // "auto", or one of eventlog.Formats
 
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line
@@ -91,6 +92,8 @@ func (c *Config) listening() []settings.Setting {
 	return []settings.Setting{
 		{Name: "listen", Value: newList(&c.Listen, "address", parseAddress, asIs), Everyday: true,
 			Help: "address to listen on, or unix:PATH for a socket; may be given several times"},
+		{Name: "proxy-from", Value: newList(&c.ProxyFrom, "networks", parseNetwork, netip.Prefix.String), Example: "192.0.2.7/32",
+			Help: "networks of balancers, such as 192.0.2.7/32, whose connections must begin with a PROXY header; nobody else's may"},
 		{Name: "hostkeys", Value: path{&c.HostKeys, "directory"}, Everyday: true, Help: "directory of the host keys"},
 		{Name: "algorithms", Value: choice{&c.Algorithms, middleware.AlgorithmSets},
 			Help: "set of cryptographic algorithms; compat serves old clients too; see foyer help algorithms"},

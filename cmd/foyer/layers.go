@@ -10,6 +10,7 @@ import (
 func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
+		when(len(cfg.ProxyFrom) > 0, middleware.ProxyHeader(proxyHeader(cfg, s))),
 		when(cfg.Penalties, middleware.Penalties(s.Tracker)),
 		middleware.Limits(s.Table),
 		middleware.Deadlines(s.ConnectionDeadlines()),
@@ -26,6 +27,13 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		middleware.ForwardNotice(),
 		middleware.Greeting(texts.greeting),
 		middleware.Message(texts.message),
+	}
+}
+
+// proxyHeader returns the settings of the layer of that name.
+func proxyHeader(cfg *Config, s *server.Server) middleware.ProxyHeaderConfig {
+	return middleware.ProxyHeaderConfig{
+		From: cfg.ProxyFrom, Timeout: s.Deadlines.Handshake, Table: s.Table, Logger: s.Events.Unauthenticated(),
 	}
 }
 

@@ -258,9 +258,9 @@ func TestTrackerBadSettings(t *testing.T) {
 		{networks(source.Networks{Bits6: 129}), "IPv6 prefix /129 is not one of /1 to /128"},
 		{penalties.Config{MaxSources4: -1}, "the maximum number of sources must be positive"},
 		{penalties.Config{MaxSources6: -1}, "the maximum number of sources must be positive"},
-		{exempt(netip.Prefix{}), "an exempt network is not valid"},
-		{exempt(netip.MustParsePrefix("192.0.2.1/24")), "exempt network 192.0.2.1/24 has host bits: write 192.0.2.0/24"},
-		{exempt(netip.MustParsePrefix("::ffff:192.0.2.0/120")), "exempt network ::ffff:192.0.2.0/120: write it as IPv4"},
+		{exempt(netip.Prefix{}), "a network is not valid"},
+		{exempt(netip.MustParsePrefix("192.0.2.1/24")), "network 192.0.2.1/24 has host bits: write 192.0.2.0/24"},
+		{exempt(netip.MustParsePrefix("::ffff:192.0.2.0/120")), "network ::ffff:192.0.2.0/120: write it as IPv4"},
 	} {
 		if _, err := penalties.NewTracker(tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("%+v: got %v, want %s", tt.cfg, err, tt.want)

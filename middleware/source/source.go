@@ -33,11 +33,11 @@ func (n Networks) Validate() error {
 	for _, network := range n.Exempt {
 		switch {
 		case !network.IsValid():
-			return errors.New("an exempt network is not valid")
+			return errors.New("a network is not valid")
 		case network.Addr().Is4In6():
-			return fmt.Errorf("exempt network %s: write it as IPv4", network)
+			return fmt.Errorf("network %s: write it as IPv4", network)
 		case network != network.Masked():
-			return fmt.Errorf("exempt network %s has host bits: write %s", network, network.Masked())
+			return fmt.Errorf("network %s has host bits: write %s", network, network.Masked())
 		}
 	}
 	return nil

@@ -58,6 +58,7 @@ type Conn struct {
 	net.Conn
 	version  string // the server's version line, without its line end
 	observer Observer
+	remote   net.Addr // what the proxy says; nil if there is none
 
 	// The reader's.
 	ahead   []byte // read from the network and not yet by the library

@@ -31,10 +31,20 @@ func (e *NotSSHError) Error() string {
 	return "not SSH: it looks like " + e.Guess
 }
 
+// Hint says what the operator can do about it.
+func (e *NotSSHError) Hint() string {
+	if e.Guess == proxyHeader {
+		return "if this is your balancer, add its network to --proxy-from"
+	}
+	return ""
+}
+
+const proxyHeader = "a PROXY header"
+
 // protocols are how other clients begin that reach SSH ports.
 var protocols = []struct{ prefix, name string }{
 	{"\x16\x03", "TLS"},
-	{"PROXY ", "a PROXY header"}, {"\r\n\r\n\x00\r\nQUIT\n", "a PROXY header"},
+	{"PROXY ", proxyHeader}, {proxySignature, proxyHeader},
 	{"GET ", "HTTP"}, {"HEAD ", "HTTP"}, {"POST ", "HTTP"}, {"PUT ", "HTTP"}, {"DELETE ", "HTTP"}, {"OPTIONS ", "HTTP"},
 	{"CONNECT ", "HTTP"}, {"PRI * HTTP/2", "HTTP"},
 	{"SSH-1.", "SSH 1"},
