@@ -6,8 +6,8 @@
 // [ssh.Server] as its one set of callbacks. Each connection is one [Conn], which knows its stage, its logger and its open
 // sessions. The stack calls the layers at these moments, in the order of the list:
 //
-//  1. The server accepts a TCP connection. Each layer's Connect sees it and may refuse it. Penalties refuses blocked
-//     sources here; Limits makes room or refuses; Deadlines sets the time limit; Logging gives the connection its logger.
+//  1. The server accepts a TCP connection. Each layer's Connect sees it and may refuse it. ProxyHeader reads the
+//     visitor's address here, if a balancer passes connections on; Penalties refuses blocked sources; Limits makes room or refuses; Deadlines sets the time limit; Logging gives the connection its logger.
 //     What a layer needs to know later lives in the closures that Connect returns, its [Moments].
 //  2. The server sends its version line and waits for the client's first bytes (package transport, the only wrapper of
 //     net.Conn). Until then nothing else is allocated. What is not a version line of SSH is refused at once.

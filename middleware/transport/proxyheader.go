@@ -50,8 +50,8 @@ func (c *Conn) ReadProxyHeader() error {
 	}
 	from, _, ok := header.TCPAddrs()
 	switch {
-	case header.Command.IsLocal() || header.TransportProtocol.IsUnix():
-		c.remote = ProxyAddr{c.Conn.RemoteAddr()}
+	case header.Command.IsLocal(), header.TransportProtocol.IsUnix(), ok && from.String() == c.Conn.RemoteAddr().String():
+		c.remote = ProxyAddr{c.Conn.RemoteAddr()} // HAProxy's checks with version 1 name the proxy's own address and port
 	case ok:
 		c.remote = from
 	default:
