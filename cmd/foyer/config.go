@@ -85,6 +85,7 @@ func (c *Config) groups() []settings.Group {
 		{Heading: "penalties", Table: "penalties", Settings: c.penalties()},
 		{Heading: "limits", Table: "limits", Settings: c.limits()},
 		{Heading: "deadlines", Table: "deadlines", Settings: c.deadlines()},
+		{Heading: "metrics and health", Settings: c.http()},
 	}
 }
 
@@ -175,6 +176,14 @@ func (c *Config) limits() []settings.Setting {
 	}
 }
 
+func (c *Config) http() []settings.Setting {
+	return []settings.Setting{
+		{Name: "http", Value: httpAddress{&c.HTTP.Address}, Example: ":9090", Restart: true, Everyday: true,
+			Help: "address of an HTTP listener with /metrics for Prometheus, /livez and /readyz; :9090 is on loopback"},
+		{Name: "pprof", Value: toggle{&c.HTTP.Pprof}, Restart: true, Help: "also serve Go's profiles there, below /debug/pprof/"},
+	}
+}
+
 func (c *Config) deadlines() []settings.Setting {
 	const least = time.Millisecond
 	return []settings.Setting{
@@ -198,6 +207,9 @@ func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems [
 	problems = c.settings.Load(fs, getenv, c.File, required)
 	if c.UserCA == "" && c.Revoked != "" {
 		problems = append(problems, cli.Misuse("add --user-ca FILE", "--revoked requires --user-ca"))
+	}
+	if c.HTTP.Address == "" && c.HTTP.Pprof {
+		problems = append(problems, cli.Misuse("add --http ADDRESS", "--pprof requires --http"))
 	}
 	for name, empty := range map[string]bool{"listen": len(c.Listen) == 0, "auth": len(c.Auth) == 0} {
 		if empty {

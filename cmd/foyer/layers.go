@@ -10,6 +10,7 @@ import (
 func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
+		when(s.Metrics != nil, middleware.Metrics(s.Metrics)),
 		when(len(cfg.ProxyFrom) > 0, middleware.ProxyHeader(proxyHeader(cfg, s))),
 		when(cfg.Penalties, middleware.Penalties(s.Tracker)),
 		middleware.Limits(s.Table),

@@ -15,6 +15,7 @@ import (
 
 	"foyer/hostkeys"
 	"foyer/middleware/eventlog"
+	"foyer/middleware/fairqueue"
 	"foyer/middleware/server"
 	"foyer/middleware/watchfile"
 )
@@ -55,6 +56,7 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 	}
 	s := r.server
 	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
+	s.Metrics.Queue("password_hash", r.hashQueue)
 	s.Report, s.OnHangup = r.report, func() { r.reload(ctx) }
 	defer s.Events.Flush()
 	// Listening is the step that fails most often, so it comes before any file is created.
@@ -108,6 +110,14 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 		s.Logger.Warn("old clients need an rsa host key", "hint", "run: foyer hostkey add rsa")
 	}
 	return nil
+}
+
+// hashQueue describes the queue of logins that wait for a hash.
+func (r *running) hashQueue() (stats fairqueue.Stats) {
+	if users := r.users.Load(); users != nil && users.passwords != nil {
+		stats = users.passwords.QueueStats()
+	}
+	return stats
 }
 
 // report is what SIGUSR1 logs in addition.

@@ -217,6 +217,14 @@ func parseAddress(text string) (string, error) {
 		}
 		return text, nil
 	}
+	if err := checkHostPort(text); err != nil {
+		return "", cli.With(err, "use host:port or :port, as in --listen :2022, or unix:PATH")
+	}
+	return text, nil
+}
+
+// checkHostPort checks a TCP address.
+func checkHostPort(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {
 		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
@@ -224,12 +232,29 @@ func parseAddress(text string) (string, error) {
 		}
 	}
 	if err == nil {
-		return text, nil
+		return nil
 	}
 	if bad, ok := errors.AsType[*net.AddrError](err); ok {
 		err = errors.New(bad.Err)
 	}
-	return "", cli.With(fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022, or unix:PATH")
+	return fmt.Errorf("%q: %w", text, err)
+}
+
+// httpAddress is a TCP address that is on loopback without a host, because what is there is not for visitors; or "".
+type httpAddress struct{ value *string }
+
+func (a httpAddress) String() string { return *a.value }
+func (a httpAddress) Type() string   { return "address" }
+
+func (a httpAddress) Set(text string) error {
+	if strings.HasPrefix(text, ":") {
+		text = "127.0.0.1" + text
+	}
+	if err := checkHostPort(text); text != "" && err != nil {
+		return cli.With(err, "use :port for loopback or host:port, as in --http :9090")
+	}
+	*a.value = text
+	return nil
 }
 
 // maxSocketPath is the longest path of a Unix socket, without the zero byte at its end (sun_path in unix(7)).

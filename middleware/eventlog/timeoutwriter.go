@@ -19,6 +19,14 @@ type TimeoutWriter struct {
 	mu      sync.Mutex
 	pending chan error // of a write that takes too long; nil if there is none
 	lines   int        // that were lost
+	total   uint64     // lines that were lost so far
+}
+
+// Lost returns how many lines were lost so far.
+func (t *TimeoutWriter) Lost() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
 }
 
 // NewTimeoutWriter returns a writer that writes to w. When w can be written to again, lost is called with the number of lost
@@ -33,7 +41,8 @@ func (t *TimeoutWriter) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.pending != nil {
-		t.lines += bytes.Count(p, []byte{'\n'})
+		n := bytes.Count(p, []byte{'\n'})
+		t.lines, t.total = t.lines+n, t.total+uint64(n)
 		return len(p), nil
 	}
 	written, line := make(chan error, 1), bytes.Clone(p)

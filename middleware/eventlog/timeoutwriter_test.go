@@ -49,6 +49,9 @@ func TestTimeoutWriter(t *testing.T) {
 		if got := to.String(); got != "slow\nlate\nagain\n" || len(lost) != 1 || lost[0] != 3 {
 			t.Errorf("written %q, lost %v", got, lost)
 		}
+		if got := w.Lost(); got != 3 {
+			t.Errorf("%d lines are lost", got)
+		}
 	})
 }
 

@@ -39,6 +39,31 @@ type Queue struct {
 	waiting []*waiter              // by rank, then by arrival
 	spent   map[netip.Prefix]int64 // halved once in a period
 	halved  time.Time
+	stats   Stats
+}
+
+// Stats describes a queue. A client that starts at once has waited for no time.
+type Stats struct {
+	Waiting int           // how many wait now
+	Entered uint64        // how many have started or were refused
+	Waited  time.Duration // for how long all of them together
+}
+
+// Stats returns the present numbers.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	stats := q.stats
+	stats.Waiting = len(q.waiting)
+	return stats
+}
+
+// waited counts a client that has started or was refused.
+func (q *Queue) waited(since time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stats.Entered++
+	q.stats.Waited += time.Since(since)
 }
 
 // waiter is a client in the queue.
@@ -59,6 +84,7 @@ func (q *Queue) Enter(ctx context.Context, from netip.Prefix, cost int64) error 
 	if w == nil {
 		return nil
 	}
+	defer q.waited(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
@@ -79,6 +105,7 @@ func (q *Queue) join(from netip.Prefix, cost int64) *waiter {
 	rank := q.charge(from, cost)
 	if q.free > 0 {
 		q.free--
+		q.stats.Entered++
 		return nil
 	}
 	w := &waiter{rank, make(chan error, 1)}

@@ -166,3 +166,22 @@ func TestHalves(t *testing.T) {
 		}
 	})
 }
+
+// The queue knows how many wait, and for how long all of them have waited.
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueueTest(t, 2)
+		for _, name := range []string{"a", "b", "c"} {
+			s.arrive(t.Context(), name, "192.0.2.1")
+		}
+		if got, want := s.q.Stats(), (Stats{Waiting: 2, Entered: 2}); got != want {
+			t.Errorf("while two wait: %+v, want %+v", got, want)
+		}
+		time.Sleep(2 * time.Second) // the bubble's
+		s.q.Leave()
+		synctest.Wait()
+		if got, want := s.q.Stats(), (Stats{Entered: 4, Waited: 4 * time.Second}); got != want {
+			t.Errorf("at the end: %+v, want %+v", got, want)
+		}
+	})
+}

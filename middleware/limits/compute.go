@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/fairqueue"
 )
 
 const (
@@ -31,6 +32,9 @@ func (c *Connection) Compute(ctx context.Context) error {
 	c.began = time.Now()
 	return nil
 }
+
+// Computing describes the queue of key exchanges.
+func (t *Table) Computing() fairqueue.Stats { return t.computing.Stats() }
 
 // Computed records that the part is over. Without a call of Compute that has succeeded it does nothing.
 func (c *Connection) Computed() {

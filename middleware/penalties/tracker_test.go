@@ -267,3 +267,19 @@ func TestTrackerBadSettings(t *testing.T) {
 		}
 	}
 }
+
+// Sources count as blocked until their penalty has run out, even if nobody has connected since.
+func TestTrackerBlocked(t *testing.T) {
+	b := newBook(t, penalties.Config{})
+	for _, addr := range []string{"192.0.2.1", "2001:db8::1", "192.0.2.2"} {
+		b.visits(addr, io.EOF, "guest fails")
+	}
+	b.visit("192.0.2.3", io.EOF, "guest fails")
+	if got := b.Blocked(); got != 3 {
+		t.Errorf("%d sources are blocked, want 3", got)
+	}
+	b.now = b.now.Add(time.Minute)
+	if got := b.Blocked(); got != 0 {
+		t.Errorf("a minute later %d sources are blocked", got)
+	}
+}

@@ -23,6 +23,8 @@ type Config struct {
 	Version string
 	// Networks says which addresses are one source, and which are exempt from penalties and limits.
 	Networks source.Networks
+	// HTTP is the listener for metrics and health checks.
+	HTTP HTTP
 	Limits
 	Deadlines
 	Log

@@ -43,6 +43,7 @@ import (
 	"foyer/middleware/eventlog"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
+	"foyer/middleware/metrics"
 	"foyer/middleware/penalties"
 	"foyer/middleware/session"
 )
@@ -56,6 +57,7 @@ type Server struct {
 	Table    *limits.Table      // of the connections
 	Tracker  *penalties.Tracker // of the sources' penalties
 	Budgets  *budgets.Budgets   // of the connections
+	Metrics  *metrics.Metrics   // nil without an HTTP listener
 	Keys     []hostkeys.Key     // set by LoadHostKeys; Build removes those that the algorithms do not use
 	// OnHangup is called when the process gets SIGHUP. If it is nil, SIGHUP ends the process, as without a handler.
 	OnHangup func()
@@ -68,6 +70,7 @@ type Server struct {
 	front           *front
 	stack           *middleware.Stack
 	ssh             *ssh.Server
+	http            *httpServer // nil if there is none
 }
 
 // New returns a server that does not listen yet. Its error is a bad setting. It makes the log of libraries
@@ -79,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, slowDisconnects: slowDisconnects, level: &slog.LevelVar{}, signals: make(chan os.Signal, 1)}
 	s.front = &front{slots: &slots{limit: s.slots()}, listeners: map[string]*retryListener{}}
-	batch := s.openLog()
+	batch, writer := s.openLog()
 	s.Counters = counters.New(counters.Config{Logger: s.Logger, Networks: cfg.Networks})
 	s.Budgets = &budgets.Budgets{Counters: s.Counters}
 	s.Events = eventlog.New(eventlog.Config{Logger: s.Logger, Rate: cfg.Rate, Counters: s.Counters, Batch: batch})
@@ -87,14 +90,15 @@ func New(cfg Config) (*Server, error) {
 	s.Tracker, err = penalties.NewTracker(penalties.Config{
 		Networks: cfg.Networks, Logger: s.Events.Unauthenticated(), Refused: s.Counters.CountPenalty,
 	})
+	s.newMetrics(writer)
 	return s, err
 }
 
 // openLog makes the logger. It returns the writer that batches its lines, or nil if the log is for people, who see each line
 // at once.
-func (s *Server) openLog() (batch *eventlog.BatchWriter) {
+func (s *Server) openLog() (batch *eventlog.BatchWriter, writer *eventlog.TimeoutWriter) {
 	s.level.Set(s.Level)
-	writer := eventlog.NewTimeoutWriter(s.Writer, func(lines int) {
+	writer = eventlog.NewTimeoutWriter(s.Writer, func(lines int) {
 		s.Logger.Error("log lines lost: the log was not read", "n", lines)
 	})
 	if s.Format == "text" {
@@ -106,7 +110,7 @@ func (s *Server) openLog() (batch *eventlog.BatchWriter) {
 	libraries := eventlog.Library(s.Logger, nil)
 	slog.SetDefault(slog.New(libraries))
 	charm.SetDefault(eventlog.Charm(libraries))
-	return batch
+	return batch, writer
 }
 
 // slots returns how many connections may be open: those that there may be, and those that are told to go.
@@ -164,6 +168,10 @@ func (s *Server) Open(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.openHTTP(ctx); err != nil {
+		_ = s.Close()
+		return err
+	}
 	return nil
 }
 
@@ -173,6 +181,7 @@ func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 // Close stops listening.
 func (s *Server) Close() error {
 	signal.Stop(s.signals)
+	s.http.close()
 	return s.front.closeExcept()
 }
 
@@ -286,8 +295,10 @@ func (s *Server) Become(ctx context.Context, next *Server) {
 func (s *Server) Serve(ctx context.Context) error {
 	s.front.current.Store(s.ssh)
 	s.front.start()
+	s.http.enter(serving)
 	for s.isServing(ctx) {
 	}
+	s.http.enter(closing)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)

@@ -56,7 +56,7 @@ func (c *Conn) flush(p []byte) error {
 		c.held = nil
 	}
 	if len(p) > 0 && c.writeErr == nil {
-		_, c.writeErr = c.Conn.Write(p)
+		_, c.writeErr = c.write(p)
 	}
 	return c.writeErr
 }

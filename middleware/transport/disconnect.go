@@ -58,7 +58,7 @@ func (c *Conn) sendDisconnect(reason Reason, text string) bool {
 	if c.phase == silent {
 		message = append(message, c.version+"\r\n"...) // ssh accepts no packet without a version line first
 	}
-	_, _ = c.Conn.Write(append(message, disconnectPacket(reason, text)...))
+	_, _ = c.write(append(message, disconnectPacket(reason, text)...))
 	return true
 }
 

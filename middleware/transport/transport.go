@@ -80,6 +80,8 @@ type Conn struct {
 	held     []byte
 	release  *time.Timer
 
+	received, sent atomic.Int64
+
 	exchangeHeld atomic.Bool // held has the end of a key exchange, which the next read releases
 
 	deadlineMu sync.Mutex
@@ -99,7 +101,7 @@ func New(conn net.Conn, version string, observer Observer) *Conn {
 // told so, and the error is a [*NotSSHError]. An error also comes back from the library's first read.
 func (c *Conn) Greet() error {
 	c.mu.Lock()
-	_, c.readErr = c.Conn.Write([]byte(c.version + "\r\n"))
+	_, c.readErr = c.write([]byte(c.version + "\r\n"))
 	c.phase, c.greeted = plain, true
 	c.mu.Unlock()
 	if c.readErr != nil {
@@ -119,6 +121,7 @@ func (c *Conn) Greet() error {
 	if !may {
 		ahead, c.readErr = c.refuseVersion(ahead)
 	}
+	c.received.Add(int64(len(ahead)))
 	if err := c.observer.Received(len(ahead)); err != nil {
 		c.readErr = err
 		return err
@@ -127,6 +130,16 @@ func (c *Conn) Greet() error {
 		c.ahead = ahead
 	}
 	return c.readErr
+}
+
+// Traffic returns how many bytes were received and sent so far, without a PROXY header.
+func (c *Conn) Traffic() (received, sent int64) { return c.received.Load(), c.sent.Load() }
+
+// write writes to the network.
+func (c *Conn) write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 // Read implements [net.Conn].
@@ -161,6 +174,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	if n > 0 {
+		c.received.Add(int64(n))
 		if err := c.observer.Received(n); err != nil {
 			return 0, err
 		}

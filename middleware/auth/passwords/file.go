@@ -170,6 +170,9 @@ func (f *File) Refused() uint64 { return f.refused.total.Load() }
 // Queue returns how many hashes are computed, and how many logins wait for theirs.
 func (f *File) Queue() (computing, waiting int) { return f.queue.Len() }
 
+// QueueStats describes the queue of logins that wait for a hash.
+func (f *File) QueueStats() fairqueue.Stats { return f.queue.Stats() }
+
 // Has reports whether user is in the file.
 func (f *File) Has(user string) bool {
 	_, ok := f.table.Current().byName[user]

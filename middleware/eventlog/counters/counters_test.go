@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"os"
 	"reflect"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -271,5 +273,20 @@ func BenchmarkCount(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// The list of reasons has each constant once.
+func TestReasons(t *testing.T) {
+	source, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []counters.Reason
+	for _, match := range regexp.MustCompile(` Reason += "([a-z-]+)"`).FindAllSubmatch(source, -1) {
+		want = append(want, counters.Reason(match[1]))
+	}
+	if len(want) == 0 || !slices.Equal(counters.Reasons, want) {
+		t.Errorf("the list has %q, want %q", counters.Reasons, want)
 	}
 }

@@ -37,6 +37,13 @@ const (
 	LogRate               Reason = "log-rate"               // a log line: all connections had written too many
 )
 
+// Reasons are all limits.
+var Reasons = []Reason{
+	Connections, Unauthenticated, SourceConnections, SourceUnauthenticated, Busy, Sessions, SessionsInAll, SessionsEver,
+	KeyExchanges, GlobalRequests, ChannelRequests, ChannelOpens, Received, HandshakeTime, IdleTime, SessionTime, Unread, Vanished,
+	PenaltyNoAuth, PenaltyAuthFail, PenaltyInvalidUser, PenaltyGraceExceeded, LogLines, LogRate,
+}
+
 // CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does
 // not log it, because package penalties logs when a source is blocked and how many connections were refused.
 func (t *Counters) CountPenalty(reason penalties.Reason, _ net.Addr) {

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"foyer/middleware/eventlog"
+	"foyer/middleware/metrics"
+)
+
+// HTTP is the listener for metrics and health checks. It has no authentication and no encryption.
+type HTTP struct {
+	// Address is the TCP address; none by default.
+	Address string
+	// Pprof serves Go's profiles below /debug/pprof too.
+	Pprof bool
+}
+
+const (
+	maxHTTPConnections = 32
+	maxHTTPHeader      = 8 << 10
+	maxHTTPRequest     = 5 * time.Second  // to send a request
+	maxHTTPAnswer      = 10 * time.Second // to read the answer
+	maxHTTPIdle        = 90 * time.Second // longer than the interval of most scrapes
+	maxProfile         = 2 * time.Minute
+)
+
+// phase is what the server does. Only while it serves is it ready.
+type phase int32
+
+const (
+	starting phase = iota
+	serving
+	closing
+)
+
+func (p phase) String() string {
+	return [...]string{"not ready: the server is starting", "ready", "not ready: the server is closing"}[p]
+}
+
+// newMetrics makes the metrics of what every server has.
+func (s *Server) newMetrics(log *eventlog.TimeoutWriter) {
+	if s.HTTP.Address == "" {
+		return
+	}
+	s.Metrics = metrics.New()
+	s.Metrics.Limits(s.Counters.Counts)
+	s.Metrics.Queue("key_exchange", s.Table.Computing)
+	s.Metrics.Blocked(s.Tracker.Blocked)
+	s.Metrics.LostLines(log.Lost)
+}
+
+// httpServer is the HTTP server, and what it says of the SSH server. Nil does nothing.
+type httpServer struct {
+	http.Server
+	addr  net.Addr
+	phase atomic.Int32
+}
+
+func (h *httpServer) enter(p phase) {
+	if h != nil {
+		h.phase.Store(int32(p))
+	}
+}
+
+func (h *httpServer) close() {
+	if h != nil {
+		_ = h.Close()
+	}
+}
+
+// openHTTP serves metrics and health checks until the server is closed.
+func (s *Server) openHTTP(ctx context.Context) error {
+	if s.HTTP.Address == "" {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.HTTP.Address)
+	if err != nil {
+		return &ListenError{s.HTTP.Address, err, "choose another address, as in --http 127.0.0.1:9091"}
+	}
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		s.Logger.Warn("metrics can be read from other hosts", "addr", listener.Addr(), "hint", "use --http 127.0.0.1:PORT, or a firewall")
+	}
+	s.http = &httpServer{addr: listener.Addr(), Server: http.Server{
+		Handler: s.handler(), MaxHeaderBytes: maxHTTPHeader, Protocols: &http.Protocols{},
+		ReadTimeout: maxHTTPRequest, WriteTimeout: maxHTTPAnswer, IdleTimeout: maxHTTPIdle,
+		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+	}}
+	s.http.Protocols.SetHTTP1(true)
+	if s.HTTP.Pprof {
+		s.http.WriteTimeout = maxProfile
+	}
+	s.Logger.Info("http listening", "addr", s.http.addr)
+	bounded := newRetryListener(listener, &slots{limit: maxHTTPConnections})
+	go func() { _ = s.http.Serve(bounded) }()
+	return nil
+}
+
+// HTTPAddr returns the address of the HTTP listener, which must be open.
+func (s *Server) HTTPAddr() net.Addr { return s.http.addr }
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.Metrics.Handler())
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) {
+		connections, sources := s.Table.Len() // a deadlock would end the check without an answer
+		answerCheck(w, r, true, fmt.Sprintf("alive: %d connections from %d sources", connections, sources))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		now := phase(s.http.phase.Load())
+		answerCheck(w, r, now == serving, now.String())
+	})
+	if s.HTTP.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// answerCheck answers a health check. With ?verbose it says why.
+func answerCheck(w http.ResponseWriter, r *http.Request, ok bool, why string) {
+	text := "ok"
+	if !ok {
+		text = "failed"
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if r.URL.Query().Has("verbose") {
+		text = why
+	}
+	_, _ = fmt.Fprintln(w, text)
+}
