@@ -85,7 +85,7 @@ func (c *Config) groups() []settings.Group {
 		{Heading: "penalties", Table: "penalties", Settings: c.penalties()},
 		{Heading: "limits", Table: "limits", Settings: c.limits()},
 		{Heading: "deadlines", Table: "deadlines", Settings: c.deadlines()},
-		{Heading: "metrics and health", Settings: c.http()},
+		{Heading: "metrics and health", Table: "metrics", Settings: c.http()},
 	}
 }
 
