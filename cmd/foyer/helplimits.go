@@ -18,6 +18,7 @@ and counts the rest.
   (--max-unauthenticated)           half per source      disconnected and told why
   login (--handshake-timeout)       2 min; 20 s for the  disconnected and told why
                                     key exchange
+  a PROXY header (--proxy-from)     4 kB; 20 s           disconnected and logged
   no session (--idle-timeout)       30 s                 disconnected
   no answer (--keepalive)           3 times 15 s         disconnected
   a session (--session-timeout)     10 min               ends, told why, status 1
@@ -42,6 +43,7 @@ and counts the rest.
   log lines (--log-rate)            100 a connection;    left out and counted
                                     after 25,000 lines
                                     100 a second
+  HTTP connections (--http)         32; 5 s a request    wait; disconnected
   stopping (--drain-timeout)        8 s                  sessions end, told why
 
 There are at most as many connections as the process may have descriptors, less 64.

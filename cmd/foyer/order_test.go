@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -30,10 +32,15 @@ type demand struct {
 // what the server does.
 func TestOrder(t *testing.T) {
 	one := server.Config{Limits: server.Limits{Connections: 1, PerSource: 1, Unauthenticated: 1, UnauthenticatedPerSource: 1}}
+	perSource := server.Config{Limits: server.Limits{PerSource: 1}}
 	for _, d := range []demand{
 		{"penalties", "logging", "a flood from a blocked source writes no lines", server.Config{}, blockedIsNotLogged},
 		{"penalties", "limits", "a blocked source evicts nobody", one, blockedEvictsNobody},
 		{"limits", "logging", "a connection over a limit writes no lines", one, refusedIsNotLogged},
+		{"proxyheader", "penalties", "a visitor's penalties are not the balancer's", server.Config{}, visitorIsBlocked},
+		{"proxyheader", "limits", "visitors do not share the balancer's place", perSource, visitorsHavePlaces},
+		{"proxyheader", "logging", "the log has the visitor's address", server.Config{}, visitorIsLogged},
+		{"metrics", "penalties", "refused connections are counted", server.Config{HTTP: server.HTTP{Address: "127.0.0.1:0"}}, refusedIsCounted},
 		{"ptynotice", "greeting", "the notice follows ssh's own line", server.Config{}, noticeComesFirst},
 	} {
 		t.Run(d.outside+" outside "+d.inside, func(t *testing.T) {
@@ -99,7 +106,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 	if err := s.LoadHostKeys(); err != nil {
 		t.Fatal(err)
 	}
-	settings := &Config{Config: s.Config, Open: true, Penalties: true, PTY: "refuse", Algorithms: "default"}
+	settings := &Config{Config: s.Config, ProxyFrom: []netip.Prefix{netip.MustParsePrefix(balancerAddress + "/32")}, Open: true, Penalties: true, PTY: "refuse", Algorithms: "default"}
 	list := layers(settings, s, &users{}, texts{middleware.Fixed(middleware.SimpleMessage), middleware.Fixed("Welcome.")})
 	list = slices.DeleteFunc(list, func(layer middleware.Layer) bool { return layer.Name == "" })
 	list = change(list)
@@ -109,7 +116,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
-	t.Cleanup(func() { stop(); <-served })
+	t.Cleanup(func() { stop(); <-served; _ = s.Close() })
 	l.server, l.address, l.names = s, s.Addrs()[0].String(), s.Names()
 	return l
 }
@@ -253,4 +260,70 @@ func TestRecoverIsOutermost(t *testing.T) {
 			t.Errorf("a panic at place %d: %+v", place, got)
 		}
 	}
+}
+
+// balancerAddress is where connections must begin with a PROXY header.
+const balancerAddress = "127.0.0.77"
+
+// loginThrough logs in through the balancer.
+func (l *listed) loginThrough(t *testing.T, visitor string) (*gossh.Client, error) {
+	t.Helper()
+	conn, err := l.dial(balancerAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_, _ = io.WriteString(conn, "PROXY TCP4 "+visitor+" 192.0.2.99 4711 22\r\n")
+	c, channels, requests, err := gossh.NewClientConn(conn, "", &gossh.ClientConfig{
+		User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gossh.NewClient(c, channels, requests), nil
+}
+
+func visitorIsBlocked(t *testing.T, l *listed) bool {
+	sshtest.Eventually(t, "nobody is blocked", func() bool {
+		conn, err := l.dial(balancerAddress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.99 4711 22\r\nSSH-2.0-scan\r\n")
+		sshtest.HalfClose(conn)
+		_ = conn.Close()
+		return strings.Contains(l.log.String(), "source blocked")
+	})
+	return strings.Contains(l.log.String(), "addr=192.0.2.1/32")
+}
+
+func visitorsHavePlaces(t *testing.T, l *listed) bool {
+	_, first := l.loginThrough(t, "192.0.2.1")
+	_, second := l.loginThrough(t, "192.0.2.2")
+	return first == nil && second == nil
+}
+
+func visitorIsLogged(t *testing.T, l *listed) bool {
+	if _, err := l.loginThrough(t, "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(l.log.Line(t, "authentication succeeded"), "addr=192.0.2.1:")
+}
+
+func refusedIsCounted(t *testing.T, l *listed) bool {
+	connected := func() string {
+		answer, err := http.Get("http://" + l.server.HTTPAddr().String() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		text, _ := io.ReadAll(answer.Body)
+		_, rest, _ := strings.Cut(string(text), `foyer_connections_total{stage="connected"} `)
+		number, _, _ := strings.Cut(rest, "\n")
+		return number
+	}
+	l.block(t, "127.0.0.1")
+	before := connected()
+	l.connectAndRead(t, "127.0.0.1")
+	return connected() != before
 }
