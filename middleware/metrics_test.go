@@ -88,6 +88,13 @@ func TestMetrics(t *testing.T) {
 	)
 	sshtest.HalfClose(silent)
 	awaitSeries(t, m, `foyer_connections_open{stage="connected"} 0`)
+}
+
+// The bytes of a connection are counted when it is over.
+func TestMetricsBytes(t *testing.T) {
+	m, srv := serveMetrics(t)
+	srv.Visit(t, sshtest.Visit{Password: "right"})
+	awaitSeries(t, m, `foyer_connections_open{stage="authenticated"} 0`)
 	for line := range strings.Lines(scrape(m)) {
 		if strings.HasPrefix(line, "foyer_received_bytes_total 0") || strings.HasPrefix(line, "foyer_sent_bytes_total 0") {
 			t.Errorf("no bytes are counted: %s", line)

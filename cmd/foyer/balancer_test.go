@@ -64,18 +64,24 @@ stream {
 }
 `
 
+func findBalancer(t *testing.T, program, install string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + program)
+	}
+	if _, missing := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); program == "nginx" && missing != nil {
+		err = missing
+	}
+	sshtest.Need(t, program, "apt-get install "+install, err == nil)
+	return path
+}
+
 // startBalancer starts a balancer in front of foyer and returns its address. It inherits a listener, so its port is free.
 func startBalancer(t *testing.T, i int, foyer string) string {
 	t.Helper()
 	b, dir := balancers[i], t.TempDir()
-	path, err := exec.LookPath(b.program)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + b.program)
-	}
-	if _, missing := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); b.program == "nginx" && missing != nil {
-		err = missing
-	}
-	sshtest.Need(t, b.program, "apt-get install "+b.install, err == nil)
+	path := findBalancer(t, b.program, b.install)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -67,8 +67,8 @@ func (c *Connection) Over(received, sent int64) {
 	if c.open == nil {
 		return
 	}
-	c.open.Dec()
-	c.open = nil
 	c.metrics.received.Add(float64(received))
 	c.metrics.sent.Add(float64(sent))
+	c.open.Dec()
+	c.open = nil
 }

@@ -79,3 +79,27 @@ func TestRegister(t *testing.T) {
 		t.Error("the second metric has replaced the first")
 	}
 }
+
+// BenchmarkLogin is what is counted of one login with a password and one session.
+func BenchmarkLogin(b *testing.B) {
+	m, start := full(), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		c := m.Connection(start)
+		c.Reached(1)
+		c.Reached(2)
+		c.KeysExchanged("mlkem768x25519-sha256")
+		m.Attempt("none", "asked")
+		c.Reached(3)
+		m.Attempt("password", "succeeded")
+		m.Session()("shell", 0)
+		c.Over(3000, 2000)
+	}
+}
+
+func BenchmarkScrape(b *testing.B) {
+	m := full()
+	for b.Loop() {
+		scrape(m)
+	}
+}

@@ -59,8 +59,8 @@ func (s *Server) newMetrics(log *eventlog.TimeoutWriter) {
 // httpServer is the HTTP server, and what it says of the SSH server. Nil does nothing.
 type httpServer struct {
 	http.Server
-	addr  net.Addr
-	phase atomic.Int32
+	listener net.Listener
+	phase    atomic.Int32
 }
 
 func (h *httpServer) enter(p phase) {
@@ -72,6 +72,7 @@ func (h *httpServer) enter(p phase) {
 func (h *httpServer) close() {
 	if h != nil {
 		_ = h.Close()
+		_ = h.listener.Close() // also before Serve has begun
 	}
 }
 
@@ -87,7 +88,7 @@ func (s *Server) openHTTP(ctx context.Context) error {
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		s.Logger.Warn("metrics can be read from other hosts", "addr", listener.Addr(), "hint", "use --http 127.0.0.1:PORT, or a firewall")
 	}
-	s.http = &httpServer{addr: listener.Addr(), Server: http.Server{
+	s.http = &httpServer{listener: newRetryListener(listener, &slots{limit: maxHTTPConnections}), Server: http.Server{
 		Handler: s.handler(), MaxHeaderBytes: maxHTTPHeader, Protocols: &http.Protocols{},
 		ReadTimeout: maxHTTPRequest, WriteTimeout: maxHTTPAnswer, IdleTimeout: maxHTTPIdle,
 		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
@@ -96,14 +97,13 @@ func (s *Server) openHTTP(ctx context.Context) error {
 	if s.HTTP.Pprof {
 		s.http.WriteTimeout = maxProfile
 	}
-	s.Logger.Info("http listening", "addr", s.http.addr)
-	bounded := newRetryListener(listener, &slots{limit: maxHTTPConnections})
-	go func() { _ = s.http.Serve(bounded) }()
+	s.Logger.Info("http listening", "addr", listener.Addr())
+	go func() { _ = s.http.Serve(s.http.listener) }()
 	return nil
 }
 
 // HTTPAddr returns the address of the HTTP listener, which must be open.
-func (s *Server) HTTPAddr() net.Addr { return s.http.addr }
+func (s *Server) HTTPAddr() net.Addr { return s.http.listener.Addr() }
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()

@@ -85,8 +85,13 @@ func TestHealth(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
+}
+
+// The HTTP listener is closed with the server.
+func TestHTTPClose(t *testing.T) {
+	s := openHTTP(t, server.HTTP{Address: "127.0.0.1:0"}, sshtest.NewLog())
 	_ = s.Close()
-	if got := get(t, address, "/livez"); !strings.Contains(got, "refused") {
+	if got := get(t, s.HTTPAddr().String(), "/livez"); !strings.Contains(got, "refused") {
 		t.Errorf("after the end: %s", got)
 	}
 }
