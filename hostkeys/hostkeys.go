@@ -44,7 +44,8 @@ type Key struct {
 	Path        string       // the file of the private key
 	Signer      gossh.Signer // for AddHostKey
 	Certificate gossh.Signer // the key with its certificate, for AddHostKey too; nil without a valid one
-	Problem     *Error       // why the certificate beside the key is not used, or nil
+	State       State
+	Problem     *Error // why the certificate beside the key is not used, or what else the operator should repair; or nil
 }
 
 // Type returns the name of the key type in the protocol and in known_hosts, such as ssh-ed25519.
@@ -71,10 +72,10 @@ func (k Key) Bits() int {
 }
 
 // Load returns the host keys in dir, sorted by file name: the files named ssh_host_*_key or id_*, except public keys
-// (*.pub) and Go files. If dir is missing, there are no keys and no error.
+// (*.pub) and Go files; and after each key the next and the previous one (see [State]). If dir is missing, there are no keys and no error.
 //
 // Load returns an [*Error] if one of the files cannot be used, because without it the server would change its identity;
-// if two keys have one type, because the server would silently drop one; and if anybody but root and the running user can
+// if two keys in use have one type, because the server would silently drop one; and if anybody but root and the running user can
 // change dir or a key.
 func Load(dir string) ([]Key, error) {
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
@@ -82,21 +83,24 @@ func Load(dir string) ([]Key, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	return loadAll(dir, watchfile.OthersUse)
+}
+
+// loadAll is [Load] without a check of dir. See [watchfile.ReadFile] for forbidden.
+func loadAll(dir string, forbidden fs.FileMode) ([]Key, error) {
 	names, err := list(dir)
 	if err != nil {
 		return nil, err
 	}
 	var keys []Key
-	pathOf := make(map[string]string) // by type
 	for _, name := range names {
-		key, err := load(filepath.Join(dir, name), watchfile.OthersUse)
+		key, err := load(filepath.Join(dir, name), forbidden)
+		if err == nil {
+			err = key.fit(keys)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if other, taken := pathOf[key.Type()]; taken {
-			return nil, sameType(key, other)
-		}
-		pathOf[key.Type()] = key.Path
 		keys = append(keys, key)
 	}
 	return keys, nil
@@ -143,11 +147,12 @@ func loadWinner(dir string, lost error) ([]Key, bool, error) {
 	return keys, false, err
 }
 
-// isHostKey reports whether a file with that name is a host key. Dot files, such as temporary files, match neither pattern.
+// isHostKey reports whether a file with that name is a host key, in any [State]. Dot files, such as temporary files, match neither pattern.
 func isHostKey(name string) bool {
 	if strings.HasSuffix(name, ".pub") || strings.HasSuffix(name, ".go") {
 		return false
 	}
+	name, _ = split(name)
 	hostKey, _ := filepath.Match("ssh_host_*_key", name)
 	return hostKey || strings.HasPrefix(name, "id_")
 }
