@@ -44,9 +44,10 @@ type Conn struct {
 	forwarding atomic.Bool // the client has asked for a port of the server's
 
 	// The handshake's goroutine's.
-	attempts      int         // to authenticate
-	keyAlgorithms []string    // of signatures: x/crypto's own list
-	refused       *refusedKey // the key of the present attempt, if it is refused
+	attempts      int          // to authenticate
+	keyAlgorithms []string     // of signatures: x/crypto's own list
+	hostKeys      []ssh.Signer // those that the server can prove
+	refused       *refusedKey  // the key of the present attempt, if it is refused
 
 	mu       sync.Mutex
 	stage    Stage

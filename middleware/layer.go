@@ -17,6 +17,9 @@ type Layer struct {
 	// Server checks the layer's settings once, when the stack is installed, and may prepare the server. It must leave the
 	// server's callbacks alone: they are the stack's.
 	Server ssh.Option
+	// HostKeys returns those of the host keys that the layer lets the server use, and restricts them where it needs to. It is
+	// called when host keys are replaced. An error says that no key is left.
+	HostKeys func([]ssh.Signer) ([]ssh.Signer, error)
 	// Connect is called for each connection before a byte is exchanged. It returns the moments at which the layer acts on
 	// this connection; state lives in their closures. An error refuses the connection.
 	Connect func(*Conn) (Moments, error)
@@ -57,8 +60,8 @@ type Moments struct {
 	// Work is called when the client makes the server do or hold something. An error refuses it: the read, the key
 	// exchange or the request fails. For BytesRead it is ignored.
 	Work func(kind Work, n int) error
-	// Computing is called with true before the server computes a part of the first key exchange, which the layer may delay,
-	// or refuse with an error; and with false afterwards, also if a layer has refused it.
+	// Computing is called with true before the server computes a part of the first key exchange, or proves host keys, which
+	// the layer may delay, or refuse with an error; and with false afterwards, also if a layer has refused it.
 	Computing func(bool) error
 	// Closed is called once, when the connection is over, in the reverse order of the list. The error says why nobody was
 	// authenticated, and is nil if somebody was.
