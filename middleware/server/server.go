@@ -14,6 +14,7 @@
 //		middleware.Algorithms("default"),
 //		middleware.Logging(s.Events),
 //		middleware.Open(),
+//		middleware.HostKeyUpdate(),
 //		middleware.Handler("hello", hello),
 //	)
 package server
@@ -27,12 +28,14 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	charm "charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
+	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/hostkeys"
 	"foyer/middleware"
@@ -50,12 +53,13 @@ type Server struct {
 	Events   *eventlog.Log      // what happens on connections
 	Counters *counters.Counters // of the limits that are reached
 	Table    *limits.Table      // of the connections
-	Keys     []hostkeys.Key     // set by LoadHostKeys; Build removes those that the algorithms do not use
+	Keys     []hostkeys.Key     // set by LoadHostKeys; Build leaves those that key exchanges use at first
 
 	slowDisconnects int
 	signals         chan os.Signal
 	listener        net.Listener
 	stack           *middleware.Stack
+	described       string // the host keys that were logged last
 	ssh             *ssh.Server
 }
 
@@ -147,13 +151,21 @@ func (s *Server) LoadHostKeys() error {
 	if err == nil && created {
 		s.Logger.Info("host key created", "path", keys[0].Path)
 	}
-	for _, key := range keys {
-		if key.Problem != nil {
-			s.Logger.Warn("host certificate ignored", "err", key.Problem, "hint", key.Problem.Hint())
-		}
-	}
+	s.warnOf(keys)
 	s.Keys = keys
 	return err
+}
+
+func (s *Server) warnOf(keys []hostkeys.Key) {
+	for _, key := range keys {
+		event := "host certificate ignored"
+		if key.State == hostkeys.Previous {
+			event = "host key not replaced"
+		}
+		if key.Problem != nil {
+			s.Logger.Warn(event, "err", key.Problem, "hint", key.Problem.Hint())
+		}
+	}
 }
 
 // Build makes the SSH server of these layers, with the host keys that are loaded.
@@ -165,17 +177,75 @@ func (s *Server) Build(layers ...middleware.Layer) (err error) {
 	if err != nil {
 		return err
 	}
+	first, err := s.usable(s.Keys)
+	if err != nil {
+		return err
+	}
+	s.stack.HostKeys = hostkeys.Watch(s.HostKeys, first, s.usable, s.invalid).Current
 	s.Keys = s.shown()
 	return nil
+}
+
+// usable returns the keys as the layers restrict them. It logs keys that differ from the last ones.
+func (s *Server) usable(keys []hostkeys.Key) (set middleware.HostKeys, err error) {
+	var srv ssh.Server
+	_ = HostKeys(keys)(&srv)
+	if set.Used, err = s.stack.AllowedHostKeys(srv.HostSigners); err != nil {
+		return set, err
+	}
+	for _, key := range keys {
+		if key.State == hostkeys.InUse {
+			continue
+		}
+		if allowed, err := s.stack.AllowedHostKeys([]ssh.Signer{key.Signer}); err == nil {
+			set.Other = append(set.Other, allowed...)
+		}
+	}
+	description := describe(keys)
+	if s.described != "" && s.described != description {
+		s.Logger.Info("host keys changed", "keys", description)
+		s.warnOf(keys)
+	}
+	s.described = description
+	return set, nil
+}
+
+func (s *Server) invalid(err error) {
+	facts := []any{"err", err}
+	if hint, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		facts = append(facts, "hint", hint.Hint())
+	}
+	s.Logger.Error("host keys are invalid; keeping the last good ones", facts...)
+}
+
+func describe(keys []hostkeys.Key) string {
+	var facts []string
+	for _, key := range keys {
+		fact := fmt.Sprintf("%s %s %s", key.Type(), key.Fingerprint(), key.State)
+		switch {
+		case key.Problem != nil:
+			fact += " with a problem"
+		case key.Certificate != nil:
+			fact += " with certificate " + gossh.FingerprintSHA256(key.Certificate.PublicKey())
+		}
+		facts = append(facts, fact)
+	}
+	return strings.Join(facts, ", ")
 }
 
 // Names returns the names of the layers.
 func (s *Server) Names() []string { return s.stack.Names() }
 
-// HostKeys returns the option that gives a server these keys, with and without their certificates.
+// HostKeys returns the option that gives a server those of the keys that are in use, with and without their certificates.
 func HostKeys(keys []hostkeys.Key) ssh.Option {
 	return func(srv *ssh.Server) error {
 		for _, key := range keys {
+			if key.State != hostkeys.InUse {
+				continue
+			}
 			srv.AddHostKey(key.Signer)
 			if key.Certificate != nil {
 				srv.AddHostKey(key.Certificate)
@@ -185,9 +255,12 @@ func HostKeys(keys []hostkeys.Key) ssh.Option {
 	}
 }
 
-// shown returns the keys that visitors see, and warns of those that the algorithms leave out.
+// shown returns the keys in use that visitors see, and warns of those that the algorithms leave out.
 func (s *Server) shown() []hostkeys.Key {
 	return slices.DeleteFunc(slices.Clone(s.Keys), func(key hostkeys.Key) bool {
+		if key.State != hostkeys.InUse {
+			return true
+		}
 		if slices.ContainsFunc(s.ssh.HostSigners, func(k ssh.Signer) bool { return k.PublicKey().Type() == key.Type() }) {
 			return false
 		}
