@@ -210,11 +210,11 @@ func TestRotationKeepsAccess(t *testing.T) {
 // A key that does not belong to the one in use prevents the start, as any key does that cannot be used.
 func TestLoadRefusesStates(t *testing.T) {
 	for name, prepare := range map[string]func(path string) error{
-		"is the next key of PATH, which is missing; restore that, or run: mv PATH.next PATH":                 os.Remove,
-		"has the type ssh-ed25519, and PATH has ecdsa-sha2-nistp256; run: mv PATH.next ~/":                   ecdsaInstead,
-		"is empty; restore it from a backup, or run: mv PATH.next ~/":                    func(path string) error { return os.Truncate(path+".next", 0) },
-		"others can read or write it (mode 0644); run: chmod 600 PATH.next":                                  func(path string) error { return os.Chmod(path+".next", 0o644) },
-		"is a dangling symbolic link; restore it from a backup, or run: mv PATH.next ~/": dangle,
+		"is the next key of PATH, which is missing; restore that, or run: mv PATH.next PATH": os.Remove,
+		"has the type ssh-ed25519, and PATH has ecdsa-sha2-nistp256; run: mv PATH.next ~/":   ecdsaInstead,
+		"is empty; restore it from a backup, or run: mv PATH.next ~/":                        func(path string) error { return os.Truncate(path+".next", 0) },
+		"others can read or write it (mode 0644); run: chmod 600 PATH.next":                  func(path string) error { return os.Chmod(path+".next", 0o644) },
+		"is a dangling symbolic link; restore it from a backup, or run: mv PATH.next ~/":     dangle,
 	} {
 		dir := privateDir(t)
 		path := create(t, dir, "ed25519").Path

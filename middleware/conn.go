@@ -47,6 +47,7 @@ type Conn struct {
 	attempts      int          // to authenticate
 	keyAlgorithms []string     // of signatures: x/crypto's own list
 	hostKeys      []ssh.Signer // those that the server can prove
+	established   gossh.Conn   // sends requests when the handshake is over; nil when the layers know it
 	refused       *refusedKey  // the key of the present attempt, if it is refused
 
 	mu       sync.Mutex
@@ -196,8 +197,26 @@ func (c *Conn) configure(cfg *gossh.ServerConfig) {
 			preAuth(meta)
 		}
 		c.packets, c.keyAlgorithms = unreadPacketsOf(meta), keyAlgorithmsOf(meta)
+		c.established, _ = meta.(gossh.Conn)
 		c.AuthStarted(meta.SendAuthBanner)
 	}
+}
+
+// SetDeadline implements [net.Conn]. charm.land/ssh removes the deadline of the handshake in its first act after the
+// handshake; without an idle timeout it sets no other from then on.
+func (c *Conn) SetDeadline(t time.Time) error {
+	err := c.Conn.SetDeadline(t)
+	if c.established == nil || c.Stage() != Authenticated {
+		return err
+	}
+	for _, m := range c.moments {
+		if m.Established != nil {
+			m.Established(c.established)
+		}
+	}
+	c.established = nil
+	_ = c.Release()
+	return err
 }
 
 // Outcome is what became of an attempt to authenticate.
@@ -247,6 +266,9 @@ func (c *Conn) attempt(a Attempt) {
 	c.attempts++
 	if a.Outcome == Succeeded {
 		c.LimitDeadline(time.Time{})
+		if slices.ContainsFunc(c.moments, func(m Moments) bool { return m.Established != nil }) {
+			c.Hold()
+		}
 		c.reach(Authenticated)
 	}
 	for _, m := range c.moments {

@@ -21,14 +21,17 @@ const (
 // with UpdateHostKeys, which OpenSSH's has by default, then adds keys that it does not know to its known_hosts, and removes
 // those that the server no longer has. So a host key can be replaced without a warning.
 //
-// The announcement is sent with the answer to the first session's open request, and costs no write of its own. It is sent
-// also when there is one key: otherwise a client would never remove a key. A client may ask for proofs once, and a key at
-// most once for each key that was announced. A session does not end while the server signs, because ssh leaves with its
-// last session.
+// The announcement leaves with the message that the client is authenticated, and costs no write of its own. It is sent also
+// when there is one key: otherwise a client would never remove a key. A client may ask for proofs once, of no more keys than
+// were announced. A session does not end while the server signs, because ssh leaves with its last session. A client whose
+// question is read too late asks again on its next visit.
 func HostKeyUpdate() Layer {
 	return Layer{
 		Name: "hostkeyupdate",
 		Server: func(srv *ssh.Server) error {
+			if srv.IdleTimeout > 0 {
+				return errors.New("the server has an idle timeout, which the layer deadlines should have")
+			}
 			srv.RequestHandlers[proveHostKeys] = func(ctx ssh.Context, _ *ssh.Server, req *gossh.Request) (bool, []byte) {
 				return ctx.Value(announcementKey{}).(*announcement).answer(req), nil
 			}
@@ -37,12 +40,7 @@ func HostKeyUpdate() Layer {
 		Connect: func(c *Conn) (Moments, error) {
 			a := &announcement{conn: c}
 			c.Context().SetValue(announcementKey{}, a)
-			return Moments{Open: func(channel gossh.NewChannel, _ int) error {
-				if channel.ChannelType() == "session" {
-					a.once.Do(a.send)
-				}
-				return nil
-			}}, nil
+			return Moments{Established: a.send}, nil
 		},
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
@@ -58,11 +56,10 @@ func HostKeyUpdate() Layer {
 // announcement is what a client was told of the host keys.
 type announcement struct {
 	conn *Conn
-	once sync.Once
 
 	mu     sync.Mutex   // held while the server signs
-	keys   []ssh.Signer // that the client may ask about; nil before the announcement and after the proof
-	server *gossh.ServerConn
+	keys   []ssh.Signer // that the client may ask about; nil after it has
+	client gossh.Conn
 }
 
 type announcementKey struct{}
@@ -74,10 +71,10 @@ func (a *announcement) wait() {
 }
 
 // send announces the host keys.
-func (a *announcement) send() {
+func (a *announcement) send(client gossh.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.server = a.conn.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn)
+	a.client = client
 	var list []byte
 	for _, key := range a.conn.hostKeys {
 		_, certificate := key.PublicKey().(*gossh.Certificate)
@@ -88,9 +85,7 @@ func (a *announcement) send() {
 		a.keys = append(a.keys, key)
 		list = append(list, gossh.Marshal(struct{ Blob string }{blob})...)
 	}
-	a.conn.Hold()
-	defer a.conn.ReleaseWithNext()
-	_, _, _ = a.server.SendRequest(announceHostKeys, false, list) // a client that is gone needs no keys
+	_, _, _ = client.SendRequest(announceHostKeys, false, list) // a client that is gone needs no keys
 }
 
 // find returns the announced key with that public key, or nil.
@@ -148,7 +143,7 @@ func (a *announcement) prove(keys []ssh.Signer) (proofs []byte, err error) {
 			return nil, errors.New("host key cannot choose its algorithm")
 		}
 		data := gossh.Marshal(struct{ Request, Session, Blob string }{
-			proveHostKeys, string(a.server.SessionID()), string(key.PublicKey().Marshal()),
+			proveHostKeys, string(a.client.SessionID()), string(key.PublicKey().Marshal()),
 		})
 		signature, err := signer.SignWithAlgorithm(rand.Reader, data, a.algorithm(key.PublicKey().Type()))
 		if err != nil {
@@ -165,8 +160,7 @@ func (a *announcement) algorithm(keyType string) string {
 	if keyType != gossh.KeyAlgoRSA {
 		return keyType
 	}
-	exchanged, _ := a.server.Conn.(gossh.AlgorithmsConnMetadata)
-	if exchanged != nil {
+	if exchanged, ok := a.client.(gossh.AlgorithmsConnMetadata); ok {
 		used := strings.TrimSuffix(exchanged.Algorithms().HostKey, "-cert-v01@openssh.com")
 		if slices.Contains([]string{gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA}, used) {
 			return used

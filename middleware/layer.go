@@ -46,6 +46,9 @@ type Moments struct {
 	Stage func(Stage)
 	// Attempt is called after each attempt to authenticate.
 	Attempt func(Attempt)
+	// Established is called when the client is authenticated and can be sent requests. What is sent leaves with the message
+	// that it is authenticated.
+	Established func(gossh.Conn)
 	// Terminal reports whether a session may have the terminal that it asks for.
 	Terminal func(ssh.Pty) bool
 	// Open is called when the client asks for a channel, with the number of its open sessions, this one included. The

@@ -25,7 +25,7 @@ func (c countedWrites) Write(p []byte) (int, error) {
 }
 
 // A login with a short session takes one write per round trip: the version, KEXINIT, the end of the key exchange, the
-// service, the success, the channel with the announcement of the host keys, and the whole session.
+// service, the success with the announcement of the host keys, the channel, and the whole session.
 func TestOneWritePerRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var writes atomic.Int64

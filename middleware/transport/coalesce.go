@@ -21,13 +21,6 @@ func (c *Conn) Hold() {
 	}
 }
 
-// ReleaseWithNext ends Hold. What is held leaves with the next write, or at the end of the millisecond.
-func (c *Conn) ReleaseWithNext() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.holding = false
-}
-
 // Release writes what is held.
 func (c *Conn) Release() error {
 	c.mu.Lock()
