@@ -1,4 +1,4 @@
-// Package hostkeys creates and loads the host keys of an SSH server.
+// Package hostkeys creates, loads and replaces the host keys of an SSH server.
 //
 // A host key is the identity of the server (RFC 4251, section 4.1). A client shows its fingerprint on the first
 // connection. Later it expects the same key and warns of any other. Anybody who has a copy of the key can impersonate
@@ -21,7 +21,21 @@
 //   - To give the server a new identity, move the old key away and start the server.
 //
 // The server does not start if a key here cannot be used. It never replaces a key, because clients take a new identity
-// for an attack. A certificate that cannot be used is left out with a warning. Certificates are read when the server starts.
+// for an attack. A certificate that cannot be used is left out with a warning. A running server reads the files again when
+// they change, and uses them for new connections; while one cannot be used, it keeps the last good ones.
+//
+// # Replacing a key
+//
+// Beside the key in use may stand the next one and the previous one of its type: ssh_host_ed25519_key.next and
+// ssh_host_ed25519_key.previous. The server announces and proves all of them to clients, and uses only the one in use in key
+// exchanges (OpenSSH's PROTOCOL, section 2.5). [Rotate] makes the next key. [Promote] makes it the one in use, and the old
+// one the previous one, which clients then keep, because other machines of the same name may still use it. [Retire] removes
+// that, and clients forget it. Each step takes as long as it takes most clients to connect once. A client that has not seen
+// the next key is warned when it is in use.
+//
+// A certificate goes with its key: ssh_host_ed25519_key.next-cert.pub, signed before the promotion, becomes that of the key
+// in use, and the old one becomes ssh_host_ed25519_key.previous-cert.pub, which nothing reads and Retire removes. Without a
+// certificate of the next key the server has none after the promotion.
 package hostkeys
 
 import (

@@ -74,13 +74,13 @@ func (k Key) is(keyType string) bool {
 	return keyType == "" || k.Type() == "ssh-"+keyType || strings.HasPrefix(k.Type(), keyType+"-")
 }
 
-// Rotate creates the next key of a type of [Create], with the owner and the mode of the one in use.
-func Rotate(dir, keyType string) (Key, error) {
+// Rotate creates the next key of a type of [Create], with the owner and the mode of the one in use, and returns it.
+func Rotate(dir, keyType string) (rotated []Key, err error) {
 	next, text, err := newKey("", keyType)
 	if err != nil {
-		return Key{}, err
+		return nil, err
 	}
-	return next, edit(dir, func(e *watchfile.Edit, keys []Key) error {
+	err = edit(dir, func(e *watchfile.Edit, keys []Key) error {
 		i := slices.IndexFunc(keys, func(key Key) bool { return key.State == InUse && key.Type() == next.Type() })
 		if i < 0 {
 			return &hintError{"there is no host key of type " + next.Type(), "run: foyer hostkey add " + keyType}
@@ -90,14 +90,16 @@ func Rotate(dir, keyType string) (Key, error) {
 		if err == nil {
 			err = e.CreateLike(filepath.Base(next.Path), text, like)
 		}
-		if errors.Is(err, fs.ErrExist) {
+		switch {
+		case errors.Is(err, fs.ErrExist):
 			return &hintError{"there is a next host key of type " + next.Type() + " already", "run: foyer hostkey promote " + keyType}
-		}
-		if err != nil {
+		case err != nil:
 			return createError(next.Path, err)
 		}
+		rotated = []Key{next}
 		return nil
 	})
+	return rotated, err
 }
 
 // Promote puts the next key of a type, or of each type if keyType is "", in the place of the one in use, which becomes the
@@ -106,7 +108,7 @@ func Rotate(dir, keyType string) (Key, error) {
 // A promotion that is interrupted leaves the old key in use, and Promote completes it: only its last step changes which
 // key is used.
 func Promote(dir, keyType string) (promoted []Key, err error) {
-	return promoted, edit(dir, func(e *watchfile.Edit, keys []Key) error {
+	err = edit(dir, func(e *watchfile.Edit, keys []Key) error {
 		for _, key := range keys {
 			if key.State != Next || !key.is(keyType) {
 				continue
@@ -125,6 +127,7 @@ func Promote(dir, keyType string) (promoted []Key, err error) {
 		}
 		return missing(promoted, Next, "rotate TYPE")
 	})
+	return promoted, err
 }
 
 func promote(e *watchfile.Edit, used string, next Key) error {
@@ -146,7 +149,7 @@ func promote(e *watchfile.Edit, used string, next Key) error {
 
 // Retire removes the previous key of a type, or of each type if keyType is "", and its certificate. It returns them.
 func Retire(dir, keyType string) (retired []Key, err error) {
-	return retired, edit(dir, func(e *watchfile.Edit, keys []Key) error {
+	err = edit(dir, func(e *watchfile.Edit, keys []Key) error {
 		for _, key := range keys {
 			if key.State != Previous || !key.is(keyType) {
 				continue
@@ -162,6 +165,7 @@ func Retire(dir, keyType string) (retired []Key, err error) {
 		}
 		return missing(retired, Previous, "promote")
 	})
+	return retired, err
 }
 
 // edit calls change with the keys in dir, which nobody else edits meanwhile.

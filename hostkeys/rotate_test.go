@@ -27,11 +27,11 @@ func states(t *testing.T, dir string) map[State]string {
 
 func rotate(t *testing.T, dir, keyType string) Key {
 	t.Helper()
-	key, err := Rotate(dir, keyType)
+	keys, err := Rotate(dir, keyType)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return keys[0]
 }
 
 // A rotation: the next key, the promotion, the retirement. Nothing else is in the directory at any step.
@@ -77,31 +77,26 @@ func wantStates(t *testing.T, dir string, files []string, want map[State]string)
 func TestRotationRefuses(t *testing.T) {
 	dir := privateDir(t)
 	create(t, dir, "ed25519")
-	twice := func(change func(string, string) ([]Key, error)) func(string, string) error {
-		return func(dir, keyType string) error { _, err := change(dir, keyType); return err }
-	}
-	add := func(dir, keyType string) error { _, err := Rotate(dir, keyType); return err }
-	promote, retire := twice(Promote), twice(Retire)
 	for _, step := range []struct {
-		change        func(dir, keyType string) error
+		change        func(dir, keyType string) ([]Key, error)
 		keyType, want string // and the hint
 	}{
-		{promote, "", "there is no next host key; run: foyer hostkey rotate TYPE"},
-		{retire, "", "there is no previous host key; run: foyer hostkey promote"},
-		{add, "rsa", "there is no host key of type ssh-rsa; run: foyer hostkey add rsa"},
-		{add, "dsa", `host key type "dsa" is not one of ed25519, rsa, ecdsa`},
-		{add, "ed25519", ""},
-		{add, "ed25519", "there is a next host key of type ssh-ed25519 already; run: foyer hostkey promote ed25519"},
-		{promote, "rsa", "there is no next host key; run: foyer hostkey rotate TYPE"},
-		{promote, "ed25519", ""},
-		{add, "ed25519", ""},
-		{promote, "ed25519", "there is a previous host key of type ssh-ed25519; run: foyer hostkey retire"},
-		{retire, "rsa", "there is no previous host key; run: foyer hostkey promote"},
-		{retire, "ed25519", ""},
-		{promote, "", ""},
+		{Promote, "", "there is no next host key; run: foyer hostkey rotate TYPE"},
+		{Retire, "", "there is no previous host key; run: foyer hostkey promote"},
+		{Rotate, "rsa", "there is no host key of type ssh-rsa; run: foyer hostkey add rsa"},
+		{Rotate, "dsa", `host key type "dsa" is not one of ed25519, rsa, ecdsa`},
+		{Rotate, "ed25519", ""},
+		{Rotate, "ed25519", "there is a next host key of type ssh-ed25519 already; run: foyer hostkey promote ed25519"},
+		{Promote, "rsa", "there is no next host key; run: foyer hostkey rotate TYPE"},
+		{Promote, "ed25519", ""},
+		{Rotate, "ed25519", ""},
+		{Promote, "ed25519", "there is a previous host key of type ssh-ed25519; run: foyer hostkey retire"},
+		{Retire, "rsa", "there is no previous host key; run: foyer hostkey promote"},
+		{Retire, "ed25519", ""},
+		{Promote, "", ""},
 	} {
-		if got := withHint(step.change(dir, step.keyType)); got != step.want {
-			t.Errorf("%s: %q, want %q", step.keyType, got, step.want)
+		if _, err := step.change(dir, step.keyType); withHint(err) != step.want {
+			t.Errorf("%s: %q, want %q", step.keyType, withHint(err), step.want)
 		}
 	}
 }
