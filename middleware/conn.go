@@ -47,7 +47,7 @@ type Conn struct {
 	attempts      int          // to authenticate
 	keyAlgorithms []string     // of signatures: x/crypto's own list
 	hostKeys      []ssh.Signer // those that the server can prove
-	established   gossh.Conn   // sends requests when the handshake is over; nil when the layers know it
+	established   gossh.Conn   // that the layers wait for; nil when they have it
 	refused       *refusedKey  // the key of the present attempt, if it is refused
 
 	mu       sync.Mutex
@@ -197,13 +197,15 @@ func (c *Conn) configure(cfg *gossh.ServerConfig) {
 			preAuth(meta)
 		}
 		c.packets, c.keyAlgorithms = unreadPacketsOf(meta), keyAlgorithmsOf(meta)
-		c.established, _ = meta.(gossh.Conn)
+		if slices.ContainsFunc(c.moments, func(m Moments) bool { return m.Established != nil }) {
+			c.established, _ = meta.(gossh.Conn)
+		}
 		c.AuthStarted(meta.SendAuthBanner)
 	}
 }
 
-// SetDeadline implements [net.Conn]. charm.land/ssh removes the deadline of the handshake in its first act after the
-// handshake; without an idle timeout it sets no other from then on.
+// SetDeadline implements [net.Conn]. charm.land/ssh removes the deadline of the handshake as soon as the handshake is over
+// (server.go, handleConn), and without an idle timeout it sets no other from the success of the authentication on.
 func (c *Conn) SetDeadline(t time.Time) error {
 	err := c.Conn.SetDeadline(t)
 	if c.established == nil || c.Stage() != Authenticated {
@@ -266,7 +268,7 @@ func (c *Conn) attempt(a Attempt) {
 	c.attempts++
 	if a.Outcome == Succeeded {
 		c.LimitDeadline(time.Time{})
-		if slices.ContainsFunc(c.moments, func(m Moments) bool { return m.Established != nil }) {
+		if c.established != nil {
 			c.Hold()
 		}
 		c.reach(Authenticated)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"charm.land/ssh"
@@ -237,5 +238,31 @@ func TestHostKeyUpdateBeforeTheEnd(t *testing.T) {
 	close(next.proceed)
 	if answer, err := c.Await(requestSuccess, sshtest.MsgChannelData, sshtest.MsgChannelClose); err != nil || answer[0] != requestSuccess {
 		t.Errorf("the first answer is %d, %v", answer[0], err)
+	}
+}
+
+// Each layer restricts what the ones before it have left, and an error is the first one's.
+func TestAllowedHostKeys(t *testing.T) {
+	only := func(name string, n int, err error) middleware.Layer {
+		return middleware.Layer{Name: name, HostKeys: func(keys []ssh.Signer) ([]ssh.Signer, error) { return keys[:n], err }}
+	}
+	keys := []ssh.Signer{sshtest.HostKey(t), sshtest.HostKey(t), sshtest.HostKey(t)}
+	if got, err := middleware.NewStack(only("a", 2, nil), middleware.Open(), only("b", 1, nil)).AllowedHostKeys(keys); err != nil || len(got) != 1 {
+		t.Errorf("%d keys, %v", len(got), err)
+	}
+	if _, err := middleware.NewStack(only("a", 0, io.EOF), only("b", 0, io.ErrShortWrite)).AllowedHostKeys(keys); err != io.EOF {
+		t.Errorf("error %v", err)
+	}
+	if _, err := middleware.NewStack(middleware.Algorithms("strict")).AllowedHostKeys(nil); err == nil {
+		t.Error("no key is enough")
+	}
+}
+
+// charm.land/ssh would say at any time that a handshake is over.
+func TestHostKeyUpdateNeedsDeadlines(t *testing.T) {
+	srv := &ssh.Server{IdleTimeout: 1}
+	err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message("")).Install(srv)
+	if err == nil || !strings.Contains(err.Error(), "layer hostkeyupdate: the server has an idle timeout") {
+		t.Errorf("error %v", err)
 	}
 }

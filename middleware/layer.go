@@ -47,7 +47,7 @@ type Moments struct {
 	// Attempt is called after each attempt to authenticate.
 	Attempt func(Attempt)
 	// Established is called when the client is authenticated and can be sent requests. What is sent leaves with the message
-	// that it is authenticated.
+	// that it is authenticated. A server of a layer with Established must have no IdleTimeout.
 	Established func(gossh.Conn)
 	// Terminal reports whether a session may have the terminal that it asks for.
 	Terminal func(ssh.Pty) bool
