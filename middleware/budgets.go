@@ -10,10 +10,8 @@ import (
 )
 
 // Budgets returns the layer that limits the work that one connection may cause: key exchanges, global requests, channels
-// other than sessions, and bytes that no session reads. A connection that exceeds a budget is closed and counted in
-// counts, which may be nil. Requests that x/crypto answers by itself, such as ping@openssh.com, count as bytes.
-func Budgets(counts *counters.Counters) Layer {
-	var shared budgets.Budgets
+// other than sessions, and bytes that no session reads. A connection that exceeds a budget is closed and counted. Requests that x/crypto answers by itself, such as ping@openssh.com, count as bytes.
+func Budgets(shared *budgets.Budgets) Layer {
 	return Layer{
 		Name: "budgets",
 		Connect: func(c *Conn) (Moments, error) {
@@ -24,7 +22,7 @@ func Budgets(counts *counters.Counters) Layer {
 					return nil
 				}
 				once.Do(func() { // packets that arrived before the close may exceed it again
-					counts.Count(reason, c.RemoteAddr())
+					shared.Counters.Count(reason, c.RemoteAddr())
 					_ = c.Close()
 				})
 				return budgets.ErrExceeded

@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/budgets"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
@@ -25,7 +26,7 @@ func echo(sess ssh.Session) { _, _ = io.Copy(sess, sess) }
 // serveBudgets returns a server with Open and Budgets, and its counters.
 func serveBudgets(t testing.TB, handler ssh.Handler) (*ssh.Server, *counters.Counters) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	return newServer(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", handler)), counts
+	return newServer(t, middleware.Budgets(&budgets.Budgets{Counters: counts}), middleware.Open(), middleware.Handler("test", handler)), counts
 }
 
 // checkBudget checks that do succeeds n times in a minute and n times in the next one, and that once more ends the
@@ -149,7 +150,7 @@ func TestBudgetsEveryKeyExchange(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-			w := sshtest.Connect(t, newServer(t, middleware.Budgets(counts), middleware.Open(), allow, middleware.Handler("test", echo)))
+			w := sshtest.Connect(t, newServer(t, middleware.Budgets(&budgets.Budgets{Counters: counts}), middleware.Open(), allow, middleware.Handler("test", echo)))
 			sess, err := w.Login(t, gossh.Config{KeyExchanges: []string{method}, RekeyThreshold: 256}).NewSession()
 			if err != nil {
 				t.Fatal(err)
@@ -265,7 +266,7 @@ func TestBudgetsAfterAuthentication(t *testing.T) {
 // There is no budget for bytes that a session reads.
 func TestBudgetsOfReadData(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
-	srv := sshtest.Serve(t, middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", echo))
+	srv := sshtest.Serve(t, middleware.Budgets(&budgets.Budgets{Counters: counts}), middleware.Open(), middleware.Handler("test", echo))
 	const size = 64 << 20
 	sess, err := dial(t, srv, "guest").NewSession()
 	if err != nil {
@@ -316,7 +317,7 @@ func TestBudgetsHostKeys(t *testing.T) {
 		"":       {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA},
 		"strict": {gossh.KeyAlgoED25519, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256},
 	} {
-		layers := []middleware.Layer{middleware.Budgets(nil), middleware.Open()}
+		layers := []middleware.Layer{middleware.Budgets(&budgets.Budgets{}), middleware.Open()}
 		if set != "" {
 			layers = slices.Insert(layers, 1, middleware.Algorithms(set))
 		}
@@ -339,7 +340,7 @@ func TestBudgetsPlainHostKey(t *testing.T) {
 	counts := counters.New(counters.Config{Logger: sshtest.NewLog().Logger()})
 	plain := func(srv *ssh.Server) error { srv.AddHostKey(struct{ gossh.Signer }{sshtest.HostKey(t)}); return nil }
 	srv := &ssh.Server{}
-	for _, option := range []ssh.Option{plain, middleware.NewStack(middleware.Budgets(counts), middleware.Open(), middleware.Handler("test", whoami)).Install} {
+	for _, option := range []ssh.Option{plain, middleware.NewStack(middleware.Budgets(&budgets.Budgets{Counters: counts}), middleware.Open(), middleware.Handler("test", whoami)).Install} {
 		if err := option(srv); err != nil {
 			t.Fatal(err)
 		}
@@ -366,8 +367,8 @@ func BenchmarkConnection(b *testing.B) {
 		{"none", nil},
 		{"limits", []middleware.Layer{limits}},
 		{"deadlines", []middleware.Layer{deadlines}},
-		{"budgets", []middleware.Layer{middleware.Budgets(counts)}},
-		{"all", []middleware.Layer{limits, deadlines, middleware.Budgets(counts)}},
+		{"budgets", []middleware.Layer{middleware.Budgets(&budgets.Budgets{Counters: counts})}},
+		{"all", []middleware.Layer{limits, deadlines, middleware.Budgets(&budgets.Budgets{Counters: counts})}},
 	} {
 		srv := newServer(b, append(append(bench.layers, middleware.Open()), middleware.Handler("test", whoami))...)
 		b.Run(bench.name, func(b *testing.B) {

@@ -53,6 +53,7 @@ type Conn struct {
 	mu       sync.Mutex
 	stage    Stage
 	sessions int
+	visited  bool  // it has had a session
 	ended    int   // sessions of which only the client's close is missing
 	err      error // why nobody was authenticated
 }
@@ -283,8 +284,8 @@ func (c *Conn) attempt(a Attempt) {
 // open counts a channel and asks the layers whether it may be opened. Whether or not it may, the caller calls leave when
 // it is over.
 func (c *Conn) open(channel gossh.NewChannel) error {
-	sessions := c.countSession(channel.ChannelType())
-	if c.stack.isDraining() {
+	sessions, first := c.countSession(channel.ChannelType())
+	if !c.stack.admits(first) {
 		return errClosing
 	}
 	for _, m := range c.moments {
@@ -298,13 +299,21 @@ func (c *Conn) open(channel gossh.NewChannel) error {
 	return nil
 }
 
-func (c *Conn) countSession(channelType string) (sessions int) {
+func (c *Conn) countSession(channelType string) (sessions int, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if channelType == "session" {
 		c.sessions++
+		first, c.visited = !c.visited, true
 	}
-	return c.sessions
+	return c.sessions, first
+}
+
+// left reports whether the connection has had a session, and has none any more.
+func (c *Conn) left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.visited && c.sessions == 0
 }
 
 // leave counts a channel that is over.
@@ -313,14 +322,13 @@ func (c *Conn) leave(channelType string) {
 	if channelType == "session" {
 		c.sessions--
 	}
-	idle := c.sessions == 0
 	c.mu.Unlock()
 	for _, m := range c.moments {
 		if m.Left != nil {
 			m.Left(channelType)
 		}
 	}
-	if idle && c.stack.isDraining() {
+	if c.left() && c.stack.isDraining() {
 		_ = c.Close()
 	}
 }

@@ -263,7 +263,7 @@ func TestStackKeepsCallbacks(t *testing.T) {
 			Closed:    func(error) { note("Closed") },
 		}, nil
 	}}
-	if err := middleware.NewStack(middleware.Open(), layer, middleware.Message("")).Install(srv); err != nil {
+	if err := middleware.NewStack(middleware.Open(), layer, middleware.Message(middleware.Fixed(""))).Install(srv); err != nil {
 		t.Fatal(err)
 	}
 	srv.HandleConn(newSpeaking())

@@ -17,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
+	"foyer/middleware/budgets"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
 	"foyer/middleware/sshtest"
@@ -383,7 +384,7 @@ func TestDeadlinesForget(t *testing.T) {
 				cfg := shortDeadlines
 				cfg.Counters = counters.New(counters.Config{Logger: log.Logger()})
 				conns := make(chan weak.Pointer[tracked], 1)
-				srv := newServer(t, middleware.Limits(limits.NewTable(highLimits)), middleware.Deadlines(cfg), middleware.Budgets(cfg.Counters), middleware.Open(), middleware.Handler("test", whoami))
+				srv := newServer(t, middleware.Limits(limits.NewTable(highLimits)), middleware.Deadlines(cfg), middleware.Budgets(&budgets.Budgets{Counters: cfg.Counters}), middleware.Open(), middleware.Handler("test", whoami))
 				next := srv.ConnCallback
 				srv.ConnCallback = func(ctx ssh.Context, conn net.Conn) net.Conn {
 					c := &tracked{conn}

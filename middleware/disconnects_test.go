@@ -22,7 +22,7 @@ func TestSlowDisconnects(t *testing.T) {
 			c.Disconnect(transport.TooManyConnections, "full")
 			return errors.New("full")
 		})
-		stack := middleware.NewStack(refuse, middleware.Open(), middleware.Message(""))
+		stack := middleware.NewStack(refuse, middleware.Open(), middleware.Message(middleware.Fixed("")))
 		stack.SlowDisconnects = 2
 		srv := &ssh.Server{}
 		srv.AddHostKey(sshtest.HostKey(t))

@@ -31,7 +31,7 @@ import (
 //
 // The lines count towards the limits of [Logging], so that nobody can fill the disk with them.
 //
-// Open a file with O_APPEND and rotate it with copytruncate, because it stays open while the server runs.
+// Open a file with O_APPEND.
 //
 // Refused keys are not logged. Clients offer several keys, the layer cannot distinguish a refused offer from an invalid
 // signature, and the library does not report an invalid signature by an accepted key. The user of such a connection is
@@ -39,6 +39,7 @@ import (
 // extra line for some users could be measured in the response time.
 func FailLog(w io.Writer, known func(user string) bool) Layer {
 	l := &failLog{w: w, known: known}
+	l.connections.Store(uint32(time.Now().Unix())) // a later layer on the same file has other numbers
 	return Layer{
 		Name:   "faillog",
 		Server: l.prepare,

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,10 +50,18 @@ func attempts(t *testing.T, srv *sshtest.Server, l *sshtest.Log, users ...string
 
 var failPrefix = regexp.MustCompile(`(?m)^[A-Z][a-z]{2} [ 1-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [A-Za-z0-9._-]+ sshd\[([0-9]+)\]: `)
 
-// wantLines compares the lines of the log after their prefixes, of which the number of the connection stays.
+// wantLines compares the lines of the log after their prefixes, of which the number of the connection stays, counted from 1.
 func wantLines(t *testing.T, l *sshtest.Log, want ...string) {
 	t.Helper()
-	got := failPrefix.ReplaceAllString(l.String(), "$1 ")
+	first := 0
+	got := failPrefix.ReplaceAllStringFunc(l.String(), func(prefix string) string {
+		number, err := strconv.Atoi(failPrefix.FindStringSubmatch(prefix)[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = cmp.Or(first, number)
+		return strconv.Itoa(number-first+1) + " "
+	})
 	if want := strings.Join(want, "\n") + "\n"; got != want {
 		t.Errorf("the log is\n%swant\n%s", got, want)
 	}

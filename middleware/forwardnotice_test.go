@@ -13,7 +13,7 @@ import (
 // A person at a terminal reads once why ports, the agent and X11 are not forwarded. A program does not.
 func TestForwardNotice(t *testing.T) {
 	const notice = "This server forwards no ports, no agent and no X11."
-	srv := sshtest.Serve(t, middleware.Open(), middleware.ForwardNotice(), middleware.Message("bye\n"))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.ForwardNotice(), middleware.Message(middleware.Fixed("bye\n")))
 	for name, tt := range map[string]struct {
 		global  string // a request before the session
 		request string // in the session

@@ -21,13 +21,13 @@ const DefaultGreeting = "Welcome, {user}. This server has no shell."
 // If a PTY was granted and the terminal is known to support colours, the greeting is coloured, unless the client sent
 // NO_COLOR (no-color.org) or the text has its own escape sequences. In all other cases escape sequences are removed:
 // without a PTY, stderr may be a file, and a dumb terminal would print them.
-func Greeting(text string) Layer {
+func Greeting(greeting Text) Layer {
 	return Layer{
 		Name: "greeting",
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
-				if info := session.InfoOf(sess); text != "" && info.PTY != session.NotAsked {
-					greet(sess, info, text)
+				if info := session.InfoOf(sess); info.PTY != session.NotAsked {
+					greet(sess, info, greeting.Current())
 				}
 				next(sess)
 			}
@@ -39,6 +39,9 @@ func Greeting(text string) Layer {
 var accent = ansi.NewStyle().Bold().ForegroundColor(ansi.HexColor("#d7875f"))
 
 func greet(sess ssh.Session, info session.Info, text string) {
+	if text == "" {
+		return
+	}
 	if !strings.ContainsRune(text, ansi.ESC) {
 		text = styleLines(text)
 	}

@@ -23,7 +23,7 @@ func TestGreeting(t *testing.T) {
 		{"the default", middleware.DefaultGreeting, "Welcome, guest. This server has no shell.\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting(tt.text), middleware.Message("bye\n"))
+			srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting(middleware.Fixed(tt.text)), middleware.Message(middleware.Fixed("bye\n")))
 			client := dial(t, srv, "")
 			expect(t, sshtest.Run(t, client, sshtest.Visit{}), sshtest.Result{Stdout: "bye\n"})
 			for _, term := range []string{"xterm-256color", "dumb"} {
@@ -36,7 +36,7 @@ func TestGreeting(t *testing.T) {
 
 // The user name is chosen by the client: it cannot control the terminal, also where the greeting has escape sequences.
 func TestGreetingCleansTheName(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Hello, {user}."), middleware.Message(""))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(middleware.Fixed("Hello, {user}.")), middleware.Message(middleware.Fixed("")))
 	for _, tt := range []struct{ name, user, want string }{
 		{"letters", "Zoë", "Zoë"},
 		{"escape sequences", "\x1b[2J\x1b]0;title\x07", `\x1b[2J\x1b]0;title\x07`},
@@ -64,7 +64,7 @@ func TestGreetingColours(t *testing.T) {
 		many      = "\x1b[1;38;5;173mHello.\x1b[m\r\n"
 		trueColor = "\x1b[1;38;2;215;135;95mHello.\x1b[m\r\n"
 	)
-	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Hello."), middleware.Message(""))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(middleware.Fixed("Hello.")), middleware.Message(middleware.Fixed("")))
 	for _, tt := range []struct {
 		term, env, want string
 	}{
@@ -126,7 +126,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 		{"a name does not count as a style of its own", "{user}", 80, "\x1b[1;38;5;173mguest\x1b[m\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(tt.text), middleware.Message(""))
+			srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(middleware.Fixed(tt.text)), middleware.Message(middleware.Fixed("")))
 			got := atTerminal(t, dial(t, srv, ""), "xterm-256color", tt.width)
 			expect(t, got, sshtest.Result{Stderr: tt.want, PTY: true})
 		})
@@ -135,7 +135,7 @@ func TestGreetingLayoutInColour(t *testing.T) {
 
 // A command is answered after the greeting.
 func TestGreetingOfACommandAtATerminal(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting("Hello."), middleware.Message("bye\n"))
+	srv := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Greeting(middleware.Fixed("Hello.")), middleware.Message(middleware.Fixed("bye\n")))
 	got := srv.Visit(t, sshtest.Visit{Term: "xterm", Command: "ls"})
 	expect(t, got, sshtest.Result{
 		Stderr: "Hello.\r\nYou are logged in, but this server runs no commands and transfers no files.\r\nbye\r\n", Status: 1,

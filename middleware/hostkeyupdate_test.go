@@ -27,7 +27,7 @@ func serveHostKeys(t *testing.T, keys middleware.HostKeys) *sshtest.Server {
 	t.Helper()
 	return sshtest.Start(t, func(srv *ssh.Server) error {
 		stack := middleware.NewStack(
-			middleware.Algorithms("default"), middleware.Open(), middleware.HostKeyUpdate(), middleware.Message("hi\n"))
+			middleware.Algorithms("default"), middleware.Open(), middleware.HostKeyUpdate(), middleware.Message(middleware.Fixed("hi\n")))
 		stack.HostKeys = func() middleware.HostKeys { return keys }
 		return stack.Install(srv)
 	})
@@ -261,7 +261,7 @@ func TestAllowedHostKeys(t *testing.T) {
 // charm.land/ssh would say at any time that a handshake is over.
 func TestHostKeyUpdateNeedsDeadlines(t *testing.T) {
 	srv := &ssh.Server{IdleTimeout: 1}
-	err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message("")).Install(srv)
+	err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message(middleware.Fixed(""))).Install(srv)
 	if err == nil || !strings.Contains(err.Error(), "layer hostkeyupdate: the server has an idle timeout") {
 		t.Errorf("error %v", err)
 	}

@@ -93,18 +93,19 @@ func compute(c *Conn, entry *limits.Connection) error {
 
 func limitSessions(c *Conn, table *limits.Table, entry *limits.Connection) func(gossh.NewChannel, int) error {
 	var ever atomic.Int64
+	maxSessions, maxEver := table.SessionLimits()
 	return func(channel gossh.NewChannel, sessions int) error {
 		if channel.ChannelType() != "session" {
 			return nil
 		}
 		switch {
-		case ever.Add(1) > int64(table.MaxSessionsEver):
+		case ever.Add(1) > int64(maxEver):
 			table.Counters.Count(counters.SessionsEver, c.RemoteAddr())
 			_ = c.Close()
 			return errors.New("too many sessions on this connection: please connect again")
-		case sessions > table.MaxSessions:
+		case sessions > maxSessions:
 			table.Counters.Count(counters.Sessions, c.RemoteAddr())
-			if sessions > 2*table.MaxSessions { // it keeps opening sessions without reading the refusals
+			if sessions > 2*maxSessions { // it keeps opening sessions without reading the refusals
 				_ = c.Close()
 			}
 			return errors.New("too many sessions at once on this connection")

@@ -15,6 +15,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
+	"foyer/middleware/penalties"
 	"foyer/middleware/sshtest"
 )
 
@@ -291,7 +292,7 @@ func TestLimitsAndPenalties(t *testing.T) {
 		"guesses, one source": {source, guessing, 5, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := servePenalties(t, middleware.PenaltiesConfig{}, middleware.Limits(newTable(tt.limit)))
+			d := servePenalties(t, penalties.Config{}, middleware.Limits(newTable(tt.limit)))
 			for range tt.times {
 				tt.connect(t, d.Server)
 			}

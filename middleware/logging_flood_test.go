@@ -58,7 +58,7 @@ func flood(t *testing.T) *flooded {
 		}, nil
 	}}
 	right := passwordLayer(func(_, password string) bool { return password == "right" })
-	f.Server = sshtest.Serve(t, count, middleware.Logging(lines), right, middleware.Message(""))
+	f.Server = sshtest.Serve(t, count, middleware.Logging(lines), right, middleware.Message(middleware.Fixed("")))
 	return f
 }
 

@@ -87,7 +87,7 @@ func TestLoggingEvents(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := sshtest.NewLog()
 			right := func(user, password string) bool { return user == "guest" && password == "s3cret" }
-			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(inFormat(l, "json")), passwordLayer(right), refusePTY(), middleware.Message("bye\n"))
+			srv := sshtest.Serve(t, middleware.Recover(), middleware.Logging(inFormat(l, "json")), passwordLayer(right), refusePTY(), middleware.Message(middleware.Fixed("bye\n")))
 			client, err := srv.Dial("guest", "s3cret")
 			if err != nil {
 				t.Fatal(err)
@@ -301,7 +301,7 @@ func TestLoggingFailedHandshakes(t *testing.T) {
 func TestLoggingConcurrentSessions(t *testing.T) {
 	const sessions = 10
 	l := sshtest.NewLog()
-	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), barrier(t, 2*sessions), middleware.Message("bye\n"))
+	srv := sshtest.Serve(t, middleware.Logging(inFormat(l, "json")), middleware.Open(), barrier(t, 2*sessions), middleware.Message(middleware.Fixed("bye\n")))
 	clients := []*gossh.Client{dial(t, srv, "user-0"), dial(t, srv, "user-1")}
 	concurrently(2*sessions, func(i int) {
 		sshtest.Run(t, clients[i%2], sshtest.Visit{Command: fmt.Sprintf("command-%d", i)})
@@ -378,7 +378,7 @@ func logOf(t *testing.T, format string, text string) string {
 	l, closed := sshtest.NewLog(), make(chan struct{}, 10)
 	outermost := notifyClosed(closed)
 	verify := func(user, password string) bool { return password == "right" }
-	srv := sshtest.Serve(t, outermost, middleware.Recover(), middleware.Logging(inFormat(l, format)), passwordLayer(verify), middleware.Message(""))
+	srv := sshtest.Serve(t, outermost, middleware.Recover(), middleware.Logging(inFormat(l, format)), passwordLayer(verify), middleware.Message(middleware.Fixed("")))
 	long := text + strings.Repeat("A\n", 2<<10)
 
 	sessions := func(t *testing.T) {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"bytes"
+	"sync/atomic"
 	"time"
 
 	"charm.land/ssh"
@@ -22,36 +23,45 @@ const sftpTime = 3 * time.Second
 // 1, so that the tool fails: git and scp as their errors, sftp as a status too, and all others on stderr, with nothing on
 // stdout.
 // All sessions share the text, so that clients which read slowly hold no copies of it.
-func Message(text string) Layer {
-	refused := refusedTool{text: format(session.Info{}, text)}
-	if text == "" {
-		refused.text = ""
-	}
-	refused.lines = []byte(refused.text)
-	refused.terminalLines = bytes.ReplaceAll(refused.lines, []byte("\n"), []byte("\r\n"))
-	whole := []byte(text)
+func Message(text Text) Layer {
+	var last atomic.Pointer[message]
 	return Handler("message", func(sess ssh.Session) {
+		now := last.Load()
+		if current := text.Current(); now == nil || now.text != current {
+			now = newMessage(current)
+			last.Store(now)
+		}
 		if session.InfoOf(sess).Request == "shell" {
-			_, _ = sess.Write(whole)
+			_, _ = sess.Write(now.whole)
 			return
 		}
-		refused.tell(sess)
+		now.refuse(sess)
 		_ = sess.Exit(1)
 	})
 }
 
-// refusedTool is what the tools get that ask for a command or a subsystem.
-type refusedTool struct {
-	text                 string
-	lines, terminalLines []byte
+// message is one version of the message, as the tools need it.
+type message struct {
+	text                        string
+	whole, lines, terminalLines []byte
 }
 
-func (r *refusedTool) tell(sess ssh.Session) {
+func newMessage(text string) *message {
+	m := &message{text: text, whole: []byte(text)}
+	if text != "" {
+		m.lines = []byte(format(session.Info{}, text))
+	}
+	m.terminalLines = bytes.ReplaceAll(m.lines, []byte("\n"), []byte("\r\n"))
+	return m
+}
+
+// refuse tells a tool that asks for a command or a subsystem.
+func (m *message) refuse(sess ssh.Session) {
 	tool := refusal.ToolOf(sess.Command(), sess.Subsystem())
 	sentence := tool.Sentence()
 	switch tool {
 	case refusal.Git:
-		_, _ = sess.Write(refusal.GitError(sentence + "\n" + r.text))
+		_, _ = sess.Write(refusal.GitError(sentence + "\n" + string(m.lines)))
 		return
 	case refusal.SCP:
 		_, _ = sess.Write(refusal.SCPError(sentence))
@@ -59,13 +69,13 @@ func (r *refusedTool) tell(sess ssh.Session) {
 		Tell(sess, sentence)
 	}
 	if session.InfoOf(sess).PTY == session.NotAsked {
-		_, _ = sess.Stderr().Write(r.lines)
+		_, _ = sess.Stderr().Write(m.lines)
 	} else {
-		_, _ = sess.Stderr().Write(r.terminalLines)
+		_, _ = sess.Stderr().Write(m.terminalLines)
 	}
 	if tool == refusal.SFTP {
 		end := time.AfterFunc(sftpTime, func() { _ = sess.Exit(1) })
 		defer end.Stop()
-		_ = refusal.ServeSFTP(sess, sentence+"\n"+r.text, func() { end.Reset(sftpTime) })
+		_ = refusal.ServeSFTP(sess, sentence+"\n"+string(m.lines), func() { end.Reset(sftpTime) })
 	}
 }

@@ -14,8 +14,8 @@ import (
 func TestMessage(t *testing.T) {
 	const simple = "This session is very simple.  Goodbye!\r\n"
 	const noCommands = "You are logged in, but this server runs no commands and transfers no files."
-	granting := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.SimpleMessage))
-	refusing := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Message(middleware.SimpleMessage))
+	granting := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed(middleware.SimpleMessage)))
+	refusing := sshtest.Serve(t, middleware.Open(), refusePTY(), middleware.Message(middleware.Fixed(middleware.SimpleMessage)))
 	for _, tt := range []struct {
 		name  string
 		srv   *sshtest.Server
@@ -66,7 +66,7 @@ func TestMessageText(t *testing.T) {
 		{"bytes that are not text", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\n", "\x00\xff\x1b[1m\r\n", noCommands + "\x00\xff\x1b[1m\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Open(), middleware.Message(tt.text))
+			srv := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed(tt.text)))
 			expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: tt.shell})
 			expect(t, srv.Visit(t, sshtest.Visit{Term: "xterm"}), sshtest.Result{Stdout: tt.terminal, PTY: true})
 			expect(t, srv.Visit(t, sshtest.Visit{Command: "ls"}), sshtest.Result{Stderr: tt.exec, Status: 1})
@@ -77,7 +77,7 @@ func TestMessageText(t *testing.T) {
 // Clients that do not read hold no copies of the text.
 func TestMessageIsShared(t *testing.T) {
 	const clients, size = 16, 8 << 20
-	srv := sshtest.Serve(t, middleware.Open(), middleware.Message(strings.Repeat("x", size)))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed(strings.Repeat("x", size))))
 	memory := func() int {
 		var m runtime.MemStats
 		runtime.GC()

@@ -19,6 +19,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/keyfile"
 	"foyer/middleware/auth/passwords"
+	"foyer/middleware/penalties"
 	"foyer/middleware/source"
 	"foyer/middleware/sshtest"
 )
@@ -45,7 +46,7 @@ func newFixture(t *testing.T, combinations ...string) *fixture {
 		served:    make(chan string, 10),
 	}
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	h.Server = sshtest.Serve(t, middleware.Recover(), middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Exempt: loopback}}), middleware.Logging(h.log.Events()), middleware.PublicKey(sourceFunc(h.authorize)), passwordLayer(func(user, password string) bool {
+	h.Server = sshtest.Serve(t, middleware.Recover(), middleware.Penalties(trackerOf(t, penalties.Config{Networks: source.Networks{Exempt: loopback}})), middleware.Logging(h.log.Events()), middleware.PublicKey(sourceFunc(h.authorize)), passwordLayer(func(user, password string) bool {
 		if password == "panic" {
 			panic("no password\nfile")
 		}
@@ -703,7 +704,7 @@ func TestMethodsErrors(t *testing.T) {
 		{"two policies", layers{keys, other}, []string{"publickey"}, "another layer combines methods already"},
 	} {
 		stack := append(slices.Clone(tt.around), middleware.Methods(tt.combinations...))
-		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(stack, middleware.Message(""))...).Install)
+		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(stack, middleware.Message(middleware.Fixed("")))...).Install)
 		if err == nil || !strings.Contains(err.Error(), "layer methods: ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one of layer methods with %q", tt.name, err, tt.want)
 		}

@@ -48,7 +48,7 @@ func BenchmarkNewcomers(b *testing.B) {
 				served := 0
 				var took []time.Duration
 				for b.Loop() {
-					srv := sshtest.Serve(b, policy.layer(), passwordLayer(func(user, _ string) bool { return user == "guest" }), middleware.Message("hi\n"))
+					srv := sshtest.Serve(b, policy.layer(), passwordLayer(func(user, _ string) bool { return user == "guest" }), middleware.Message(middleware.Fixed("hi\n")))
 					end := silence(b, srv.Address, crowd.silent, crowd.from)
 					for _, d := range logins(srv.Address, 50) {
 						if d > 0 {

@@ -10,9 +10,6 @@ import (
 	"foyer/middleware/transport"
 )
 
-// PenaltiesConfig configures [Penalties].
-type PenaltiesConfig = penalties.Config
-
 // Penalties returns the layer that refuses connections from sources that fail to authenticate too often, before their first
 // byte is read; the client reads sshd's words, "Not allowed at this time". It works as sshd's PerSourcePenalties and uses the
 // names of sshd_config(5). By default a source is an IPv4 address or an IPv6 /64.
@@ -38,11 +35,15 @@ type PenaltiesConfig = penalties.Config
 // The layer logs each block. It belongs before Logging in the list, because Logging would log each refused connection.
 // Without a handshake deadline (see [Deadlines]), silent clients get no penalty. Exempt a proxy that does not pass on
 // the clients' addresses: behind it all visitors are one source.
-func Penalties(cfg PenaltiesConfig) Layer {
-	tracker, err := penalties.NewTracker(cfg)
+func Penalties(tracker *penalties.Tracker) Layer {
 	return Layer{
-		Name:   "penalties",
-		Server: func(*ssh.Server) error { return err },
+		Name: "penalties",
+		Server: func(*ssh.Server) error {
+			if tracker == nil {
+				return errors.New("no tracker")
+			}
+			return nil
+		},
 		Connect: func(c *Conn) (Moments, error) {
 			attempts, admitted := tracker.Admit(c.RemoteAddr())
 			if !admitted {

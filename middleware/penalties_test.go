@@ -18,6 +18,7 @@ import (
 
 	"foyer/middleware"
 	"foyer/middleware/eventlog/counters"
+	"foyer/middleware/penalties"
 	"foyer/middleware/source"
 	"foyer/middleware/sshtest"
 )
@@ -32,8 +33,17 @@ type penaltyServer struct {
 	closed chan struct{} // receives once for each connection that has ended or was refused
 }
 
+func trackerOf(t testing.TB, cfg penalties.Config) *penalties.Tracker {
+	t.Helper()
+	tracker, err := penalties.NewTracker(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracker
+}
+
 // servePenalties serves whoami inside of Penalties and layers. The password of every user is "right".
-func servePenalties(t testing.TB, cfg middleware.PenaltiesConfig, layers ...middleware.Layer) *penaltyServer {
+func servePenalties(t testing.TB, cfg penalties.Config, layers ...middleware.Layer) *penaltyServer {
 	t.Helper()
 	d := &penaltyServer{t: t, log: sshtest.NewLog(), closed: make(chan struct{}, 1000)}
 	cfg.Logger = d.log.Logger()
@@ -42,7 +52,7 @@ func servePenalties(t testing.TB, cfg middleware.PenaltiesConfig, layers ...midd
 	cfg.Now = func() time.Time { return time.Unix(0, d.now.Load()) }
 	end := notifyClosed(d.closed)
 	right := passwordLayer(func(_, password string) bool { return password == "right" })
-	layers = append([]middleware.Layer{end, middleware.Penalties(cfg)}, layers...)
+	layers = append([]middleware.Layer{end, middleware.Penalties(trackerOf(t, cfg))}, layers...)
 	d.Server = sshtest.Serve(t, append(append(layers, right), middleware.Handler("test", whoami))...)
 	return d
 }
@@ -92,7 +102,7 @@ func (d *penaltyServer) lines() string {
 }
 
 func TestPenalties(t *testing.T) {
-	d := servePenalties(t, middleware.PenaltiesConfig{NoAuth: -1})
+	d := servePenalties(t, penalties.Config{NoAuth: -1})
 	for range 3 {
 		d.guess()
 	}
@@ -157,7 +167,7 @@ func TestPenaltiesAfterSuccess(t *testing.T) {
 		}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := servePenalties(t, middleware.PenaltiesConfig{Min: 4 * time.Second}, noKeys)
+			d := servePenalties(t, penalties.Config{Min: 4 * time.Second}, noKeys)
 			if !tt.try(t, d) {
 				t.Fatal("the login did not end as expected")
 			}
@@ -256,7 +266,7 @@ func TestPenaltiesReasons(t *testing.T) {
 				return nil
 			}}
 			known := func(name string) bool { return name == "alice" }
-			d := servePenalties(t, middleware.PenaltiesConfig{Min: 1, KnownUser: known}, prompt, grace)
+			d := servePenalties(t, penalties.Config{Min: 1, KnownUser: known}, prompt, grace)
 			tt.fail(t, d)
 			if line := d.log.Line(t, "source blocked"); !strings.HasSuffix(line, "reason="+tt.reason) {
 				t.Errorf("the line is %s, want the reason %s", line, tt.reason)
@@ -270,7 +280,7 @@ func TestPenaltiesReasons(t *testing.T) {
 }
 
 func TestPenaltiesExempt(t *testing.T) {
-	d := servePenalties(t, middleware.PenaltiesConfig{
+	d := servePenalties(t, penalties.Config{
 		Min: 1, Networks: source.Networks{Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 	})
 	for range 3 {
@@ -287,14 +297,14 @@ func TestPenaltiesExempt(t *testing.T) {
 // A refusal by another layer and a login without proof (Open) cost no penalty.
 func TestPenaltiesWithOtherLayers(t *testing.T) {
 	full := connects(func(*middleware.Conn) error { return errors.New("full") })
-	d := servePenalties(t, middleware.PenaltiesConfig{Min: 1}, full)
+	d := servePenalties(t, penalties.Config{Min: 1}, full)
 	for range 3 {
 		d.refused("127.0.0.1")
 	}
 	if got := d.lines(); got != "" {
 		t.Errorf("the log is\n%s", got)
 	}
-	srv := sshtest.Serve(t, middleware.Penalties(middleware.PenaltiesConfig{Min: 1}), middleware.Open(), middleware.Handler("test", whoami))
+	srv := sshtest.Serve(t, middleware.Penalties(trackerOf(t, penalties.Config{Min: 1})), middleware.Open(), middleware.Handler("test", whoami))
 	for range 3 {
 		expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: "guest"})
 	}
@@ -306,7 +316,7 @@ func TestPenaltiesAndLogging(t *testing.T) {
 		l := sshtest.NewLog()
 		layers := []middleware.Layer{
 			middleware.Logging(l.Events()),
-			middleware.Penalties(middleware.PenaltiesConfig{Min: 1, Logger: l.Logger()}),
+			middleware.Penalties(trackerOf(t, penalties.Config{Min: 1, Logger: l.Logger()})),
 			passwordLayer(func(string, string) bool { return false }),
 		}
 		closed := 2
@@ -336,7 +346,7 @@ func TestPenaltiesAndLogging(t *testing.T) {
 // Connections that fail concurrently cause one block, as long as the sum of their penalties.
 func TestPenaltiesAtOnce(t *testing.T) {
 	const guessers = 50
-	d := servePenalties(t, middleware.PenaltiesConfig{})
+	d := servePenalties(t, penalties.Config{})
 	clients := make([]*sshtest.Raw, guessers)
 	for i := range clients {
 		clients[i] = d.Server.DialRaw(t)
@@ -361,10 +371,9 @@ func TestPenaltiesAtOnce(t *testing.T) {
 	}
 }
 
-func TestPenaltiesBadSettings(t *testing.T) {
-	layer := middleware.Penalties(middleware.PenaltiesConfig{Networks: source.Networks{Bits4: 33}})
-	_, err := wish.NewServer(middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install)
-	if want := "layer penalties: IPv4 prefix /33 is not one of /1 to /32"; err == nil || err.Error() != want {
+func TestPenaltiesNeedATracker(t *testing.T) {
+	_, err := wish.NewServer(middleware.NewStack(middleware.Penalties(nil), middleware.Open(), middleware.Handler("test", whoami)).Install)
+	if want := "layer penalties: no tracker"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -374,7 +383,7 @@ func TestPenaltiesManySources(t *testing.T) {
 	srv := &ssh.Server{}
 	srv.AddHostKey(sshtest.HostKey(t))
 	l := sshtest.NewLog()
-	layer := middleware.Penalties(middleware.PenaltiesConfig{MaxSources6: 1000, Logger: l.Logger()})
+	layer := middleware.Penalties(trackerOf(t, penalties.Config{MaxSources6: 1000, Logger: l.Logger()}))
 	if err := middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
 		t.Fatal(err)
 	}
@@ -409,8 +418,8 @@ func heapInUse() int64 {
 
 // The time of a refused connection and of a failed login, client included and without a password hash, and their ratio.
 func BenchmarkPenalties(b *testing.B) {
-	failed := servePenalties(b, middleware.PenaltiesConfig{AuthFail: -1})
-	refused := servePenalties(b, middleware.PenaltiesConfig{Min: 1, Max: 1000 * time.Hour, AuthFail: 1000 * time.Hour})
+	failed := servePenalties(b, penalties.Config{AuthFail: -1})
+	refused := servePenalties(b, penalties.Config{Min: 1, Max: 1000 * time.Hour, AuthFail: 1000 * time.Hour})
 	refused.guess()
 	var failures, refusals time.Duration
 	for b.Loop() {
@@ -433,8 +442,8 @@ func BenchmarkPenalties(b *testing.B) {
 // The time of a refused connection in the server alone.
 func BenchmarkPenaltiesRefusal(b *testing.B) {
 	srv := &ssh.Server{}
-	cfg := middleware.PenaltiesConfig{NoAuth: time.Hour, Max: time.Hour, Logger: sshtest.NewLog().Logger()}
-	layer := middleware.Penalties(cfg)
+	cfg := penalties.Config{NoAuth: time.Hour, Max: time.Hour, Logger: sshtest.NewLog().Logger()}
+	layer := middleware.Penalties(trackerOf(b, cfg))
 	if err := middleware.NewStack(layer, middleware.Open(), middleware.Handler("test", whoami)).Install(srv); err != nil {
 		b.Fatal(err)
 	}

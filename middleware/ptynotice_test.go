@@ -16,7 +16,7 @@ const ptyNotice = "Nothing is broken: you are connected, but this server provide
 	"Use `ssh -T` to connect without the message above.\r\n"
 
 func TestPTYNotice(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Message("bye\r\n"))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.PTYNotice(), middleware.Message(middleware.Fixed("bye\r\n")))
 	narrow := "Nothing is broken: you are connected,\r\nbut this server provides no terminals.\r\n" +
 		"Use `ssh -T` to connect without the\r\nmessage above.\r\n"
 	for _, tt := range []struct {
@@ -73,7 +73,7 @@ func TestPTYNoticeOfEachSession(t *testing.T) {
 
 // Where the PTY is granted there is no notice.
 func TestPTYGrantedWithoutPTYNotice(t *testing.T) {
-	srv := sshtest.Serve(t, middleware.Open(), middleware.Message("bye\n"))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed("bye\n")))
 	client := dial(t, srv, "")
 	got := runSession(t, client, func(sess *gossh.Session) error {
 		if err := sess.RequestPty("xterm", 24, 80, nil); err != nil {

@@ -269,8 +269,8 @@ func TestPublicKeyPTY(t *testing.T) {
 		"guest": authorizedLine(free) + "restrict " + authorizedLine(bound) + "restrict,pty " + authorizedLine(again),
 	})
 	password := passwordLayer(func(_, password string) bool { return password == "open" })
-	granting, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password)
-	refusing, _ := serveKeys(t, middleware.Message("hi"), dir, ca, password, refusePTY())
+	granting, _ := serveKeys(t, middleware.Message(middleware.Fixed("hi")), dir, ca, password)
+	refusing, _ := serveKeys(t, middleware.Message(middleware.Fixed("hi")), dir, ca, password, refusePTY())
 	for _, tt := range []struct {
 		name string
 		srv  *sshtest.Server
@@ -599,7 +599,7 @@ func TestPublicKeyErrors(t *testing.T) {
 		{"before Open", []middleware.Layer{middleware.PublicKey(yes), middleware.Open()}, "layer open: another layer"},
 		{"the library's handler", []middleware.Layer{handler, middleware.PublicKey(yes)}, "would override"},
 	} {
-		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(tt.layers, middleware.Message(""))...).Install)
+		_, err := wish.NewServer(withKey(t), middleware.NewStack(append(tt.layers, middleware.Message(middleware.Fixed("")))...).Install)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}

@@ -2,13 +2,11 @@ package middleware
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 	"weak"
@@ -41,14 +39,8 @@ type Stack struct {
 	// HostKeys returns the host keys of a new connection. If it is nil, they are those of the server.
 	HostKeys func() HostKeys
 
-	layers          []Layer
-	slowDisconnects chan struct{}
-	notices         sync.WaitGroup // clients that are being told that the server is closing
-
-	mu       sync.Mutex
-	conns    map[*Conn]struct{}
-	draining bool
-	drained  chan struct{} // closed when the stack is draining and the last connection is over
+	layers []Layer
+	*connections
 }
 
 // HostKeys are the keys by which clients know a server.
@@ -63,10 +55,15 @@ type HostKeys struct {
 //
 // That order holds for everything: Server, Connect, every moment, and Session. Only Closed runs in reverse.
 func NewStack(layers ...Layer) *Stack {
-	return &Stack{
-		Sessions: &session.Channels{},
-		layers:   layers, conns: map[*Conn]struct{}{}, drained: make(chan struct{}),
-	}
+	return newStack(layers, &connections{conns: map[*Conn]struct{}{}, drained: make(chan struct{})})
+}
+
+// Replace returns a stack of other layers for the same server, whose connections are the new ones. Those of s keep their
+// layers, and both stacks know all of them.
+func (s *Stack) Replace(layers ...Layer) *Stack { return newStack(layers, s.connections) }
+
+func newStack(layers []Layer, all *connections) *Stack {
+	return &Stack{Sessions: &session.Channels{}, layers: layers, connections: all}
 }
 
 // Names returns the names of the layers in their order.
@@ -84,7 +81,9 @@ func (s *Stack) Names() []string {
 // handlers. A list in which no layer authenticates is an error, because the library would let everybody in: [Open] says
 // so where that is meant.
 func (s *Stack) Install(srv *ssh.Server) error {
-	s.slowDisconnects = make(chan struct{}, cmp.Or(s.SlowDisconnects, defaultSlowDisconnects))
+	if s.slowDisconnects == nil {
+		s.slowDisconnects = make(chan struct{}, cmp.Or(s.SlowDisconnects, defaultSlowDisconnects))
+	}
 	ensureMaps(srv)
 	if err := s.prepare(srv); err != nil {
 		return err
@@ -202,6 +201,7 @@ func (s *Stack) installCallbacks(srv *ssh.Server, methods *methods) {
 // installHandlers puts the layers around every channel and every global request.
 func (s *Stack) installHandlers(srv *ssh.Server) {
 	srv.ChannelHandlers["session"] = s.Sessions.Handle
+	s.Sessions.Open = &s.sessions
 	s.Sessions.Hold = func(ctx ssh.Context) func() error {
 		c := ConnOf(ctx)
 		c.Hold()
@@ -396,91 +396,4 @@ func (c *Conn) useHostKeys(keys HostKeys) []ssh.Signer {
 	}
 	c.hostKeys = append(c.hostKeys, keys.Other...)
 	return own
-}
-
-// add reports false where the stack is draining.
-func (s *Stack) add(c *Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
-
-func (s *Stack) remove(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.signalDrained()
-}
-
-// signalDrained is called with the lock held, by whoever may have made it true.
-func (s *Stack) signalDrained() {
-	select {
-	case <-s.drained:
-	default:
-		if s.draining && len(s.conns) == 0 {
-			close(s.drained)
-		}
-	}
-}
-
-func (s *Stack) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
-}
-
-// Drain lets nobody in any more and returns when all connections are closed, or ctx is done, which needs a deadline. Clients
-// that are not authenticated are told why. A connection closes with its last session. Sessions may finish until a second
-// before the deadline, or half the time; then each reads words, a sentence without a line end, and ends with exit status 1.
-// It returns how many sessions did not finish.
-func (s *Stack) Drain(ctx context.Context, words string) (unfinished int) {
-	defer s.notices.Wait()
-	deadline, _ := ctx.Deadline()
-	finish, cancel := context.WithDeadline(ctx, deadline.Add(-min(longWait, time.Until(deadline)/2)))
-	defer cancel()
-	s.startDrain()
-	if s.Wait(finish) == nil {
-		return 0
-	}
-	unfinished = s.Sessions.End(words)
-	_ = s.Wait(ctx)
-	return unfinished
-}
-
-func (s *Stack) startDrain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = true
-	s.signalDrained()
-	for c := range s.conns {
-		switch {
-		case c.Stage() < Authenticated:
-			s.notices.Go(func() { c.Disconnect(transport.ServiceNotAvailable, errClosing.Error()) })
-		case c.Sessions() == 0:
-			_ = c.Close()
-		}
-	}
-}
-
-// Close closes every connection.
-func (s *Stack) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.Conn.Conn.Close()
-	}
-}
-
-// Wait returns when a draining stack has no connection any more, or with the error of ctx.
-func (s *Stack) Wait(ctx context.Context) error {
-	select {
-	case <-s.drained:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

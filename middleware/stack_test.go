@@ -30,7 +30,7 @@ func writeAround(name string) middleware.Layer {
 }
 
 func TestStackReadsOutermostFirst(t *testing.T) {
-	srv := sshtest.Serve(t, writeAround("a"), middleware.Open(), writeAround("b"), middleware.Layer{}, writeAround("c"), middleware.Message("h"))
+	srv := sshtest.Serve(t, writeAround("a"), middleware.Open(), writeAround("b"), middleware.Layer{}, writeAround("c"), middleware.Message(middleware.Fixed("h")))
 	if got, want := srv.Visit(t, sshtest.Visit{}).Stdout, "a(b(c(h)))"; got != want {
 		t.Errorf("the client received %q, want %q", got, want)
 	}
@@ -40,7 +40,7 @@ func TestStackErrors(t *testing.T) {
 	broken := middleware.Layer{Name: "broken", Server: func(*ssh.Server) error { return errors.New("no such file") }}
 	yes := func(string, string) bool { return true }
 	wishPassword := middleware.Layer{Server: wish.WithPasswordAuth(func(ssh.Context, string) bool { return true })}
-	handler := middleware.Message("")
+	handler := middleware.Message(middleware.Fixed(""))
 	interactive := configures(func(*gossh.ServerConfig) {}, "keyboard-interactive")
 	interactive.Name = "interactive"
 	for _, tt := range []struct {
@@ -48,7 +48,7 @@ func TestStackErrors(t *testing.T) {
 		layers []middleware.Layer
 		want   string
 	}{
-		{"no layer authenticates", []middleware.Layer{middleware.Greeting("hi"), handler}, "no layer authenticates"},
+		{"no layer authenticates", []middleware.Layer{middleware.Greeting(middleware.Fixed("hi")), handler}, "no layer authenticates"},
 		{"no layers", nil, "no layer authenticates"},
 		{"a layer's error names it", []middleware.Layer{middleware.Open(), broken, handler}, "layer broken: no such file"},
 		{"the library's own handlers", []middleware.Layer{passwordLayer(yes), wishPassword, handler}, "would override"},
@@ -144,7 +144,7 @@ func TestStackServesSubsystemsInside(t *testing.T) {
 	srv := sshtest.Start(t,
 		wish.WithSubsystem("sftp", func(sess ssh.Session) { _, _ = io.WriteString(sess, "sftp") }),
 		wish.WithSubsystem("broken", func(ssh.Session) { panic("boom") }),
-		middleware.NewStack(middleware.Recover(), middleware.Logging(l.Events()), middleware.Open(), writeAround("a"), middleware.Message("h")).Install)
+		middleware.NewStack(middleware.Recover(), middleware.Logging(l.Events()), middleware.Open(), writeAround("a"), middleware.Message(middleware.Fixed("h"))).Install)
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "sftp"}); got.Stdout != "a(sftp)" || got.Status != 0 {
 		t.Errorf("sftp: %+v", got)
 	}
@@ -156,7 +156,7 @@ func TestStackServesSubsystemsInside(t *testing.T) {
 		t.Errorf("a subsystem without a handler: %+v", got)
 	}
 	srv = sshtest.Start(t, wish.WithSubsystem("default", func(sess ssh.Session) { _, _ = io.WriteString(sess, "default") }),
-		middleware.NewStack(middleware.Open(), middleware.Message("h")).Install)
+		middleware.NewStack(middleware.Open(), middleware.Message(middleware.Fixed("h"))).Install)
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "other"}); got.Stdout != "default" {
 		t.Errorf("with a default handler: %+v", got)
 	}
@@ -173,7 +173,7 @@ func TestStackIgnoresGlobals(t *testing.T) {
 		delete(ssh.DefaultRequestHandlers, "backdoor")
 		delete(ssh.DefaultSubsystemHandlers, "backdoor")
 	})
-	srv := sshtest.Serve(t, middleware.Open(), middleware.Message("closed"))
+	srv := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed("closed")))
 	if got := srv.Visit(t, sshtest.Visit{Subsystem: "backdoor"}); got.Stdout != "" || got.Status != 1 {
 		t.Errorf("a global subsystem was served: %+v", got)
 	}

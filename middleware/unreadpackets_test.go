@@ -32,7 +32,7 @@ func TestUnreadPackets(t *testing.T) {
 		}, fatal},
 	} {
 		t.Run(tt.stage, func(t *testing.T) {
-			srv := sshtest.Serve(t, middleware.Open(), middleware.Message("hi\n"))
+			srv := sshtest.Serve(t, middleware.Open(), middleware.Message(middleware.Fixed("hi\n")))
 			for range 10 {
 				overrun(t, srv, tt.until, tt.flood)
 			}

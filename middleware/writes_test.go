@@ -31,7 +31,7 @@ func TestOneWritePerRoundTrip(t *testing.T) {
 		var writes atomic.Int64
 		srv := &ssh.Server{ConnCallback: func(_ ssh.Context, conn net.Conn) net.Conn { return countedWrites{conn, &writes} }}
 		srv.AddHostKey(sshtest.HostKey(t))
-		if err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message("hi\n")).Install(srv); err != nil {
+		if err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message(middleware.Fixed("hi\n"))).Install(srv); err != nil {
 			t.Fatal(err)
 		}
 		client := sshtest.Connect(t, srv).Login(t, gossh.Config{})

@@ -124,14 +124,19 @@ func Unfit(err error) error {
 	if !ok {
 		return err
 	}
-	_, notNumber := errors.AsType[*strconv.NumError](err)
-	switch value, cause := invalid.GetValue(), invalid.Unwrap(); {
-	case invalid.GetFlag().Value.Type() == "bool":
-		return fmt.Errorf("%q is not true or false", value)
+	return BadValue(invalid.GetFlag().Value, invalid.GetValue(), invalid.Unwrap())
+}
+
+// BadValue replaces the error with which the Set of a value refuses a text with one for the operator.
+func BadValue(value pflag.Value, text string, cause error) error {
+	_, notNumber := errors.AsType[*strconv.NumError](cause)
+	switch {
+	case value.Type() == "bool":
+		return fmt.Errorf("%q is not true or false", text)
 	case notNumber:
-		return fmt.Errorf("%q is not a number or is too large", value)
+		return fmt.Errorf("%q is not a number or is too large", text)
 	case strings.HasPrefix(cause.Error(), "time: "):
-		return fmt.Errorf("%q is not a duration like 30s or 5m", value)
+		return fmt.Errorf("%q is not a duration like 30s or 5m", text)
 	default:
 		return cause
 	}
@@ -160,14 +165,33 @@ var (
 	hintLabel  = ansi.NewStyle().Bold().ForegroundColor(ansi.Cyan).Styled("hint:")
 )
 
-// printError prints an error and its hint, without colours if w is not a terminal.
+// printError prints an error with its hint, without colours if w is not a terminal. An error that joins several is printed as
+// several.
 func printError(w io.Writer, command string, err error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			printError(w, command, err)
+		}
+		return
+	}
 	_, _ = fmt.Fprintln(w, errorLabel, err)
+	if excerpt := Excerpt(err); excerpt != "" {
+		_, _ = fmt.Fprintln(w, excerpt)
+	}
 	if hint := Hint(err); hint != "" {
 		_, _ = fmt.Fprintln(w, hintLabel, hint)
 	} else if IsUsage(err) {
 		_, _ = fmt.Fprintln(w, hintLabel, "run:", command, "--help")
 	}
+}
+
+// Excerpt returns the line of a file that err, an error with a method Excerpt, is about, or "".
+func Excerpt(err error) string {
+	var e interface{ Excerpt() string }
+	if errors.As(err, &e) {
+		return e.Excerpt()
+	}
+	return ""
 }
 
 // Hint returns the hint of err, which is an error of With or any other one with a method Hint, or "".

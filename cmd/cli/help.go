@@ -19,6 +19,7 @@ const (
 	Environment = "environment"
 	Files       = "files"
 	Signals     = "signals"
+	Rare        = "rare" // a line of the help of a command that leaves flags out: where they are
 )
 
 // groupAnnotation is the annotation of a flag with its group.
@@ -30,9 +31,20 @@ func Group(fs *pflag.FlagSet, name string, add func(*pflag.FlagSet)) {
 	own.SortFlags = false
 	add(own)
 	own.VisitAll(func(f *pflag.Flag) {
-		f.Annotations = map[string][]string{groupAnnotation: {name}}
+		if f.Annotations == nil {
+			f.Annotations = map[string][]string{}
+		}
+		f.Annotations[groupAnnotation] = []string{name}
 		fs.AddFlag(f)
 	})
+}
+
+// MarkRare makes the help of a command leave a flag out. The manual page and [PrintFlags] have it.
+func MarkRare(f *pflag.Flag) {
+	if f.Annotations == nil {
+		f.Annotations = map[string][]string{}
+	}
+	f.Annotations[Rare] = []string{"true"}
 }
 
 // Variable returns the environment variable of a flag: FOYER_LOG_LEVEL for --log-level.
@@ -113,14 +125,37 @@ func help(cmd *cobra.Command, _ []string) {
 	if cmd.HasHelpSubCommands() {
 		list(w, "more help", "help ", cmd, (*cobra.Command).IsAdditionalHelpTopicCommand)
 	}
+	isRare := func(f *pflag.Flag) bool { return f.Annotations[Rare] != nil }
+	leftOut := false
 	for _, g := range groupsOf(cmd) {
-		fmt.Fprintf(w, "\n%s:\n", g.name)
-		for _, f := range g.flags {
-			printFlag(w, f)
-		}
+		leftOut = leftOut || slices.ContainsFunc(g.flags, isRare)
+		printGroup(w, group{g.name, slices.DeleteFunc(g.flags, isRare)})
 	}
-	if prefix := cmd.Root().Annotations[Environment]; prefix != "" && cmd.HasAvailableFlags() {
-		fmt.Fprintf(w, "\nEach flag is also an environment variable: --log-format is %s. The flag wins.\n", Variable(prefix, "log-format"))
+	prefix := cmd.Root().Annotations[Environment]
+	if prefix == "" || !cmd.HasAvailableFlags() {
+		return
+	}
+	fmt.Fprintln(w)
+	if leftOut {
+		fmt.Fprintln(w, cmd.Root().Annotations[Rare])
+	}
+	fmt.Fprintf(w, "Each flag is also an environment variable: --log-format is %s. The flag wins.\n", Variable(prefix, "log-format"))
+}
+
+// PrintFlags prints all flags of a command, in groups.
+func PrintFlags(w io.Writer, cmd *cobra.Command) {
+	for _, g := range groupsOf(cmd) {
+		printGroup(w, g)
+	}
+}
+
+func printGroup(w io.Writer, g group) {
+	if len(g.flags) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s:\n", g.name)
+	for _, f := range g.flags {
+		printFlag(w, f)
 	}
 }
 

@@ -17,13 +17,17 @@ import (
 // file, so that the next start creates another. Nothing else is lost if nobody reads.
 func announce(w io.Writer, s *server.Server, users *users) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "foyer listens on %s\n\n", s.Addr())
+	var addrs []string
+	for _, addr := range s.Addrs() {
+		addrs = append(addrs, addr.String())
+	}
+	fmt.Fprintf(&text, "foyer listens on %s\n\n", strings.Join(addrs, ", "))
 	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	for _, key := range s.Keys {
 		fmt.Fprintf(table, "  host key\t%s %s\n", key.Type(), key.Fingerprint())
 	}
 	fmt.Fprintf(table, "  layers\t%s\n", strings.Join(s.Names(), ", "))
-	fmt.Fprintf(table, "  try\t%s\n", command(s.Addr(), users.example))
+	fmt.Fprintf(table, "  try\t%s\n", command(s.Addrs()[0], users.example))
 	if users.password != "" {
 		fmt.Fprintf(table, "  password\t%s\n", users.password)
 		fmt.Fprintf(table, "  \tshown only once; its hash is in %s\n", users.path)
@@ -44,7 +48,7 @@ func announce(w io.Writer, s *server.Server, users *users) error {
 func command(address net.Addr, user string) string {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
-		return "ssh " + user + "@" + address.String()
+		return fmt.Sprintf("ssh -o ProxyCommand='nc -U %s' %s@localhost", address, user)
 	}
 	host := tcp.IP.String()
 	if tcp.IP.IsUnspecified() || tcp.IP.IsLoopback() && tcp.IP.To4() != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,20 +30,30 @@ import (
 )
 
 func checkCommand(cfg *Config) *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Show how each user can log in, and problems in the files",
-		Long: "Show how each user can log in with these settings, and problems in the files. It changes nothing,\n" +
-			"and fails if there is a problem.",
+		Short: "Show how each user can log in, and problems in the settings and files",
+		Long: "Show how each user can log in with these settings, and problems in everything that a start reads. It changes\n" +
+			"nothing, may run beside a server, and fails if there is a problem. Run it as the user that runs the server.",
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.check(); err != nil {
-				return err
+			r := check(cfg, cfg.load(cmd.Flags(), os.Getenv))
+			if asJSON {
+				if err := r.printJSON(cfg, cmd.OutOrStdout()); err != nil {
+					return err
+				}
+			} else {
+				r.print(cfg, cmd.OutOrStdout())
 			}
-			return check(cfg, cmd.OutOrStdout())
+			if len(r.problems) > 0 {
+				return fmt.Errorf("problems found: %d", len(r.problems))
+			}
+			return nil
 		},
 	}
-	cfg.addFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cfg.settings.AddFlags(cmd.Flags())
 	return cmd
 }
 
@@ -54,23 +66,44 @@ type report struct {
 	missing     error // of the password file
 	hostKeys    []hostkeys.Key
 	problems    []error
+	warnings    []error
 }
 
-func check(cfg *Config, w io.Writer) error {
-	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}}
-	if !cfg.Open {
+// check reads everything that a start would read. The problems are those of the settings.
+func check(cfg *Config, problems []error) *report {
+	r := &report{schemes: map[string]string{}, keys: map[string][]authorizedkeys.Key{}, problems: problems}
+	if cfg.Open {
+		r.warn("everybody is let in without a password", "")
+	} else {
 		r.readPasswords(cfg)
 		r.readKeys(cfg)
 		r.readAuthorities(cfg)
 		r.findLockedOut(cfg)
 	}
+	if cfg.Plaintext {
+		r.warn("plain-text passwords are accepted", "run: foyer user hash")
+	}
 	r.readHostKeys(cfg)
 	r.readTexts(cfg)
-	r.print(cfg, w)
-	if len(r.problems) > 0 {
-		return fmt.Errorf("problems found: %d", len(r.problems))
+	for name, path := range map[string]string{"log": cfg.LogFile, "fail-log": cfg.FailLog} {
+		if path != "" && path != "-" {
+			r.addNamed(name, watchfile.Appendable(path))
+		}
 	}
-	return nil
+	r.addNamed("limits", cfg.Validate())
+	return r
+}
+
+// addNamed adds a problem of a setting.
+func (r *report) addNamed(name string, err error) {
+	if err != nil {
+		r.problems = append(r.problems, fmt.Errorf("%s: %w", name, err))
+	}
+}
+
+// warn adds a warning, with a hint unless that is empty.
+func (r *report) warn(text, hint string) {
+	r.warnings = append(r.warnings, cli.With(errors.New(text), hint))
 }
 
 // add adds a problem. A missing file is none, because the first start creates it, or it is optional.
@@ -167,10 +200,9 @@ func (r *report) readHostKeys(cfg *Config) {
 }
 
 func (r *report) readTexts(cfg *Config) {
-	for _, read := range []func() (string, error){cfg.message, cfg.greeting} {
-		if _, err := read(); err != nil {
-			r.problems = append(r.problems, err) // also if it is missing, because it is configured
-		}
+	_, err := openTexts(cfg, slog.New(slog.DiscardHandler))
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		r.problems = append(r.problems, several.Unwrap()...) // also if they are missing, because they are configured
 	}
 }
 
@@ -194,12 +226,28 @@ func (r *report) print(cfg *Config, w io.Writer) {
 	for _, key := range r.hostKeys {
 		printCertificate(w, key)
 	}
-	for _, problem := range r.problems {
-		fmt.Fprintln(w, "problem:", problem)
-		if hint := cli.Hint(problem); hint != "" {
+	printAll(w, "problem:", r.problems)
+	printAll(w, "warning:", r.warnings)
+}
+
+func printAll(w io.Writer, kind string, all []error) {
+	for _, err := range all {
+		fmt.Fprintln(w, kind, err)
+		if hint := hintFor(err); hint != "" {
 			fmt.Fprintln(w, "   hint:", hint)
 		}
 	}
+}
+
+// hintFor returns the hint for a problem. A file that belongs to somebody else can probably be read by the server.
+func hintFor(err error) string {
+	file, ok := errors.AsType[*watchfile.Error](err)
+	if ok && errors.Is(err, fs.ErrPermission) {
+		if owner := watchfile.Owner(file.Path); owner != "" {
+			return "if " + owner + " runs the server, run: sudo -u " + owner + " foyer check"
+		}
+	}
+	return cli.Hint(err)
 }
 
 func printCertificate(w io.Writer, key hostkeys.Key) {

@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"foyer/cmd/cli"
+	"foyer/cmd/foyer/settings"
 	"foyer/middleware"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
@@ -21,10 +25,11 @@ import (
 	"foyer/middleware/watchfile"
 )
 
-// Config holds all settings. The types in values.go parse and check what is more than a string or a number, when it is set. Paths are relative to
-// the working directory.
+// Config holds all settings. The types in values.go parse and check them when they are set. Paths are relative to the working
+// directory.
 type Config struct {
 	server.Config
+	File       string        // the file of settings
 	Passwords  string        // file
 	Plaintext  bool          // accept plain-text passwords in Passwords
 	Remember   time.Duration // how long a verified password is remembered
@@ -39,45 +44,175 @@ type Config struct {
 	Message    string        // file, or "" for the simple message
 	Greeting   string        // file, or "" for the default greeting
 	PTY        string        // "refuse" or "accept"
+	LogFile    string        // file, or "" for stderr
 	LogFormat  string        // "auto", or one of eventlog.Formats
+
+	settings *settings.Set
+	flags    *pflag.FlagSet // of the command line
 }
 
-// addFlags adds all settings of the server to fs, with their defaults.
-func (c *Config) addFlags(fs *pflag.FlagSet) {
-	cli.Group(fs, "listening", c.addListen)
-	cli.Group(fs, "who gets in", c.addAccess)
-	cli.Group(fs, "what is said", c.addTexts)
-	cli.Group(fs, "the log", c.addLog)
-	cli.Group(fs, "limits", c.addLimits)
-	cli.Group(fs, "penalties", c.addPenalties)
-	cli.Group(fs, "deadlines", c.addDeadlines)
+// The default files.
+const (
+	defaultFile = "foyer.toml"
+	defaultKeys = "authorized_keys.d"
+)
+
+// environment begins the names of the environment variables.
+const environment = "FOYER"
+
+// newConfig returns the default settings.
+func newConfig() *Config {
+	c := &Config{
+		File: defaultFile, Passwords: passwords.DefaultPath, Remember: passwords.DefaultRemember, Keys: defaultKeys,
+		Auth: []string{"publickey", "password"}, Penalties: true, Algorithms: "default", PTY: "refuse", LogFormat: "auto",
+	}
+	c.Listen, c.HostKeys = []string{":2022"}, "hostkeys"
+	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
+	c.Sessions, c.SessionsEver, c.Rate = server.DefaultSessions, server.DefaultSessionsEver, eventlog.DefaultRate
+	c.Deadlines = server.Deadlines{}.WithDefaults()
+	c.settings = settings.New(environment, c.groups()...)
+	return c
 }
 
-func (c *Config) addListen(fs *pflag.FlagSet) {
-	c.Listen = ":2022"
-	fs.Var(address{&c.Listen}, "listen", "address to listen on")
-	c.addHostKeys(fs)
+// groups is THE LIST of settings.
+func (c *Config) groups() []settings.Group {
+	return []settings.Group{
+		{Heading: "listening", Settings: c.listening()},
+		{Heading: "what is said", Settings: c.said()},
+		{Heading: "who gets in", Table: "auth", Settings: c.access()},
+		{Heading: "the log", Table: "log", Settings: c.logging()},
+		{Heading: "penalties", Table: "penalties", Settings: c.penalties()},
+		{Heading: "limits", Table: "limits", Settings: c.limits()},
+		{Heading: "deadlines", Table: "deadlines", Settings: c.deadlines()},
+	}
 }
 
-func (c *Config) addHostKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.HostKeys, "hostkeys", "hostkeys", "`directory` of the host keys")
-	c.Algorithms = "default"
-	fs.Var(choice{&c.Algorithms, middleware.AlgorithmSets}, "algorithms", "compat serves old clients too; see foyer help algorithms")
+func (c *Config) listening() []settings.Setting {
+	return []settings.Setting{
+		{Name: "listen", Value: newList(&c.Listen, "address", parseAddress, asIs), Everyday: true,
+			Help: "address to listen on, or unix:PATH for a socket; may be given several times"},
+		{Name: "hostkeys", Value: path{&c.HostKeys, "directory"}, Everyday: true, Help: "directory of the host keys"},
+		{Name: "algorithms", Value: choice{&c.Algorithms, middleware.AlgorithmSets},
+			Help: "set of cryptographic algorithms; compat serves old clients too; see foyer help algorithms"},
+	}
 }
 
-func (c *Config) addPasswords(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Passwords, "passwords", passwords.DefaultPath, "`file` with the users and their passwords")
+func (c *Config) said() []settings.Setting {
+	return []settings.Setting{
+		{Name: "message", Value: path{&c.Message, "file"}, Example: "message.txt", Everyday: true,
+			Help: "file with the message (default \"This session is very simple.  Goodbye!\")"},
+		{Name: "greeting", Value: path{&c.Greeting, "file"}, Example: "greeting.txt", Everyday: true,
+			Help: "file with the greeting; {user} is the visitor's name; an empty file disables it"},
+		{Name: "pty", Value: choice{&c.PTY, []string{"refuse", "accept"}}, Everyday: true, Help: "answer to a request for a terminal"},
+	}
 }
 
-func (c *Config) addPlaintext(fs *pflag.FlagSet) {
-	fs.BoolVar(&c.Plaintext, "plaintext-passwords", false, "accept plain-text passwords in the file, with a warning")
+func (c *Config) access() []settings.Setting {
+	return []settings.Setting{
+		{Name: "auth", Value: newList(&c.Auth, "methods", parseCombination, asIs), Everyday: true,
+			Help: "accepted methods: publickey, password, keyboard-interactive, or publickey+password to require both"},
+		{Name: "passwords", Value: path{&c.Passwords, "file"}, Everyday: true, Help: "file with the users and their passwords"},
+		{Name: "authorized-keys", Value: path{&c.Keys, "directory"}, Everyday: true,
+			Help: "directory with the users' keys, one file in sshd's format for each user"},
+		{Name: "user-ca", Value: path{&c.UserCA, "file"}, Example: "user_ca.pub",
+			Help: "file with public keys of authorities whose user certificates are accepted"},
+		{Name: "revoked", Value: path{&c.Revoked, "file"}, Example: "revoked_keys",
+			Help: "file with revoked certificates or their keys; does not apply to authorized keys"},
+		{Name: "open", Value: toggle{&c.Open}, Everyday: true, Help: "let everybody in without a password"},
+		{Name: "plaintext-passwords", Value: toggle{&c.Plaintext}, Help: "accept plain-text passwords in the file, with a warning"},
+		{Name: "remember-passwords", Value: duration{&c.Remember, 0, year},
+			Help: "how long a verified password is kept in memory as a MAC; 0 to disable"},
+	}
 }
 
-func (c *Config) addKeys(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Keys, "authorized-keys", defaultKeys, "`directory` with the users' keys, one file in sshd's format for each user")
+func (c *Config) logging() []settings.Setting {
+	return []settings.Setting{
+		{Name: "log", Value: path{&c.LogFile, "file"}, Example: "foyer.log", Everyday: true,
+			Help: "file to log to, instead of stderr; opened again on SIGHUP, after it was rotated"},
+		{Name: "log-level", Value: level{&c.Level}, Everyday: true, Help: "the least level of a line"},
+		{Name: "log-format", Value: choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, Restart: true,
+			Help: "format of the log; auto is text on a terminal and logfmt otherwise"},
+		{Name: "log-rate", Value: count{&c.Rate, -1, 1_000_000},
+			Help: "log lines a second, counted apart for unauthenticated and authenticated connections; -1 for no limit"},
+		{Name: "fail-log", Value: path{&c.FailLog, "file"}, Example: "fail.log",
+			Help: "file for failed logins in sshd's log format, for fail2ban; opened again on SIGHUP; - for stderr"},
+	}
 }
 
-const defaultKeys = "authorized_keys.d"
+func (c *Config) penalties() []settings.Setting {
+	return []settings.Setting{
+		{Name: "penalties", Value: toggle{&c.Penalties},
+			Help: "block sources for a while if they fail to authenticate too often, as sshd's PerSourcePenalties"},
+		{Name: "penalty-sources", Value: sourceBits{&c.Networks},
+			Help: "bits of an IPv4 and of an IPv6 address that identify a source, for penalties and limits, as sshd's PerSourceNetBlockSize"},
+		{Name: "penalty-exempt", Value: newList(&c.Networks.Exempt, "networks", parseNetwork, netip.Prefix.String),
+			Example: "192.0.2.0/24", Everyday: true, Help: "networks exempt from penalties and per-source limits, such as 192.0.2.0/24"},
+	}
+}
+
+// The highest limits of settings. They are far above what anybody needs, and keep a slip of the hand from being used.
+const (
+	maxCount = 1_000_000
+	day      = 24 * time.Hour
+	year     = 365 * day
+)
+
+func (c *Config) limits() []settings.Setting {
+	return []settings.Setting{
+		{Name: "max-connections", Value: count{&c.Connections, 0, maxCount}, Everyday: true,
+			Help: "connections at once (default: 64 less than the file descriptor limit, at most 4096)"},
+		{Name: "max-connections-per-source", Value: count{&c.PerSource, 0, maxCount},
+			Help: "connections at once from one source (default: half of them)"},
+		{Name: "max-unauthenticated", Value: count{&c.Unauthenticated, 0, maxCount},
+			Help: "unauthenticated connections at once; above it the one on which least was spent is disconnected (default: half, at most 1024)"},
+		{Name: "max-unauthenticated-per-source", Value: count{&c.UnauthenticatedPerSource, 0, maxCount},
+			Help: "unauthenticated connections at once from one source (default: half of those)"},
+		{Name: "max-sessions", Value: count{&c.Sessions, 1, maxCount}, Help: "sessions at once on a connection, as sshd's MaxSessions"},
+		{Name: "max-sessions-ever", Value: count{&c.SessionsEver, 1, maxCount}, Help: "sessions in total on a connection"},
+	}
+}
+
+func (c *Config) deadlines() []settings.Setting {
+	const least = time.Millisecond
+	return []settings.Setting{
+		{Name: "handshake-timeout", Value: duration{&c.Handshake, least, day}, Help: "how long a client may take to authenticate, as sshd's LoginGraceTime"},
+		{Name: "idle-timeout", Value: duration{&c.Idle, least, year}, Help: "how long a connection may be without a session"},
+		{Name: "session-timeout", Value: optionalLimit{duration{&c.Session, 0, year}}, Everyday: true, Help: "how long a session may last; 0 for no limit"},
+		{Name: "unread-timeout", Value: duration{&c.Unread, least, day}, Help: "how long a client may leave output unread"},
+		{Name: "keepalive", Value: duration{&c.Keepalive, time.Second, day},
+			Help: "interval between keepalives; a connection is closed after three unanswered intervals"},
+		{Name: "drain-timeout", Value: duration{&c.Drain, least, day}, Help: "how long sessions may continue after foyer is told to stop"},
+	}
+}
+
+// load reads the environment and the file, and returns all problems.
+func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems []error) {
+	c.flags = fs
+	required := fs.Changed("config")
+	if file := getenv(cli.Variable(environment, "config")); file != "" && !required {
+		c.File, required = file, true
+	}
+	problems = c.settings.Load(fs, getenv, c.File, required)
+	if c.UserCA == "" && c.Revoked != "" {
+		problems = append(problems, cli.Misuse("add --user-ca FILE", "--revoked requires --user-ca"))
+	}
+	for name, empty := range map[string]bool{"listen": len(c.Listen) == 0, "auth": len(c.Auth) == 0} {
+		if empty {
+			problems = append(problems, cli.Usage(fmt.Errorf("%s is empty", name)))
+		}
+	}
+	return problems
+}
+
+// loaded returns the function of a command that reads the settings first, and fails if they are invalid.
+func (c *Config) loaded(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := settings.Join(c.load(cmd.Flags(), os.Getenv)); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+}
 
 // keysProblem returns err, the error of the directory of keys, unless that is the default one, which may be missing.
 func (c *Config) keysProblem(err error) error {
@@ -85,69 +220,6 @@ func (c *Config) keysProblem(err error) error {
 		return nil
 	}
 	return err
-}
-
-func (c *Config) addAccess(fs *pflag.FlagSet) {
-	c.addPasswords(fs)
-	c.addKeys(fs)
-	c.addPlaintext(fs)
-	c.Remember = passwords.DefaultRemember
-	fs.Var(duration{&c.Remember, 0}, "remember-passwords", "how long a verified password is kept in memory as a MAC; 0 to disable")
-	fs.StringVar(&c.UserCA, "user-ca", "", "`file` with public keys of authorities whose user certificates are accepted")
-	fs.StringVar(&c.Revoked, "revoked", "", "`file` with revoked certificates or their keys; does not apply to authorized keys")
-	fs.Var(newCombinations(&c.Auth, "publickey", "password"), "auth", "accepted methods: publickey, password, keyboard-interactive, or publickey+password to require both")
-	fs.BoolVar(&c.Open, "open", false, "let everybody in without a password")
-}
-
-func (c *Config) addPenalties(fs *pflag.FlagSet) {
-	fs.BoolVar(&c.Penalties, "penalties", true, "block sources for a while if they fail to authenticate too often, as sshd's PerSourcePenalties")
-	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
-	fs.Var(sourceBits{&c.Networks}, "penalty-sources", "bits of an IPv4 and of an IPv6 address that identify a source, for penalties and limits, as sshd's PerSourceNetBlockSize")
-	fs.Var(networks{&c.Networks.Exempt}, "penalty-exempt", "networks exempt from penalties and per-source limits, such as 192.0.2.0/24")
-	fs.StringVar(&c.FailLog, "fail-log", "", "`file` for failed logins in sshd's log format, for fail2ban; rotate it with copytruncate; - for stderr")
-}
-
-func (c *Config) addLimits(fs *pflag.FlagSet) {
-	fs.Var(count{&c.Connections, 0}, "max-connections", "connections at once (default: 64 less than the file descriptor limit, at most 4096)")
-	fs.Var(count{&c.PerSource, 0}, "max-connections-per-source", "connections at once from one source (default: half of them)")
-	fs.Var(count{&c.Unauthenticated, 0}, "max-unauthenticated", "unauthenticated connections at once; above it the one on which least was spent is disconnected (default: half, at most 1024)")
-	fs.Var(count{&c.UnauthenticatedPerSource, 0}, "max-unauthenticated-per-source", "unauthenticated connections at once from one source (default: half of those)")
-	c.Sessions, c.SessionsEver = server.DefaultSessions, server.DefaultSessionsEver
-	fs.Var(count{&c.Sessions, 1}, "max-sessions", "sessions at once on a connection, as sshd's MaxSessions")
-	fs.Var(count{&c.SessionsEver, 1}, "max-sessions-ever", "sessions in total on a connection")
-}
-
-func (c *Config) addDeadlines(fs *pflag.FlagSet) {
-	const least = time.Millisecond
-	c.Deadlines = server.Deadlines{}.WithDefaults()
-	fs.Var(duration{&c.Handshake, least}, "handshake-timeout", "how long a client may take to authenticate, as sshd's LoginGraceTime")
-	fs.Var(duration{&c.Idle, least}, "idle-timeout", "how long a connection may be without a session")
-	fs.Var(optionalLimit{duration{&c.Session, 0}}, "session-timeout", "how long a session may last; 0 for no limit")
-	fs.Var(duration{&c.Unread, least}, "unread-timeout", "how long a client may leave output unread")
-	fs.Var(duration{&c.Keepalive, time.Second}, "keepalive", "interval between keepalives; a connection is closed after three unanswered intervals")
-	fs.Var(duration{&c.Drain, least}, "drain-timeout", "how long sessions may continue after foyer is told to stop")
-}
-
-func (c *Config) addTexts(fs *pflag.FlagSet) {
-	fs.StringVar(&c.Message, "message", "", "`file` with the message (default \"This session is very simple.  Goodbye!\")")
-	fs.StringVar(&c.Greeting, "greeting", "", "`file` with the greeting; {user} is the visitor's name; an empty file disables it")
-	c.PTY = "refuse"
-	fs.Var(choice{&c.PTY, []string{"refuse", "accept"}}, "pty", "answer to a request for a terminal")
-}
-
-func (c *Config) addLog(fs *pflag.FlagSet) {
-	fs.IntVar(&c.Rate, "log-rate", eventlog.DefaultRate, "log `lines` a second, counted apart for unauthenticated and authenticated connections; -1 for no limit")
-	fs.Var(level{&c.Level}, "log-level", "the least level of a line")
-	c.LogFormat = "auto"
-	fs.Var(choice{&c.LogFormat, append([]string{"auto"}, eventlog.Formats...)}, "log-format", "auto is text on a terminal and logfmt otherwise")
-}
-
-// check returns an error for settings that contradict each other.
-func (c *Config) check() error {
-	if c.UserCA == "" && c.Revoked != "" {
-		return cli.Misuse("add --user-ca FILE", "--revoked requires --user-ca")
-	}
-	return nil
 }
 
 // offers reports whether a method is a part of what --auth accepts.
@@ -168,42 +240,8 @@ func (c *Config) useLog(w io.Writer) {
 	}
 }
 
-// environment begins the names of the environment variables.
-const environment = "FOYER"
-
-// fromEnvironment sets each flag that is not on the command line from its environment variable: --log-level from
-// FOYER_LOG_LEVEL. Empty variables are ignored, because compose files create them. Other variables that begin with
-// FOYER_ are ignored too, because Kubernetes creates some for a service of that name.
-func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) error {
-	var problem error
-	fs.VisitAll(func(f *pflag.Flag) {
-		name := cli.Variable(environment, f.Name)
-		value := getenv(name)
-		if value == "" || f.Changed || problem != nil || slices.Contains([]string{"help", "version"}, f.Name) {
-			return
-		}
-		if err := fs.Set(f.Name, value); err != nil {
-			problem = cli.Usage(fmt.Errorf("environment variable %s: %w", name, cli.Unfit(err)))
-		}
-	})
-	return problem
-}
-
-// message returns the message.
-func (c *Config) message() (string, error) {
-	if c.Message == "" {
-		return middleware.SimpleMessage, nil
-	}
-	return readText("message", c.Message, maxMessage)
-}
-
-// greeting returns the greeting.
-func (c *Config) greeting() (string, error) {
-	if c.Greeting == "" {
-		return middleware.DefaultGreeting, nil
-	}
-	return readText("greeting", c.Greeting, maxGreeting)
-}
+// texts are the texts for visitors.
+type texts struct{ message, greeting middleware.Text }
 
 // The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.
 const (
@@ -211,11 +249,22 @@ const (
 	maxGreeting = 16 << 10
 )
 
-// readText reads a text file of the operator.
-func readText(what, path string, limit int64) (string, error) {
-	text, err := watchfile.ReadFile(path, limit, 0)
-	if err != nil {
-		return "", fmt.Errorf("read the %s: %w", what, err)
+// openTexts reads the texts. Their files are read again when they change.
+func openTexts(cfg *Config, logger *slog.Logger) (t texts, err error) {
+	open := func(what, path, standard string, limit int64) (middleware.Text, error) {
+		if path == "" {
+			return middleware.Fixed(standard), nil
+		}
+		text, err := watchfile.WatchText(path, limit, func(err error) {
+			logger.Error("file is invalid; keeping the last good version", problem(err)...)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the %s: %w", what, err)
+		}
+		return text, nil
 	}
-	return text, nil
+	var failed error
+	t.message, err = open("message", cfg.Message, middleware.SimpleMessage, maxMessage)
+	t.greeting, failed = open("greeting", cfg.Greeting, middleware.DefaultGreeting, maxGreeting)
+	return t, errors.Join(err, failed)
 }

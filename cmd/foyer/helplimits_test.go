@@ -10,7 +10,7 @@ import (
 // Each setting that the topic names exists.
 func TestLimitsTopicNamesSettings(t *testing.T) {
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-	new(Config).addFlags(fs)
+	newConfig().settings.AddFlags(fs)
 	names := regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(limitsTopic().Long, -1)
 	if len(names) < 8 {
 		t.Fatalf("the topic names %d settings", len(names))

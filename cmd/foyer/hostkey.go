@@ -36,7 +36,7 @@ goes with its key: sign KEY.next before promote.`,
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&cfg.HostKeys, "hostkeys", "hostkeys", "directory of the host keys")
+	cfg.settings.AddFlags(cmd.PersistentFlags(), "hostkeys")
 	cmd.AddCommand(
 		hostkeyList(cfg),
 		hostkeyChange(cfg, "add TYPE", "Create a host key of another type: ed25519, rsa or ecdsa",
@@ -48,6 +48,9 @@ goes with its key: sign KEY.next before promote.`,
 		hostkeyChange(cfg, "retire [TYPE]", "Remove the previous host key, so that visitors forget it",
 			" is removed", hostkeys.Retire),
 	)
+	for _, sub := range cmd.Commands() {
+		sub.RunE = cfg.loaded(sub.RunE)
+	}
 	return cmd
 }
 

@@ -10,10 +10,10 @@ import (
 func layers(cfg *Config, s *server.Server, users *users, texts texts) []middleware.Layer {
 	return []middleware.Layer{
 		middleware.Recover(),
-		when(cfg.Penalties, middleware.Penalties(users.penalties(s))),
+		when(cfg.Penalties, middleware.Penalties(s.Tracker)),
 		middleware.Limits(s.Table),
 		middleware.Deadlines(s.ConnectionDeadlines()),
-		middleware.Budgets(s.Counters),
+		middleware.Budgets(s.Budgets),
 		middleware.Algorithms(cfg.Algorithms),
 		middleware.Logging(s.Events),
 		when(users.failLog != nil, middleware.FailLog(users.failLog, users.known)),

@@ -18,25 +18,28 @@ func main() {
 
 // The texts of the manual page.
 const (
-	manFiles = "ssh-passwords: the users and their passwords\nauthorized_keys.d: the users' keys\n" +
+	manFiles = "foyer.toml: the settings\nssh-passwords: the users and their passwords\nauthorized_keys.d: the users' keys\n" +
 		"hostkeys: the keys by which visitors know the server\nAll are relative to the working directory."
-	manSignals = "SIGTERM, SIGINT: accept nobody, let sessions finish for --drain-timeout, and end. A second one ends at once."
+	manSignals = "SIGTERM, SIGINT: accept nobody, let sessions finish for --drain-timeout, and end. A second one ends at once.\n" +
+		"SIGHUP: read the settings again, for new connections, and open the log files again.\n" +
+		"SIGUSR1: log what is open."
 )
 
 // newRoot returns the command "foyer", which does the same as "foyer serve" and has all other commands as subcommands.
 func newRoot() *cobra.Command {
-	cfg := &Config{}
+	cfg := newConfig()
 	root := serveCommand(cfg)
 	root.Use = "foyer"
 	root.Short = "An SSH server that shows a message instead of a shell"
 	root.Long = "foyer is an SSH server without a shell. It authenticates visitors, shows them a message\n" +
 		"and closes the session. Without a command it runs \"foyer serve\"."
 	root.Example = "foyer --listen :2022\nfoyer user add alice\nFOYER_LOG_FORMAT=json foyer --pty accept"
-	root.Annotations = map[string]string{cli.Environment: environment, cli.Files: manFiles, cli.Signals: manSignals}
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		return fromEnvironment(cmd.Flags(), os.Getenv)
+	root.Annotations = map[string]string{
+		cli.Environment: environment, cli.Files: manFiles, cli.Signals: manSignals, cli.Rare: "All settings: foyer help settings",
 	}
-	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), limitsTopic(), algorithmsTopic())
+	root.PersistentFlags().StringVar(&cfg.File, "config", defaultFile, "`file` with settings")
+	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), configCommand(cfg))
+	root.AddCommand(limitsTopic(), algorithmsTopic(), settingsTopic(root))
 	return root
 }
 

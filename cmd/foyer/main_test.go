@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":     startCommand,
 			"terminate": stopCommand,
+			"signal":    signalCommand,
 			"log":       waitForLog,
 			"mode":      checkMode,
 		},
@@ -60,7 +61,7 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range []string{"FOYER_PTY", "FOYER_MESSAGE", "FOYER_GREETING", "FOYER_OPEN"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
-	srv, err := start(ts.MkAbs("."), env, append([]string{"--log-format", "logfmt"}, args...))
+	srv, err := start(ts.MkAbs("."), env, args)
 	ts.Check(err)
 	ts.Defer(srv.kill)
 	ts.Value(scriptKey).(*scriptState).srv = srv
@@ -83,6 +84,12 @@ func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if (err != nil) != neg {
 		ts.Fatalf("after %s foyer exited with %v", name, err)
 	}
+}
+
+// signalCommand is "signal HUP|USR1": it sends the signal.
+func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1}
+	ts.Check(ts.Value(scriptKey).(*scriptState).srv.cmd.Process.Signal(signals[args[0]]))
 }
 
 // waitForLog is "[!] log REGEXP": it waits for a line of the log that matches, or checks that there is none.

@@ -88,7 +88,7 @@ func serveList(t *testing.T, cfg server.Config, change func([]middleware.Layer))
 func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer) []middleware.Layer) *listed {
 	t.Helper()
 	l := &listed{log: sshtest.NewLog()}
-	cfg.Listen, cfg.HostKeys, cfg.Writer = "127.0.0.1:0", t.TempDir(), l.log
+	cfg.Listen, cfg.HostKeys, cfg.Writer = []string{"127.0.0.1:0"}, t.TempDir(), l.log
 	s, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 		t.Fatal(err)
 	}
 	settings := &Config{Config: s.Config, Open: true, Penalties: true, PTY: "refuse", Algorithms: "default"}
-	list := layers(settings, s, &users{}, texts{middleware.SimpleMessage, "Welcome."})
+	list := layers(settings, s, &users{}, texts{middleware.Fixed(middleware.SimpleMessage), middleware.Fixed("Welcome.")})
 	list = slices.DeleteFunc(list, func(layer middleware.Layer) bool { return layer.Name == "" })
 	list = change(list)
 	if err := s.Build(list...); err != nil {
@@ -110,7 +110,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
 	t.Cleanup(func() { stop(); <-served })
-	l.server, l.address, l.names = s, s.Addr().String(), s.Names()
+	l.server, l.address, l.names = s, s.Addrs()[0].String(), s.Names()
 	return l
 }
 

@@ -296,3 +296,19 @@ func TestStartCleans(t *testing.T) {
 		}
 	}
 }
+
+// Who checks the files of another user's server reads who that is.
+func TestCheckAsAnotherUser(t *testing.T) {
+	dir := openDir(t)
+	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const daemon = 1 // a user that each system has
+	if err := os.Chown(filepath.Join(dir, "etc"), daemon, daemon); err != nil {
+		t.Fatal(err)
+	}
+	out, err := foyerAs(t, mallory, dir, "check", "--passwords", "etc/users")
+	if want := "problem: etc/users: permission denied\n   hint: if daemon runs the server, run: sudo -u daemon foyer check\n"; err == nil || !strings.Contains(out, want) {
+		t.Errorf("%v: %s, want %s", err, out, want)
+	}
+}

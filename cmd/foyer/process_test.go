@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,9 +73,12 @@ func startServer(t *testing.T, args ...string) *process {
 	return srv
 }
 
-// start starts foyer in dir and waits for its announcement.
+// start starts foyer in dir and waits for its announcement. Unless args name a file of settings, it listens on loopback.
 func start(dir string, env, args []string) (*process, error) {
-	cmd := exec.Command(os.Args[0], append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	if !slices.Contains(args, "--config") {
+		args = append([]string{"--listen", "127.0.0.1:0"}, args...)
+	}
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Args[0] = "foyer" // TestMain selects the program by this name
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
@@ -113,11 +118,13 @@ func (p *process) readAnnouncement(stdout io.Reader) error {
 		}
 		p.announcement += lines.Text() + "\n"
 	}
-	p.port = tryLine.FindStringSubmatch(p.announcement)[1]
+	if match := tryLine.FindStringSubmatch(p.announcement); match != nil {
+		p.port = match[1]
+	}
 	if match := passwordLine.FindStringSubmatch(p.announcement); match != nil {
 		p.password = match[1]
 	}
-	config := fmt.Sprintf(sshConfig, p.port, filepath.Join(p.dir, "known_hosts"))
+	config := fmt.Sprintf(sshConfig, cmp.Or(p.port, "22"), filepath.Join(p.dir, "known_hosts"))
 	return os.WriteFile(filepath.Join(p.dir, "ssh_config"), []byte(config), 0o600)
 }
 

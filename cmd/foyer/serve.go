@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/hostkeys"
+	"foyer/middleware/eventlog"
 	"foyer/middleware/server"
 	"foyer/middleware/watchfile"
 )
@@ -21,72 +24,100 @@ func serveCommand(cfg *Config) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve visitors (the default)",
 		Args:  arguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.check(); err != nil {
-				return err
-			}
+		RunE: cfg.loaded(func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
+		}),
 	}
-	cfg.addFlags(cmd.Flags())
+	cfg.settings.AddFlags(cmd.Flags())
 	return cmd
+}
+
+// running is a server that runs, and what it was made of.
+type running struct {
+	server *server.Server
+	log    *eventlog.File // nil for stderr
+	stderr io.Writer
+
+	cfg   *Config
+	users atomic.Pointer[users]
 }
 
 // serve serves until ctx is done or a signal arrives. It prints how to log in to stdout and the log to stderr. If nobody
 // reads them any more, it serves on.
-func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err error) {
 	signal.Ignore(syscall.SIGPIPE) // Go ends a process whose stdout or stderr is a pipe without a reader
-	cfg.useLog(stderr)
-	s, err := server.New(cfg.Config)
-	if err != nil {
+	r := &running{cfg: cfg, stderr: stderr}
+	if err := r.openLog(); err != nil {
 		return err
 	}
+	if r.server, err = server.New(cfg.Config); err != nil {
+		return err
+	}
+	s := r.server
+	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
+	s.Report, s.OnHangup = r.report, func() { r.reload(ctx) }
 	defer s.Events.Flush()
 	// Listening is the step that fails most often, so it comes before any file is created.
 	if err := s.Open(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	users, err := build(cfg, s, stderr)
-	if err != nil {
+	if err := r.build(cfg, s); err != nil {
 		return err
 	}
-	if err := announce(stdout, s, users); err != nil {
+	if err := announce(stdout, s, r.users.Load()); err != nil {
 		return err
 	}
-	s.Logger.Info("listening", "addr", s.Addr(), "connections", s.Connections)
+	s.LogListening()
 	return s.Serve(ctx)
 }
 
-// texts are the texts for visitors.
-type texts struct{ message, greeting string }
-
-// build builds the server that cfg describes. On a first start it creates the files, the password file last.
-func build(cfg *Config, s *server.Server, stderr io.Writer) (*users, error) {
-	var texts texts
-	var err error
-	if texts.message, err = cfg.message(); err != nil {
-		return nil, err
+// openLog makes the server log to the file of the settings, or to stderr.
+func (r *running) openLog() (err error) {
+	if r.cfg.LogFile == "" {
+		r.cfg.useLog(r.stderr)
+		return nil
 	}
-	if texts.greeting, err = cfg.greeting(); err != nil {
-		return nil, err
+	if r.log, err = eventlog.OpenFile(r.cfg.LogFile); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	r.cfg.useLog(r.log)
+	return nil
+}
+
+// build builds the server that cfg describes from the files. On a first start it creates them, the password file last.
+func (r *running) build(cfg *Config, s *server.Server) error {
+	texts, err := openTexts(cfg, s.Logger)
+	if err != nil {
+		return err
 	}
 	if err := s.LoadHostKeys(); err != nil {
-		return nil, err
+		return err
 	}
-	users, err := openUsers(cfg, s.Logger, stderr)
+	users, err := openUsers(cfg, s.Logger, r.stderr, r.users.Load())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	clean(cfg, s.Logger)
 	if err := s.Build(layers(cfg, s, users, texts)...); err != nil {
-		return nil, err
+		return err
 	}
+	r.users.Store(users)
 	isRSA := func(key hostkeys.Key) bool { return key.Type() == gossh.KeyAlgoRSA }
 	if cfg.Algorithms == "compat" && !slices.ContainsFunc(s.Keys, isRSA) {
 		s.Logger.Warn("old clients need an rsa host key", "hint", "run: foyer hostkey add rsa")
 	}
-	return users, nil
+	return nil
+}
+
+// report is what SIGUSR1 logs in addition.
+func (r *running) report() []any {
+	users := r.users.Load()
+	if users.passwords == nil {
+		return nil
+	}
+	computing, waiting := users.passwords.Queue()
+	return []any{"hashing", computing, "hash-queue", waiting, "hash-refused", users.passwords.Refused()}
 }
 
 // clean deletes the temporary files of edits that crashed. They hold hashes and private keys.

@@ -32,6 +32,11 @@ func TestSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	sshtest.Eventually(t, "foyer does not log the first signal", func() bool { return strings.Contains(srv.log(t), "closing") })
+	for _, other := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1} { // they are for a server that serves
+		if err := srv.cmd.Process.Signal(other); err != nil {
+			t.Fatal(err)
+		}
+	}
 	err = srv.stop(os.Interrupt)
 	if exit, ok := err.(*exec.ExitError); !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
 		t.Errorf("after a second signal foyer exited with %v", err)

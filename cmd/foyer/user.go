@@ -33,9 +33,11 @@ func userCommand(cfg *Config) *cobra.Command {
 		Args:  arguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cfg.addPasswords(cmd.PersistentFlags())
-	cfg.addKeys(cmd.PersistentFlags())
+	cfg.settings.AddFlags(cmd.PersistentFlags(), "passwords", "authorized-keys")
 	cmd.AddCommand(userAdd(cfg), userRemove(cfg), userList(cfg), userHash(cfg), userImport(cfg))
+	for _, sub := range cmd.Commands() {
+		sub.RunE = cfg.loaded(sub.RunE)
+	}
 	return cmd
 }
 
@@ -60,7 +62,7 @@ func userAdd(cfg *Config) *cobra.Command {
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of stdin, also that of a user who exists")
 	cmd.Flags().BoolVar(&force, "force", false, "set a new password for a user who exists")
 	cmd.Flags().StringVar(&key, "key", "", "`file` with a public key to add, instead of setting a password; - for stdin")
-	cfg.addPlaintext(cmd.Flags())
+	cfg.settings.AddFlags(cmd.Flags(), "plaintext-passwords")
 	return cmd
 }
 
@@ -171,7 +173,7 @@ func userRemove(cfg *Config) *cobra.Command {
 			return nil
 		},
 	}
-	cfg.addPlaintext(cmd.Flags())
+	cfg.settings.AddFlags(cmd.Flags(), "plaintext-passwords")
 	return cmd
 }
 
@@ -269,14 +271,18 @@ func userImport(cfg *Config) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace the passwords of users who exist")
-	cfg.addPlaintext(cmd.Flags())
+	cfg.settings.AddFlags(cmd.Flags(), "plaintext-passwords")
 	return cmd
 }
 
 // readImport reads the file at path, or stdin if that is "-".
 func readImport(stdin io.Reader, path string) (string, error) {
 	if path != "-" {
-		return readText("file", path, passwords.MaxFile)
+		text, err := watchfile.ReadFile(path, passwords.MaxFile, 0)
+		if err != nil {
+			return "", fmt.Errorf("read the file: %w", err)
+		}
+		return text, nil
 	}
 	data, err := io.ReadAll(io.LimitReader(stdin, passwords.MaxFile+1))
 	if err == nil && len(data) > passwords.MaxFile {

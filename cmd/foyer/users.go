@@ -6,9 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
-	"syscall"
 
 	"foyer/cmd/cli"
 	"foyer/middleware"
@@ -16,7 +14,6 @@ import (
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/auth/userca"
 	"foyer/middleware/eventlog"
-	"foyer/middleware/server"
 	"foyer/middleware/watchfile"
 )
 
@@ -34,22 +31,28 @@ type users struct {
 	dir       *authorizedkeys.Dir
 	keys      []middleware.KeySource
 	failLog   io.Writer
+	failFile  *eventlog.File // that failLog writes to, or nil
+	cfg       *Config        // that these were opened with
 }
 
-// openUsers opens the users' files, creates the password file on a first start, and logs warnings.
-func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, error) {
-	u := &users{path: cfg.Passwords, example: firstUser}
-	if err := u.openFailLog(cfg, logger, stderr); err != nil {
+// openUsers opens the users' files, creates the password file on a first start, and logs warnings. What is the same as in
+// last, which is nil at the start, stays open.
+func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer, last *users) (*users, error) {
+	u := &users{path: cfg.Passwords, example: firstUser, cfg: cfg}
+	if last == nil {
+		last = &users{}
+	}
+	if err := u.openFailLog(cfg, logger, stderr, last); err != nil {
 		return nil, err
 	}
 	if cfg.Open {
 		logger.Warn("everybody is let in without a password", "flag", "--open")
 		return u, nil
 	}
-	if err := u.openKeys(cfg, logger); err != nil {
+	if err := u.openKeys(cfg, logger, last); err != nil {
 		return nil, err
 	}
-	if err := u.openPasswords(cfg, logger); err != nil {
+	if err := u.openPasswords(cfg, logger, last); err != nil {
 		return nil, err
 	}
 	u.findExample(cfg)
@@ -57,32 +60,33 @@ func openUsers(cfg *Config, logger *slog.Logger, stderr io.Writer) (*users, erro
 	return u, nil
 }
 
-func (u *users) openFailLog(cfg *Config, logger *slog.Logger, stderr io.Writer) (err error) {
-	switch cfg.FailLog {
-	case "":
+func (u *users) openFailLog(cfg *Config, logger *slog.Logger, stderr io.Writer, last *users) (err error) {
+	to := stderr
+	switch {
+	case cfg.FailLog == "":
 		return nil
-	case "-":
-		u.failLog = stderr
+	case cfg.FailLog == "-":
+	case last.failFile != nil:
+		u.failFile, u.failLog = last.failFile, last.failLog
+		return nil
 	default:
-		// Without O_NONBLOCK, opening a named pipe that nobody reads would hang the start.
-		u.failLog, err = os.OpenFile(cfg.FailLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
-		if errors.Is(err, syscall.ENXIO) {
-			err = fmt.Errorf("%s: is a socket or a named pipe without a reader", cfg.FailLog)
-		}
-		if err != nil {
+		if u.failFile, err = eventlog.OpenFile(cfg.FailLog); err != nil {
 			return fmt.Errorf("open the fail log: %w", err)
 		}
+		to = u.failFile
 	}
-	u.failLog = eventlog.NewTimeoutWriter(u.failLog, func(lines int) {
+	u.failLog = eventlog.NewTimeoutWriter(to, func(lines int) {
 		logger.Error("failed logins lost: the fail log was not read", "n", lines)
 	})
 	return nil
 }
 
-func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
-	u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: func(err error) {
-		logger.Warn("authorized keys ignored", problem(err)...)
-	}})
+func (u *users) openKeys(cfg *Config, logger *slog.Logger, last *users) error {
+	if u.dir = last.dir; u.dir == nil || last.cfg.Keys != cfg.Keys {
+		u.dir = authorizedkeys.Open(cfg.Keys, authorizedkeys.Options{Warn: func(err error) {
+			logger.Warn("authorized keys ignored", problem(err)...)
+		}})
+	}
 	u.keys = []middleware.KeySource{u.dir}
 	if cfg.UserCA == "" {
 		return nil
@@ -97,10 +101,14 @@ func (u *users) openKeys(cfg *Config, logger *slog.Logger) error {
 	return nil
 }
 
-func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
+func (u *users) openPasswords(cfg *Config, logger *slog.Logger, last *users) error {
+	if last.passwords != nil && samePasswords(cfg, last.cfg) {
+		u.passwords = last.passwords
+		return nil
+	}
 	opts := passwordOptions(cfg, logger)
 	file, err := passwords.Open(cfg.Passwords, opts)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && last.cfg == nil { // a reload cannot show a password to anybody
 		if err = u.createFirst(cfg, logger); err != nil {
 			return err
 		}
@@ -108,6 +116,13 @@ func (u *users) openPasswords(cfg *Config, logger *slog.Logger) error {
 	}
 	u.passwords = file
 	return err
+}
+
+// samePasswords reports whether both settings use the password file in the same way. The logins that wait for a hash, and the
+// passwords that are remembered, are then the same too.
+func samePasswords(a, b *Config) bool {
+	bits := func(c *Config) [2]int { return [2]int{c.Networks.Bits4, c.Networks.Bits6} }
+	return a.Passwords == b.Passwords && a.Plaintext == b.Plaintext && a.Remember == b.Remember && bits(a) == bits(b)
 }
 
 func passwordOptions(cfg *Config, logger *slog.Logger) passwords.Options {
@@ -188,12 +203,4 @@ func (u *users) findExample(cfg *Config) {
 // known reports whether a user exists. Users who only have a certificate count as unknown.
 func (u *users) known(name string) bool {
 	return u.passwords == nil || u.passwords.Has(name) || u.dir.Has(name)
-}
-
-// penalties returns sshd's penalties. They are the same for existing and for unknown users, so that the time of a block
-// does not reveal which users exist.
-func (u *users) penalties(s *server.Server) middleware.PenaltiesConfig {
-	cfg := s.Penalties()
-	cfg.KnownUser = u.known
-	return cfg
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,31 +52,56 @@ func (l level) Set(word string) error {
 	return l.value.UnmarshalText([]byte(word))
 }
 
-// count is an integer of at least least.
-type count struct {
-	value *int
-	least int
+// path is the path of a file or a directory. An empty one stands for none.
+type path struct {
+	value *string
+	kind  string // "file" or "directory"
 }
 
-func (c count) String() string { return strconv.Itoa(*c.value) }
-func (c count) Type() string   { return "number" }
+func (p path) String() string { return *p.value }
+func (p path) Type() string   { return p.kind }
 
-func (c count) Set(text string) error {
-	n, err := strconv.Atoi(text)
-	switch {
-	case err != nil:
-		return err
-	case n < c.least:
-		return tooSmall{text, strconv.Itoa(c.least)}
-	}
-	*c.value = n
+func (p path) Set(text string) error {
+	*p.value = text
 	return nil
 }
 
-// duration is a duration of at least least.
+// toggle is true or false.
+type toggle struct{ value *bool }
+
+func (t toggle) String() string { return strconv.FormatBool(*t.value) }
+func (t toggle) Type() string   { return "bool" }
+
+func (t toggle) Set(text string) (err error) {
+	*t.value, err = strconv.ParseBool(text)
+	return err
+}
+
+// count is an integer from least to most.
+type count struct {
+	value       *int
+	least, most int
+}
+
+func (c count) String() string           { return strconv.Itoa(*c.value) }
+func (c count) Type() string             { return "number" }
+func (c count) Range() (least, most int) { return c.least, c.most }
+
+func (c count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err == nil {
+		err = within(text, n, c.least, c.most)
+	}
+	if err == nil {
+		*c.value = n
+	}
+	return err
+}
+
+// duration is a duration from least to most.
 type duration struct {
-	value *time.Duration
-	least time.Duration
+	value       *time.Duration
+	least, most time.Duration
 }
 
 func (d duration) String() string { return d.value.String() }
@@ -83,20 +109,25 @@ func (d duration) Type() string   { return "duration" }
 
 func (d duration) Set(text string) error {
 	span, err := time.ParseDuration(text)
-	switch {
-	case err != nil:
-		return err
-	case span < d.least:
-		return tooSmall{text, d.least.String()}
+	if err == nil {
+		err = within(text, span, d.least, d.most)
 	}
-	*d.value = span
-	return nil
+	if err == nil {
+		*d.value = span
+	}
+	return err
 }
 
-// tooSmall is the error of a number below the minimum.
-type tooSmall struct{ value, least string }
-
-func (e tooSmall) Error() string { return fmt.Sprintf("%s is less than %s", e.value, e.least) }
+// within returns an error for a value that is too small or too large.
+func within[T cmp.Ordered](text string, value, least, most T) error {
+	switch {
+	case value < least:
+		return fmt.Errorf("%s is less than %v", text, least)
+	case value > most:
+		return fmt.Errorf("%s is more than %v", text, most)
+	}
+	return nil
+}
 
 // optionalLimit is a duration whose 0 means no limit, which is stored as -1.
 type optionalLimit struct{ duration }
@@ -116,13 +147,76 @@ func (f optionalLimit) Set(text string) error {
 	return err
 }
 
-// address is a TCP address to listen on.
-type address struct{ value *string }
+// list is a list. The first use of its flag replaces the default, and each further one adds to it.
+type list[T any] struct {
+	value *[]T
+	kind  string
+	parse func(string) (T, error)
+	show  func(T) string
+	given *bool
+}
 
-func (a address) String() string { return *a.value }
-func (a address) Type() string   { return "address" }
+func newList[T any](value *[]T, kind string, parse func(string) (T, error), show func(T) string) list[T] {
+	return list[T]{value, kind, parse, show, new(bool)}
+}
 
-func (a address) Set(text string) error {
+func (l list[T]) String() string { return strings.Join(l.GetSlice(), ",") }
+func (l list[T]) Type() string   { return l.kind }
+
+// Set adds elements that are separated by commas.
+func (l list[T]) Set(text string) error {
+	if !*l.given {
+		return l.Replace(strings.Split(text, ","))
+	}
+	for element := range strings.SplitSeq(text, ",") {
+		if err := l.Append(element); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append implements [pflag.SliceValue].
+func (l list[T]) Append(text string) error {
+	element, err := l.parse(strings.TrimSpace(text))
+	if err == nil {
+		*l.value = append(*l.value, element)
+	}
+	return err
+}
+
+// Replace implements [pflag.SliceValue].
+func (l list[T]) Replace(texts []string) error {
+	var replaced []T
+	for _, text := range texts {
+		element, err := l.parse(strings.TrimSpace(text))
+		if err != nil {
+			return err
+		}
+		replaced = append(replaced, element)
+	}
+	*l.value, *l.given = replaced, true
+	return nil
+}
+
+// GetSlice implements [pflag.SliceValue].
+func (l list[T]) GetSlice() (texts []string) {
+	for _, element := range *l.value {
+		texts = append(texts, l.show(element))
+	}
+	return texts
+}
+
+func asIs(text string) string { return text }
+
+// parseAddress checks an address to listen on: host:port, or unix:PATH.
+func parseAddress(text string) (string, error) {
+	if path, isSocket := strings.CutPrefix(text, "unix:"); isSocket {
+		if path == "" || len(path) > maxSocketPath {
+			return "", cli.With(fmt.Errorf("%q: the path of a socket has 1 to %d bytes", text, maxSocketPath), "use a path as in --listen unix:/run/foyer.sock")
+		}
+		return text, nil
+	}
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {
 		if _, notNumber := strconv.ParseUint(port, 10, 16); notNumber != nil {
@@ -130,42 +224,39 @@ func (a address) Set(text string) error {
 		}
 	}
 	if err == nil {
-		*a.value = text
-		return nil
+		return text, nil
 	}
 	if bad, ok := errors.AsType[*net.AddrError](err); ok {
 		err = errors.New(bad.Err)
 	}
-	return cli.With(fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022")
+	return "", cli.With(fmt.Errorf("%q: %w", text, err), "use host:port or :port, as in --listen :2022, or unix:PATH")
 }
 
-// networks is a list of networks. Each use of the flag adds to it.
-type networks struct{ value *[]netip.Prefix }
+// maxSocketPath is the longest path of a Unix socket, without the zero byte at its end (sun_path in unix(7)).
+const maxSocketPath = 107
 
-func (n networks) String() string {
-	var texts []string
-	for _, network := range *n.value {
-		texts = append(texts, network.String())
+// parseNetwork parses a network like 192.0.2.0/24.
+func parseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if err == nil {
+		err = source.Networks{Exempt: []netip.Prefix{network}}.Validate()
+	} else {
+		err = fmt.Errorf("%q is not a network", text)
 	}
-	return strings.Join(texts, ",")
+	if err != nil {
+		return network, cli.With(err, "use networks like 192.0.2.0/24,2001:db8::/32")
+	}
+	return network, nil
 }
 
-func (n networks) Type() string { return "networks" }
-
-func (n networks) Set(text string) error {
-	for part := range strings.SplitSeq(text, ",") {
-		network, err := netip.ParsePrefix(strings.TrimSpace(part))
-		if err == nil {
-			err = source.Networks{Exempt: []netip.Prefix{network}}.Validate()
-		} else {
-			err = fmt.Errorf("%q is not a network", part)
+// parseCombination checks a combination of authentication methods.
+func parseCombination(text string) (string, error) {
+	for method := range strings.SplitSeq(text, "+") {
+		if !slices.Contains([]string{"password", "publickey", "keyboard-interactive"}, method) {
+			return "", cli.With(fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both")
 		}
-		if err != nil {
-			return cli.With(err, "use networks like 192.0.2.0/24,2001:db8::/32")
-		}
-		*n.value = append(*n.value, network)
 	}
-	return nil
+	return text, nil
 }
 
 // sourceBits is how many bits of an IPv4 and of an IPv6 address identify a source.
@@ -182,32 +273,5 @@ func (b sourceBits) Set(text string) error {
 		return cli.With(fmt.Errorf("%q is not 1 to 32 bits and 1 to 128 bits", text), "use IPv4 bits:IPv6 bits, as in --penalty-sources 32:64")
 	}
 	b.value.Bits4, b.value.Bits6 = int(bits4), int(bits6)
-	return nil
-}
-
-// combinations is a list of combinations of authentication methods. The first use of the flag replaces the default.
-type combinations struct {
-	value *[]string
-	given *bool
-}
-
-func newCombinations(value *[]string, defaults ...string) combinations {
-	*value = defaults
-	return combinations{value, new(bool)}
-}
-
-func (c combinations) String() string { return strings.Join(*c.value, ",") }
-func (c combinations) Type() string   { return "methods" }
-
-func (c combinations) Set(text string) error {
-	for method := range strings.SplitSeq(strings.ReplaceAll(text, "+", ","), ",") {
-		if !slices.Contains([]string{"password", "publickey", "keyboard-interactive"}, method) {
-			return cli.With(fmt.Errorf("unknown method %q", method), "use --auth publickey,password, or publickey+password to require both")
-		}
-	}
-	if !*c.given {
-		*c.value, *c.given = nil, true
-	}
-	*c.value = append(*c.value, strings.Split(text, ",")...)
 	return nil
 }

@@ -20,7 +20,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"--log-level=x", "--log-level=INFO", "--log-format=x", "--max-sessions=x", "--idle-timeout=30",
 	} {
 		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-		new(Config).addFlags(fs)
+		newConfig().settings.AddFlags(fs)
 		name, _, _ := strings.Cut(arg, "=")
 		if err := fs.Parse([]string{arg}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", arg, err)
@@ -29,9 +29,9 @@ func TestValuesAreChecked(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	cfg := &Config{}
+	cfg := newConfig()
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-	cfg.addFlags(fs)
+	cfg.settings.AddFlags(fs)
 	if cfg.Handshake != 2*time.Minute || cfg.Session != 10*time.Minute || cfg.Sessions != 10 || len(cfg.Auth) != 2 {
 		t.Errorf("the defaults are %+v", cfg)
 	}

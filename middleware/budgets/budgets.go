@@ -38,6 +38,9 @@ var ErrExceeded = errors.New("connection exceeded its budget")
 
 // Budgets holds the total of all connections of a server. The zero value is ready to use.
 type Budgets struct {
+	// Counters counts the connections that exceed their budget. It may be nil.
+	Counters *counters.Counters
+
 	unread atomic.Int64
 }
 

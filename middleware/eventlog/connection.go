@@ -134,7 +134,7 @@ func (c *Connection) takeFromBudget(n int) bool {
 	return admitted
 }
 
-func (c *Connection) cost(n int) time.Duration { return time.Duration(n) * c.log.perLine }
+func (c *Connection) cost(n int) time.Duration { return time.Duration(int64(n) * c.log.perLine.Load()) }
 
 func (c *Connection) isAdmitted() bool {
 	c.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"foyer/middleware/eventlog/counters"
@@ -52,7 +53,7 @@ type Config struct {
 type Log struct {
 	counters *counters.Counters
 	now      func() time.Time
-	perLine  time.Duration // what a line takes from a budget
+	perLine  atomic.Int64 // nanoseconds that a line takes from a budget
 	queue    queue
 
 	unauthenticated, authenticated, errors budget
@@ -69,12 +70,18 @@ func New(cfg Config) *Log {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Log{
+	l := &Log{
 		counters: cfg.Counters,
 		now:      cfg.Now,
-		perLine:  max(0, time.Second/time.Duration(cmp.Or(cfg.Rate, DefaultRate))),
 		queue:    queue{handler: cfg.Logger.Handler(), batch: cfg.Batch},
 	}
+	l.SetRate(cfg.Rate)
+	return l
+}
+
+// SetRate changes how many lines a second each budget allows; see [Config].
+func (l *Log) SetRate(rate int) {
+	l.perLine.Store(int64(max(0, time.Second/time.Duration(cmp.Or(rate, DefaultRate)))))
 }
 
 // Flush writes the waiting lines.

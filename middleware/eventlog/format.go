@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,18 +21,34 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 // NewLogger returns a logger that writes lines of at least level to w. The format "text" is Charm's log, for people.
 // The formats "logfmt" and "json" are log/slog's, for programs, and take a tenth of the CPU time. In JSON a duration is
 // a number of milliseconds, with a key that ends in _ms.
-func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
+func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forJSON}))
 	case "logfmt":
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forLogfmt}))
 	}
-	text := log.NewWithOptions(w, log.Options{Level: log.Level(level), ReportTimestamp: true, TimeFormat: "15:04:05"})
+	text := log.NewWithOptions(w, log.Options{Level: log.DebugLevel, ReportTimestamp: true, TimeFormat: "15:04:05"})
 	if timeout, ok := w.(*TimeoutWriter); ok { // which hides a terminal
 		text.SetColorProfile(colorprofile.Detect(timeout.to, os.Environ()))
 	}
-	return slog.New(text)
+	return slog.New(leveled{text, level})
+}
+
+// leveled is a handler whose level may change.
+type leveled struct {
+	slog.Handler
+	level slog.Leveler
+}
+
+func (l leveled) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level.Level() }
+
+func (l leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return leveled{l.Handler.WithAttrs(attrs), l.level}
+}
+
+func (l leveled) WithGroup(name string) slog.Handler {
+	return leveled{l.Handler.WithGroup(name), l.level}
 }
 
 func forLogfmt(groups []string, attr slog.Attr) slog.Attr {

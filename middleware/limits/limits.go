@@ -77,9 +77,29 @@ func NewTable(cfg Config) *Table {
 		computing: fairqueue.New(maxComputing*cpus, maxWaiting*cpus),
 	}
 	for at := range t.waiting {
-		t.waiting[at].few, t.waiting[at].wide = cfg.MaxUnauthenticated/256, map[netip.Prefix]*network{}
+		t.waiting[at].wide = map[netip.Prefix]*network{}
 	}
+	t.SetConfig(cfg)
 	return t
+}
+
+// SetConfig changes the limits for new connections. Connections beyond a limit that is lower now stay until new ones evict
+// them. The counters stay as they are.
+func (t *Table) SetConfig(cfg Config) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	cfg.Counters = t.Counters
+	t.Config = cfg
+	for at := range t.waiting {
+		t.waiting[at].few = cfg.MaxUnauthenticated / 256
+	}
+}
+
+// SessionLimits returns MaxSessions and MaxSessionsEver.
+func (t *Table) SessionLimits() (atOnce, ever int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.MaxSessions, t.MaxSessionsEver
 }
 
 // Connection is one connection in a [Table].

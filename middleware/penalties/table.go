@@ -98,6 +98,18 @@ func (t *Table) Len() int {
 	return len(t.sources)
 }
 
+// Blocked returns how many sources are blocked.
+func (t *Table) Blocked(now time.Duration) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.blocked {
+		if e.expiry > now {
+			n++
+		}
+	}
+	return n
+}
+
 // find returns the entry of source, or nil. It removes the entry if its penalty has run out. It does the same for the
 // first entry of each heap. A call adds at most one source, so the table removes expired entries faster than it grows,
 // without a call that removes them all.

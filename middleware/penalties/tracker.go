@@ -2,6 +2,7 @@ package penalties
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 
 	"foyer/middleware/source"
@@ -11,8 +12,9 @@ import (
 // and when it ends how many connections were refused. It does not log single connections.
 type Tracker struct {
 	Config
-	v4, v6 *Table
-	start  time.Time // times are relative to it, so that setting the wall clock has no effect
+	networks atomic.Pointer[source.Networks]
+	v4, v6   *Table
+	start    time.Time // times are relative to it, so that setting the wall clock has no effect
 }
 
 // NewTracker returns a tracker without penalties.
@@ -21,18 +23,23 @@ func NewTracker(cfg Config) (*Tracker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tracker{
+	t := &Tracker{
 		Config: cfg,
 		v4:     NewTable(cfg.Min, cfg.Max, cfg.MaxSources4),
 		v6:     NewTable(cfg.Min, cfg.Max, cfg.MaxSources6),
 		start:  cfg.Now(),
-	}, nil
+	}
+	t.networks.Store(&t.Networks)
+	return t, nil
 }
+
+// SetNetworks changes which addresses are one source, and which are exempt, for new connections.
+func (t *Tracker) SetNetworks(networks source.Networks) { t.networks.Store(&networks) }
 
 // Admit reports whether a connection from peer is admitted. The connection is nil if it is refused, exempt, or not an IP
 // connection.
 func (t *Tracker) Admit(peer net.Addr) (c *Connection, admitted bool) {
-	network, exempt := t.Networks.Of(source.Addr(peer))
+	network, exempt := t.networks.Load().Of(source.Addr(peer))
 	if exempt {
 		return nil, true
 	}
@@ -48,6 +55,9 @@ func (t *Tracker) Admit(peer net.Addr) (c *Connection, admitted bool) {
 	}
 	return c, true
 }
+
+// Blocked returns how many sources are blocked.
+func (t *Tracker) Blocked() int { return t.v4.Blocked(t.now()) + t.v6.Blocked(t.now()) }
 
 func (t *Tracker) now() time.Duration { return t.Now().Sub(t.start) }
 

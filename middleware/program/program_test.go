@@ -153,7 +153,7 @@ func TestProgramOutOfTime(t *testing.T) {
 func TestProgramDuringDrain(t *testing.T) {
 	log := sshtest.NewLog()
 	s, err := server.New(server.Config{
-		Listen: "127.0.0.1:0", HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: time.Minute}, Log: server.Log{Writer: log},
+		Listen: []string{"127.0.0.1:0"}, HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: time.Minute}, Log: server.Log{Writer: log},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestProgramDuringDrain(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background()) }()
-	srv := &sshtest.Server{Address: s.Addr().String()}
+	srv := &sshtest.Server{Address: s.Addrs()[0].String()}
 	term := srv.Terminal(t, sshtest.Visit{Term: "xterm"})
 	term.Expect("0 keys")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {

@@ -15,8 +15,8 @@ import (
 
 // Config is how a server runs. The zero value is what foyer does by default.
 type Config struct {
-	// Listen is the TCP address; ":2022" by default.
-	Listen string
+	// Listen are the addresses: host:port, or unix:PATH; ":2022" by default.
+	Listen []string
 	// HostKeys is the directory of the host keys, "hostkeys" by default. A key is made there if there is none.
 	HostKeys string
 	// Version is what the server announces after "SSH-2.0-": "foyer" by default.
@@ -99,6 +99,12 @@ func (d Deadlines) WithDefaults() Deadlines {
 	}
 }
 
+// Validate returns the error with which [New] would refuse cfg.
+func (cfg Config) Validate() error {
+	_, _, err := cfg.withDefaults()
+	return err
+}
+
 // withDefaults returns cfg with its defaults filled in.
 func (cfg Config) withDefaults() (Config, int, error) {
 	available := limits.Descriptors()
@@ -111,7 +117,9 @@ func (cfg Config) withDefaults() (Config, int, error) {
 	var slowDisconnects int
 	cfg.Limits, slowDisconnects = cfg.Limits.withDefaults(available)
 	cfg.Deadlines = cfg.Deadlines.WithDefaults()
-	cfg.Listen = cmp.Or(cfg.Listen, ":2022")
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{":2022"}
+	}
 	cfg.HostKeys = cmp.Or(cfg.HostKeys, "hostkeys")
 	cfg.Version = cmp.Or(cfg.Version, "foyer")
 	cfg.Format = cmp.Or(cfg.Format, "logfmt")

@@ -34,7 +34,7 @@ type option struct{ level, name, want int }
 
 func inherits(t *testing.T, d Deadlines, options []option) {
 	t.Helper()
-	listener, err := listen(t.Context(), "127.0.0.1:0", 2, d)
+	listener, err := listen(t.Context(), "127.0.0.1:0", &slots{limit: 2}, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func inherits(t *testing.T, d Deadlines, options []option) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	raw, err := conn.(*slotConn).SyscallConn()
+	raw, err := conn.(*slotConn).halfCloser.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

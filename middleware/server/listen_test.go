@@ -33,7 +33,7 @@ func TestAcceptGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := &ssh.Server{HostSigners: []ssh.Signer{sshtest.HostKey(t)}}
-	if err := srv.Serve(newRetryListener(listener, 1)); !errors.Is(err, net.ErrClosed) || len(listener.errs) > 0 {
+	if err := srv.Serve(newRetryListener(listener, &slots{limit: 1})); !errors.Is(err, net.ErrClosed) || len(listener.errs) > 0 {
 		t.Errorf("serving ended with %v, before %v", err, listener.errs)
 	}
 }
@@ -41,7 +41,7 @@ func TestAcceptGoesOn(t *testing.T) {
 // A port can be had again at once, although connections to it linger.
 func TestListen(t *testing.T) {
 	for range 2 {
-		listener, err := listen(t.Context(), "127.0.0.1:0", 2, Deadlines{Unread: time.Second, Keepalive: time.Second})
+		listener, err := listen(t.Context(), "127.0.0.1:0", &slots{limit: 2}, Deadlines{Unread: time.Second, Keepalive: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestListen(t *testing.T) {
 		_ = served.Close() // this side first: its end lingers in TIME_WAIT
 		_ = conn.Close()
 		_ = listener.Close()
-		again, err := listen(t.Context(), address, 2, Deadlines{Unread: time.Second, Keepalive: time.Second})
+		again, err := listen(t.Context(), address, &slots{limit: 2}, Deadlines{Unread: time.Second, Keepalive: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,8 +67,8 @@ func TestListen(t *testing.T) {
 
 // No more connections are open than there are slots, and each that closes makes room for one that waits.
 func TestListenHasSlots(t *testing.T) {
-	const slots, visitors = 3, 20
-	listener, err := listen(t.Context(), "127.0.0.1:0", slots, Deadlines{Unread: time.Second, Keepalive: time.Second})
+	const places, visitors = 3, 20
+	listener, err := listen(t.Context(), "127.0.0.1:0", &slots{limit: places}, Deadlines{Unread: time.Second, Keepalive: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestListenHasSlots(t *testing.T) {
 	}
 	var open []net.Conn
 	for range visitors {
-		if len(open) == slots {
+		if len(open) == places {
 			_ = open[0].Close()
 			open = open[1:]
 		}
@@ -117,8 +117,8 @@ func (c *crowd) Close() error { close(c.closed); return nil }
 // A listener without a free slot accepts nobody until a connection is closed, and returns if it is closed itself.
 func TestAcceptWaitsForASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const slots = 3
-		listener := newRetryListener(&crowd{closed: make(chan struct{})}, slots)
+		const places = 3
+		listener := newRetryListener(&crowd{closed: make(chan struct{})}, &slots{limit: places})
 		accepted, failed := make(chan net.Conn, 100), make(chan error, 1)
 		go func() {
 			for {
@@ -132,8 +132,8 @@ func TestAcceptWaitsForASlot(t *testing.T) {
 		}()
 		for range 5 {
 			synctest.Wait()
-			if n := len(accepted); n != slots {
-				t.Fatalf("%d connections are open, want %d", n, slots)
+			if n := len(accepted); n != places {
+				t.Fatalf("%d connections are open, want %d", n, places)
 			}
 			conn := <-accepted
 			_, _ = conn.Close(), conn.Close() // the second call frees nothing

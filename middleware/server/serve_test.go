@@ -35,7 +35,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, access middleware.Laye
 	t.Helper()
 	text := sshtest.NewLog()
 	s, err := server.New(server.Config{
-		Listen: "127.0.0.1:0", HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: limit}, Log: server.Log{Writer: text},
+		Listen: []string{"127.0.0.1:0"}, HostKeys: t.TempDir(), Deadlines: server.Deadlines{Drain: limit}, Log: server.Log{Writer: text},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func serveUntilStopped(t *testing.T, limit time.Duration, access middleware.Laye
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	d := &drained{s.Addr().String(), stop, make(chan error, 1), text}
+	d := &drained{s.Addrs()[0].String(), stop, make(chan error, 1), text}
 	go func() { d.served <- s.Serve(ctx) }()
 	return d
 }
@@ -118,7 +118,7 @@ func TestDrainIsBounded(t *testing.T) {
 	d.log.Line(t, "sessions cut off")
 }
 
-// Whoever is not in yet when foyer is told to stop is not let in any more, and keeps nobody waiting.
+// A client that does nothing when foyer is told to stop does not keep it for longer than two seconds.
 func TestDrainRefusesHandshakes(t *testing.T) {
 	d := serveUntilStopped(t, time.Hour, middleware.Open(), func(ssh.Session) {})
 	conn, err := net.Dial("tcp", d.address)
@@ -140,6 +140,46 @@ func TestDrainRefusesHandshakes(t *testing.T) {
 	}
 }
 
+// A login that is under way when foyer is told to stop comes to its message, and is not cut off.
+func TestDrainLetsHandshakesFinish(t *testing.T) {
+	hold := make(holdLogin)
+	d := serveUntilStopped(t, time.Minute, middleware.Password(hold), func(sess ssh.Session) { _, _ = io.WriteString(sess, "hi") })
+	result := make(chan sshtest.Result, 1)
+	go func() {
+		client, err := gossh.Dial("tcp", d.address, &gossh.ClientConfig{
+			User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey(), Auth: []gossh.AuthMethod{gossh.Password("secret")},
+		})
+		if err != nil {
+			t.Error(err)
+			close(result)
+			return
+		}
+		result <- sshtest.Run(t, client, sshtest.Visit{})
+		if _, _, err := client.OpenChannel("session", nil); err == nil {
+			t.Error("a second session is let in")
+		}
+	}()
+	hold <- true // it is being asked
+	d.stop()
+	d.log.Line(t, "msg=closing")
+	hold <- true
+	if got := <-result; got.Stdout != "hi" || got.Status != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if err := <-d.served; err != nil {
+		t.Error(err)
+	}
+}
+
+// holdLogin is a source of passwords that accepts when it has been received from twice.
+type holdLogin chan bool
+
+func (h holdLogin) VerifyFrom(context.Context, netip.Addr, string, string) error {
+	<-h
+	<-h
+	return nil
+}
+
 // ponder is a source of passwords that has been asked for one, and takes its time.
 type ponder chan bool
 
@@ -149,7 +189,7 @@ func (p ponder) VerifyFrom(ctx context.Context, _ netip.Addr, _, _ string) error
 	return ctx.Err()
 }
 
-// Whoever is about to log in when foyer is told to stop hears why that comes to nothing.
+// Whoever stays at the prompt when foyer is told to stop hears why that comes to nothing.
 func TestDrainTellsWhoIsAtThePrompt(t *testing.T) {
 	passwords := make(ponder)
 	d := serveUntilStopped(t, time.Hour, middleware.Password(passwords), func(ssh.Session) {})

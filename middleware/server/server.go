@@ -7,10 +7,10 @@
 //	}
 //	err = s.Run(context.Background(),
 //		middleware.Recover(),
-//		middleware.Penalties(s.Penalties()),
+//		middleware.Penalties(s.Tracker),
 //		middleware.Limits(s.Table),
 //		middleware.Deadlines(s.ConnectionDeadlines()),
-//		middleware.Budgets(s.Counters),
+//		middleware.Budgets(s.Budgets),
 //		middleware.Algorithms("default"),
 //		middleware.Logging(s.Events),
 //		middleware.Open(),
@@ -24,9 +24,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -35,10 +37,10 @@ import (
 	charm "charm.land/log/v2"
 	"charm.land/ssh"
 	"charm.land/wish/v2"
-	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/hostkeys"
 	"foyer/middleware"
+	"foyer/middleware/budgets"
 	"foyer/middleware/eventlog"
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/limits"
@@ -53,13 +55,19 @@ type Server struct {
 	Events   *eventlog.Log      // what happens on connections
 	Counters *counters.Counters // of the limits that are reached
 	Table    *limits.Table      // of the connections
+	Tracker  *penalties.Tracker // of the sources' penalties
+	Budgets  *budgets.Budgets   // of the connections
 	Keys     []hostkeys.Key     // set by LoadHostKeys; Build leaves those that key exchanges use at first
+	// OnHangup is called when the process gets SIGHUP. If it is nil, SIGHUP ends the process, as without a handler.
+	OnHangup func()
+	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
+	Report func() []any
 
+	level           *slog.LevelVar
 	slowDisconnects int
 	signals         chan os.Signal
-	listener        net.Listener
+	front           *front
 	stack           *middleware.Stack
-	described       string // the host keys that were logged last
 	ssh             *ssh.Server
 }
 
@@ -70,34 +78,48 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: cfg, slowDisconnects: slowDisconnects}
-	writer := eventlog.NewTimeoutWriter(cfg.Writer, func(lines int) {
+	s := &Server{Config: cfg, slowDisconnects: slowDisconnects, level: &slog.LevelVar{}, signals: make(chan os.Signal, 1)}
+	s.front = &front{slots: &slots{limit: s.slots()}, listeners: map[string]*retryListener{}}
+	batch := s.openLog()
+	s.Counters = counters.New(counters.Config{Logger: s.Logger, Networks: cfg.Networks})
+	s.Budgets = &budgets.Budgets{Counters: s.Counters}
+	s.Events = eventlog.New(eventlog.Config{Logger: s.Logger, Rate: cfg.Rate, Counters: s.Counters, Batch: batch})
+	s.Table = limits.NewTable(s.limits())
+	s.Tracker, err = penalties.NewTracker(penalties.Config{
+		Networks: cfg.Networks, Logger: s.Events.Unauthenticated(), Refused: s.Counters.CountPenalty,
+	})
+	return s, err
+}
+
+// openLog makes the logger. It returns the writer that batches its lines, or nil if the log is for people, who see each line
+// at once.
+func (s *Server) openLog() (batch *eventlog.BatchWriter) {
+	s.level.Set(s.Level)
+	writer := eventlog.NewTimeoutWriter(s.Writer, func(lines int) {
 		s.Logger.Error("log lines lost: the log was not read", "n", lines)
 	})
-	batch := eventlog.NewBatchWriter(writer)
-	if cfg.Format == "text" { // for people, who see each line at once
-		batch = nil
-		s.Logger = eventlog.NewLogger(writer, cfg.Format, cfg.Level)
+	if s.Format == "text" {
+		s.Logger = eventlog.NewLogger(writer, s.Format, s.level)
 	} else {
-		s.Logger = eventlog.NewLogger(batch, cfg.Format, cfg.Level)
+		batch = eventlog.NewBatchWriter(writer)
+		s.Logger = eventlog.NewLogger(batch, s.Format, s.level)
 	}
 	libraries := eventlog.Library(s.Logger, nil)
 	slog.SetDefault(slog.New(libraries))
 	charm.SetDefault(eventlog.Charm(libraries))
-	s.Counters = counters.New(counters.Config{Logger: s.Logger, Networks: cfg.Networks})
-	s.Events = eventlog.New(eventlog.Config{Logger: s.Logger, Rate: cfg.Rate, Counters: s.Counters, Batch: batch})
-	s.Table = limits.NewTable(limits.Config{
-		Max: cfg.Connections, MaxPerSource: cfg.PerSource,
-		MaxUnauthenticated: cfg.Unauthenticated, MaxUnauthenticatedPerSource: cfg.UnauthenticatedPerSource,
-		MaxSessions: cfg.Sessions, MaxSessionsEver: cfg.SessionsEver,
-		Networks: cfg.Networks, Counters: s.Counters,
-	})
-	return s, nil
+	return batch
 }
 
-// Penalties returns the settings of the layer of that name.
-func (s *Server) Penalties() middleware.PenaltiesConfig {
-	return penalties.Config{Networks: s.Networks, Logger: s.Events.Unauthenticated(), Refused: s.Counters.CountPenalty}
+// slots returns how many connections may be open: those that there may be, and those that are told to go.
+func (s *Server) slots() int { return s.Connections + s.slowDisconnects + spareDescriptors/2 }
+
+func (s *Server) limits() limits.Config {
+	return limits.Config{
+		Max: s.Connections, MaxPerSource: s.PerSource,
+		MaxUnauthenticated: s.Unauthenticated, MaxUnauthenticatedPerSource: s.UnauthenticatedPerSource,
+		MaxSessions: s.Sessions, MaxSessionsEver: s.SessionsEver,
+		Networks: s.Networks, Counters: s.Counters,
+	}
 }
 
 // ConnectionDeadlines returns the settings of the layer Deadlines.
@@ -119,121 +141,83 @@ func (s *Server) Run(ctx context.Context, layers ...middleware.Layer) error {
 	if err := s.Build(layers...); err != nil {
 		return err
 	}
-	s.Logger.Info("listening", "addr", s.Addr(), "connections", s.Connections)
+	s.LogListening()
 	return s.Serve(ctx)
 }
 
-// Open listens on the address. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process: if one comes
+// LogListening logs the addresses.
+func (s *Server) LogListening() {
+	for _, addr := range s.Addrs() {
+		s.Logger.Info("listening", "addr", addr, "connections", s.Connections)
+	}
+}
+
+// Open listens on the addresses. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process: if one comes
 // before Serve is called, Serve drains at once.
-func (s *Server) Open(ctx context.Context) (err error) {
-	s.signals = make(chan os.Signal, 1)
-	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
-	slots := s.Connections + s.slowDisconnects + spareDescriptors/2 // for those that there may be, and those that are told to go
-	s.listener, err = listen(ctx, s.Listen, slots, s.Deadlines)
-	if err != nil {
-		return listenError(s.Listen, err)
+func (s *Server) Open(ctx context.Context) error {
+	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	if s.OnHangup != nil {
+		signal.Notify(s.signals, syscall.SIGHUP)
+	}
+	for _, address := range s.Listen {
+		if err := s.front.open(ctx, address, s.Deadlines); err != nil {
+			_ = s.Close()
+			return err
+		}
 	}
 	return nil
 }
 
-// Addr returns the address on which the server listens.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+// Addrs returns the addresses on which the server listens.
+func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 
 // Close stops listening.
 func (s *Server) Close() error {
 	signal.Stop(s.signals)
-	return s.listener.Close()
+	return s.front.closeExcept()
 }
 
 // LoadHostKeys loads the host keys and makes one if there is none.
 func (s *Server) LoadHostKeys() error {
-	keys, created, err := hostkeys.LoadOrCreate(s.HostKeys)
+	load := hostkeys.LoadOrCreate
+	if s.stack != nil { // a server that is running has keys; visitors know them
+		load = loadHostKeys
+	}
+	keys, created, err := load(s.HostKeys)
 	if err == nil && created {
 		s.Logger.Info("host key created", "path", keys[0].Path)
 	}
-	s.warnOf(keys)
+	warnOf(s.Logger, keys)
 	s.Keys = keys
 	return err
 }
 
-func (s *Server) warnOf(keys []hostkeys.Key) {
-	for _, key := range keys {
-		event := "host certificate ignored"
-		if key.State == hostkeys.Previous {
-			event = "host key not replaced"
-		}
-		if key.Problem != nil {
-			s.Logger.Warn(event, "err", key.Problem, "hint", key.Problem.Hint())
-		}
+func loadHostKeys(dir string) (keys []hostkeys.Key, created bool, err error) {
+	keys, err = hostkeys.Load(dir)
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("%s: no host keys", dir)
 	}
+	return keys, false, err
 }
 
 // Build makes the SSH server of these layers, with the host keys that are loaded.
 func (s *Server) Build(layers ...middleware.Layer) (err error) {
-	s.stack = middleware.NewStack(layers...)
+	if s.stack == nil {
+		s.stack = middleware.NewStack(layers...)
+	} else {
+		s.stack = s.stack.Replace(layers...)
+	}
 	s.stack.SlowDisconnects = s.slowDisconnects
 	s.stack.Sessions = &session.Channels{WriteTimeout: s.Unread, Lifetime: s.Session, Counters: s.Counters}
 	s.ssh, err = wish.NewServer(wish.WithVersion(s.Version), HostKeys(s.Keys), s.stack.Install)
 	if err != nil {
 		return err
 	}
-	first, err := s.usable(s.Keys)
-	if err != nil {
+	if err := watchHostKeys(s.stack, s.HostKeys, s.Keys, s.Logger); err != nil {
 		return err
 	}
-	s.stack.HostKeys = hostkeys.Watch(s.HostKeys, first, s.usable, s.invalid).Current
 	s.Keys = s.shown()
 	return nil
-}
-
-// usable returns the keys as the layers restrict them. It logs keys that differ from the last ones.
-func (s *Server) usable(keys []hostkeys.Key) (set middleware.HostKeys, err error) {
-	var srv ssh.Server
-	_ = HostKeys(keys)(&srv)
-	if set.Used, err = s.stack.AllowedHostKeys(srv.HostSigners); err != nil {
-		return set, err
-	}
-	for _, key := range keys {
-		if key.State == hostkeys.InUse {
-			continue
-		}
-		if allowed, err := s.stack.AllowedHostKeys([]ssh.Signer{key.Signer}); err == nil {
-			set.Other = append(set.Other, allowed...)
-		}
-	}
-	description := describe(keys)
-	if s.described != "" && s.described != description {
-		s.Logger.Info("host keys changed", "keys", description)
-		s.warnOf(keys)
-	}
-	s.described = description
-	return set, nil
-}
-
-func (s *Server) invalid(err error) {
-	facts := []any{"err", err}
-	if hint, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		facts = append(facts, "hint", hint.Hint())
-	}
-	s.Logger.Error("host keys are invalid; keeping the last good ones", facts...)
-}
-
-func describe(keys []hostkeys.Key) string {
-	var facts []string
-	for _, key := range keys {
-		fact := fmt.Sprintf("%s %s %s", key.Type(), key.Fingerprint(), key.State)
-		switch {
-		case key.Problem != nil:
-			fact += " with a problem"
-		case key.Certificate != nil:
-			fact += " with certificate " + gossh.FingerprintSHA256(key.Certificate.PublicKey())
-		}
-		facts = append(facts, fact)
-	}
-	return strings.Join(facts, ", ")
 }
 
 // Names returns the names of the layers.
@@ -269,32 +253,103 @@ func (s *Server) shown() []hostkeys.Key {
 	})
 }
 
+// Next returns the server that s becomes with another configuration, for [Server.LoadHostKeys], [Server.Build] and then
+// [Server.Become]. What the layers share is the same.
+func (s *Server) Next(cfg Config) (*Server, error) {
+	next := *s
+	var err error
+	next.Config, next.slowDisconnects, err = cfg.withDefaults()
+	return &next, err
+}
+
+// Become makes new connections those of next. Open ones keep the settings and layers that they have. Addresses that next
+// does not have are closed, unless one that it has in addition cannot be opened, which is logged. The log's writer and format
+// stay. It must not be called concurrently, or beside a drain: OnHangup may call it.
+func (s *Server) Become(ctx context.Context, next *Server) {
+	opened := true
+	for _, address := range next.Listen {
+		if err := s.front.open(ctx, address, next.Deadlines); err != nil {
+			opened = false
+			s.Logger.Error("address needs a restart", "addr", address, "err", err)
+		}
+	}
+	s.Config, s.Keys, s.stack, s.ssh, s.slowDisconnects = next.Config, next.Keys, next.stack, next.ssh, next.slowDisconnects
+	s.Table.SetConfig(s.limits())
+	s.Tracker.SetNetworks(s.Networks)
+	s.Counters.SetNetworks(s.Networks)
+	s.Events.SetRate(s.Rate)
+	s.level.Set(s.Level)
+	s.front.slots.setLimit(s.slots())
+	s.front.setDeadlines(s.Deadlines)
+	s.front.current.Store(s.ssh)
+	if opened {
+		_ = s.front.closeExcept(s.Listen...)
+	}
+}
+
 // Serve serves until ctx is done or the process gets SIGINT or SIGTERM; then it drains. A signal during the drain ends the
 // process at once, even where the program handles that signal otherwise.
 func (s *Server) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.ssh.Serve(s.listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	case <-s.signals:
+	s.front.current.Store(s.ssh)
+	s.front.start()
+	for s.isServing(ctx) {
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_ = s.listener.Close()
-		<-served
+		_ = s.front.closeExcept()
+		s.front.serving.Wait()
 		s.drain()
 	}()
-	select {
-	case <-drained:
-	case again := <-s.signals:
-		signal.Reset(again)
-		_ = syscall.Kill(os.Getpid(), again.(syscall.Signal))
-		<-drained
+	for {
+		select {
+		case <-drained:
+			return nil
+		case again := <-s.signals:
+			if again == syscall.SIGHUP || again == syscall.SIGUSR1 {
+				continue
+			}
+			signal.Reset(again)
+			_ = syscall.Kill(os.Getpid(), again.(syscall.Signal))
+		}
 	}
-	return nil
+}
+
+// isServing waits for a signal and acts on it. It returns false when the server has to drain.
+func (s *Server) isServing(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case got := <-s.signals:
+		switch got {
+		case syscall.SIGHUP:
+			s.OnHangup()
+		case syscall.SIGUSR1:
+			s.report()
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// report logs what is open.
+func (s *Server) report() {
+	s.Events.Flush() // in their order
+	stages, sessions := s.stack.Count()
+	facts := []any{
+		"connected", stages[middleware.Connected] + stages[middleware.Speaking], "keys-exchanged", stages[middleware.KeysExchanged],
+		"authenticated", stages[middleware.Authenticated], "sessions", sessions, "blocked", s.Tracker.Blocked(),
+		"goroutines", runtime.NumGoroutine(),
+	}
+	if s.Report != nil {
+		facts = append(facts, s.Report()...)
+	}
+	s.Logger.Info("report", facts...)
+	counts := s.Counters.Counts()
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		s.Logger.Info("report of a limit", "reason", string(reason), "n", counts[reason])
+	}
 }
 
 // drain lets running sessions finish and closes everything else. The log has a last line for each connection.
@@ -307,7 +362,6 @@ func (s *Server) drain() {
 		s.Logger.Warn("sessions cut off", "n", n)
 	}
 	s.stack.Close()
-	_ = s.ssh.Close()
 	closed, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.stack.Wait(closed)
@@ -320,6 +374,9 @@ func (s *Server) drain() {
 func listenError(address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
+		if strings.HasPrefix(address, "unix:") {
+			return &ListenError{address, errors.New("the socket is in use"), ""}
+		}
 		return &ListenError{address, errors.New("the port is in use"), "try another one: foyer --listen :2222"}
 	case errors.Is(err, syscall.EACCES):
 		return &ListenError{address, errors.New("permission denied"),

@@ -43,10 +43,24 @@ type Channels struct {
 	Ended func(connection ssh.Context, n int)
 	// Counters counts the sessions that end because of a limit. It may be nil.
 	Counters *counters.Counters
+	// Open holds the open sessions. Several Channels may share it. Nil stands for one of its own.
+	Open *Open
 
+	own Open
+}
+
+// Open is the open sessions of a server. The zero value is ready to use.
+type Open struct {
 	mu         sync.Mutex
-	open       map[*Session]struct{}
+	sessions   map[*Session]struct{}
 	endingText string // the text that End was called with
+}
+
+func (c *Channels) opened() *Open {
+	if c.Open != nil {
+		return c.Open
+	}
+	return &c.own
 }
 
 // Handle is an [ssh.ChannelHandler]. It returns when both sides have closed the channel and the session's handler has
@@ -58,8 +72,8 @@ func (c *Channels) Handle(srv *ssh.Server, conn *gossh.ServerConn, newChannel go
 	if err != nil {
 		return // the connection is closed
 	}
-	c.add(s)
-	defer c.remove(s)
+	c.opened().add(s)
+	defer c.opened().remove(s)
 	defer s.tellOver()
 	s.serve(requests)
 }
@@ -76,33 +90,43 @@ func (c *Channels) newSession(srv *ssh.Server, conn *gossh.ServerConn) *Session 
 	return s
 }
 
+// End ends all sessions that are open; see [Open.End].
+func (c *Channels) End(text string) int { return c.opened().End(text) }
+
 // End ends all sessions, including those that are accepted later, and returns how many were open. Each handler's
 // context ends; then the visitor reads text, a sentence without a line end, on stderr, and the session ends with exit
 // status 1. End does not wait for that.
-func (c *Channels) End(text string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endingText = text
-	for s := range c.open {
+func (o *Open) End(text string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.endingText = text
+	for s := range o.sessions {
 		go s.end(text, errClosing, "")
 	}
-	return len(c.open)
+	return len(o.sessions)
 }
 
-func (c *Channels) add(s *Session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		c.open = map[*Session]struct{}{}
+// Len returns how many sessions are open.
+func (o *Open) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.sessions)
+}
+
+func (o *Open) add(s *Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sessions == nil {
+		o.sessions = map[*Session]struct{}{}
 	}
-	c.open[s] = struct{}{}
-	if c.endingText != "" { // End was called before
-		go s.end(c.endingText, errClosing, "")
+	o.sessions[s] = struct{}{}
+	if o.endingText != "" { // End was called before
+		go s.end(o.endingText, errClosing, "")
 	}
 }
 
-func (c *Channels) remove(s *Session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, s)
+func (o *Open) remove(s *Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.sessions, s)
 }

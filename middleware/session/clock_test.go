@@ -48,14 +48,14 @@ func TestClockThatIsStopped(t *testing.T) {
 
 // A session that has ended leaves nothing behind.
 func TestOpenSessions(t *testing.T) {
-	c := &Channels{}
+	o := &Open{}
 	for range 3 {
 		s := &Session{}
-		if c.add(s); len(c.open) != 1 {
-			t.Errorf("%d sessions are open, want 1", len(c.open))
+		if o.add(s); len(o.sessions) != 1 {
+			t.Errorf("%d sessions are open, want 1", len(o.sessions))
 		}
-		if c.remove(s); len(c.open) != 0 {
-			t.Errorf("%d sessions are left", len(c.open))
+		if o.remove(s); len(o.sessions) != 0 {
+			t.Errorf("%d sessions are left", len(o.sessions))
 		}
 	}
 }

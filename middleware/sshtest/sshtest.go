@@ -1,7 +1,7 @@
 // Package sshtest serves a stack of layers on a loopback port or in memory and connects to it, so that the test of a
 // layer can assert what a client receives and what the log contains: stdout, stderr, exit status, lines.
 //
-//	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting("Welcome."), middleware.Message("hi\n"))
+//	srv := sshtest.Serve(t, middleware.Open(), middleware.Greeting(middleware.Fixed("Welcome.")), middleware.Message(middleware.Fixed("hi\n")))
 //	got := srv.Visit(t, sshtest.Visit{Term: "xterm"})
 package sshtest
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -93,6 +95,39 @@ func allow(path string, denied error) string {
 		return ""
 	}
 	return fmt.Sprintf("run: sudo chown %d:%d %s", os.Geteuid(), os.Getegid(), Quote(path))
+}
+
+// Owner returns the name of the user that the file at path belongs to, or the nearest directory above it that can be seen. It is
+// empty for root and for the running user.
+func Owner(path string) string {
+	info, err := os.Stat(path)
+	for err != nil && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		info, err = os.Stat(path)
+	}
+	if err != nil || owner(info) == 0 || owner(info) == os.Geteuid() {
+		return ""
+	}
+	known, err := user.LookupId(strconv.Itoa(owner(info)))
+	if err != nil {
+		return ""
+	}
+	return known.Username
+}
+
+// Appendable returns an error if the running user cannot append to the file at path, or cannot make it. It changes nothing.
+func Appendable(path string) error {
+	const writable = 2 // W_OK
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Failure(path, syscall.Access(filepath.Dir(path), writable))
+	case err == nil && info.IsDir():
+		err = syscall.EISDIR
+	case err == nil:
+		err = syscall.Access(path, writable)
+	}
+	return Failure(path, err)
 }
 
 // plain matches paths without special characters for the shell that no command takes for an option.

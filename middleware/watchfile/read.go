@@ -28,7 +28,7 @@ func ReadFile(path string, limit int64, forbidden fs.FileMode) (string, error) {
 // readFile reads one version of the file name in root, or in the whole file system if root is nil. Errors name the file
 // path.
 func readFile(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (data string, info fs.FileInfo, err error) {
-	for range 3 {
+	for range 10 { // a replacement changes the status of the file that it replaces
 		data, info, err = readOnce(root, name, path, limit, forbidden)
 		if !errors.Is(err, errChanged) {
 			break

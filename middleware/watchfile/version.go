@@ -52,8 +52,12 @@ func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err =
 // ReadVersion returns the content of the regular file name in root. If root is nil, name is a path. It returns an [*Error]
 // that names the file path if the file has more than limit bytes, or if [Trust] does.
 func ReadVersion(root *os.Root, name, path string, limit int64) (data string, v Version, err error) {
+	return readVersion(root, name, path, limit, OthersWrite)
+}
+
+func readVersion(root *os.Root, name, path string, limit int64, forbidden fs.FileMode) (data string, v Version, err error) {
 	v.at = time.Now() // first: a change during the reading must count as racy
-	data, info, err := readFile(root, name, path, limit, OthersWrite)
+	data, info, err := readFile(root, name, path, limit, forbidden)
 	if err != nil {
 		err = Failure(path, err)
 		v.err = err.Error()

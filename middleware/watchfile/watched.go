@@ -1,14 +1,18 @@
 package watchfile
 
-import "sync"
+import (
+	"io/fs"
+	"sync"
+)
 
 // Watched is a parsed file that stays up to date. If a new version of the file is invalid, unreadable or missing, the
 // last good version stays in use. It is safe for concurrent use.
 type Watched[T any] struct {
-	path  string
-	limit int64
-	parse func(path, data string) (T, error)
-	warn  func(error)
+	path      string
+	limit     int64
+	forbidden fs.FileMode
+	parse     func(path, data string) (T, error)
+	warn      func(error)
 
 	mu   sync.Mutex
 	seen Version // the last version that was found, good or not
@@ -20,10 +24,19 @@ type Watched[T any] struct {
 // version that is not used, once. It may be nil. Parse is never called concurrently; each value that it returns without
 // an error replaces the one before.
 func Watch[T any](path string, limit int64, parse func(path, data string) (T, error), warn func(error)) (*Watched[T], error) {
-	if warn == nil {
-		warn = func(error) {}
+	return watch(&Watched[T]{path: path, limit: limit, forbidden: OthersWrite, parse: parse, warn: warn})
+}
+
+// WatchText is [Watch] for a text that visitors read. Anybody may own the file and be able to write it.
+func WatchText(path string, limit int64, warn func(error)) (*Watched[string], error) {
+	parse := func(_, data string) (string, error) { return data, nil }
+	return watch(&Watched[string]{path: path, limit: limit, parse: parse, warn: warn})
+}
+
+func watch[T any](w *Watched[T]) (*Watched[T], error) {
+	if w.warn == nil {
+		w.warn = func(error) {}
 	}
-	w := &Watched[T]{path: path, limit: limit, parse: parse, warn: warn}
 	if _, _, err := w.reread(); err != nil {
 		return nil, err
 	}
@@ -53,7 +66,7 @@ func (w *Watched[T]) reread() (good T, isNew bool, err error) {
 	if w.seen.Unchanged(nil, w.path) {
 		return w.good, false, w.err
 	}
-	data, seen, err := ReadVersion(nil, w.path, w.path, w.limit)
+	data, seen, err := readVersion(nil, w.path, w.path, w.limit, w.forbidden)
 	last := w.seen
 	w.seen = seen
 	if seen.Same(last) {

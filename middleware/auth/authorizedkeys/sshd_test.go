@@ -223,7 +223,7 @@ func newBoth(t *testing.T) both {
 	dir := newDir(t, nil)
 	s := both{user: self.Username, file: filepath.Join(dir, self.Username), keys: signers(t)}
 	s.expand = replacer(s.keys)
-	s.foyer = sshtest.Serve(t, middleware.PublicKey(Open(dir, Options{})), middleware.Message("hi")).Address
+	s.foyer = sshtest.Serve(t, middleware.PublicKey(Open(dir, Options{})), middleware.Message(middleware.Fixed("hi"))).Address
 	s.sshd = startSSHD(t, s.file)
 	admits, _ := s.ask(t, "KEY")
 	sshtest.Need(t, "an sshd that admits "+s.user, "run the test as root", admits)

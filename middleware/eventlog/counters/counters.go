@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"foyer/middleware/source"
@@ -37,6 +38,7 @@ type Config struct {
 // use, and nil counts nothing.
 type Counters struct {
 	Config
+	networks atomic.Pointer[source.Networks]
 
 	mu      sync.Mutex
 	reasons map[Reason]*count
@@ -58,8 +60,13 @@ func New(cfg Config) *Counters {
 	if cfg.Interval <= 0 {
 		cfg.Interval = time.Minute
 	}
-	return &Counters{Config: cfg, reasons: map[Reason]*count{}}
+	t := &Counters{Config: cfg, reasons: map[Reason]*count{}}
+	t.networks.Store(&t.Networks)
+	return t
 }
+
+// SetNetworks changes which addresses are one source.
+func (t *Counters) SetNetworks(networks source.Networks) { t.networks.Store(&networks) }
 
 // Count counts that peer reached the limit that reason names. Peer may be nil if the limit belongs to no single source:
 // then the line has no address.
@@ -67,7 +74,7 @@ func (t *Counters) Count(reason Reason, peer net.Addr) {
 	if t == nil {
 		return
 	}
-	network, _ := t.Networks.Of(source.Addr(peer))
+	network, _ := t.networks.Load().Of(source.Addr(peer))
 	if t.count(reason, network) {
 		t.log(reason, addrOf(network), 1)
 	}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"charm.land/ssh"
+)
+
+// front is the listeners of a server, and what serves their connections.
+type front struct {
+	slots   *slots
+	current atomic.Pointer[ssh.Server]
+	serving sync.WaitGroup
+
+	mu        sync.Mutex
+	addresses []string // in the order in which they were opened
+	listeners map[string]*retryListener
+	started   bool
+}
+
+// open opens an address, unless it is open.
+func (f *front) open(ctx context.Context, address string, d Deadlines) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.listeners[address] != nil {
+		return nil
+	}
+	listener, err := listen(ctx, address, f.slots, d)
+	if err != nil {
+		return listenError(address, err)
+	}
+	f.addresses, f.listeners[address] = append(f.addresses, address), listener
+	if f.started {
+		f.serving.Go(func() { f.accept(listener) })
+	}
+	return nil
+}
+
+// start serves the connections of all listeners.
+func (f *front) start() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.started = true
+	for _, listener := range f.listeners {
+		f.serving.Go(func() { f.accept(listener) })
+	}
+}
+
+func (f *front) accept(listener *retryListener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go f.current.Load().HandleConn(conn)
+	}
+}
+
+// closeExcept closes the listeners of all addresses but these.
+func (f *front) closeExcept(keep ...string) (err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var left []string
+	for _, address := range f.addresses {
+		if slices.Contains(keep, address) {
+			left = append(left, address)
+			continue
+		}
+		if failed := f.listeners[address].Close(); err == nil {
+			err = failed
+		}
+		delete(f.listeners, address)
+	}
+	f.addresses = left
+	return err
+}
+
+// setDeadlines applies deadlines to the connections that will be accepted.
+func (f *front) setDeadlines(d Deadlines) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, listener := range f.listeners {
+		if tcp, ok := listener.Listener.(*net.TCPListener); ok {
+			if raw, err := tcp.SyscallConn(); err == nil {
+				_ = setDeadlines(raw, d)
+			}
+		}
+	}
+}
+
+// addrs returns the addresses on which the server listens.
+func (f *front) addrs() (addrs []net.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, address := range f.addresses {
+		addrs = append(addrs, f.listeners[address].Addr())
+	}
+	return addrs
+}
