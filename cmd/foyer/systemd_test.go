@@ -68,7 +68,7 @@ func TestNotify(t *testing.T) {
 		t.Error(err)
 	}
 	m.hear(t, `^STOPPING=1$`)
-	if log := srv.log(t); strings.Contains(log, "connection") {
+	if log := srv.log(t); strings.Contains(log, "conn=") {
 		t.Errorf("the watchdog is in the log:\n%s", log)
 	}
 }
