@@ -55,7 +55,7 @@ type HostKeys struct {
 //
 // That order holds for everything: Server, Connect, every moment, and Session. Only Closed runs in reverse.
 func NewStack(layers ...Layer) *Stack {
-	return newStack(layers, &connections{conns: map[*Conn]struct{}{}, drained: make(chan struct{})})
+	return newStack(layers, &connections{conns: map[*Conn]struct{}{}, expected: map[net.Conn]struct{}{}, drained: make(chan struct{})})
 }
 
 // Replace returns a stack of other layers for the same server, whose connections are the new ones. Those of s keep their
@@ -307,7 +307,7 @@ func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn
 	c := &Conn{context: ctx, stack: s, moments: make([]Moments, 0, len(s.layers))}
 	c.Conn = transport.New(conn, versionOf(srv), c)
 	ctx.SetValue(connKey{}, c)
-	if !s.add(c) {
+	if !s.add(c, conn) {
 		c.Disconnect(transport.ServiceNotAvailable, errClosing.Error())
 		return nil
 	}

@@ -21,6 +21,7 @@ func (r *running) reload(ctx context.Context) {
 		r.refuse(problems...)
 		return
 	}
+	r.leaveOutDefault(next)
 	next.Writer, next.Format = r.cfg.Writer, r.cfg.Format
 	s, err := r.server.Next(next.Config)
 	if err == nil {

@@ -20,6 +20,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,8 @@ type Server struct {
 	Keys     []hostkeys.Key     // set by LoadHostKeys; Build leaves those that key exchanges use at first
 	// OnHangup is called when the process gets SIGHUP. If it is nil, SIGHUP ends the process, as without a handler.
 	OnHangup func()
+	// OnDrain is called when the server is told to stop, if it is not nil.
+	OnDrain func()
 	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
 	Report func() []any
 
@@ -168,13 +171,30 @@ func (s *Server) Open(ctx context.Context) error {
 	return nil
 }
 
+// Adopt makes the server use a listener that another program has opened. It stays open when the addresses change.
+func (s *Server) Adopt(name string, listener net.Listener) {
+	s.front.add(adoptedPrefix+name, newRetryListener(listener, s.front.slots))
+}
+
+// Alive returns an error if the server does not greet a client within a time: a connection inside the process, which the log
+// does not show.
+func (s *Server) Alive(within time.Duration) error {
+	client, conn := net.Pipe()
+	defer func() { _ = client.Close() }()
+	_ = client.SetDeadline(time.Now().Add(within))
+	now := s.front.current.Load()
+	now.stack.Handle(now.ssh, conn)
+	_, err := bufio.NewReader(client).ReadString('\n')
+	return err
+}
+
 // Addrs returns the addresses on which the server listens.
 func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 
 // Close stops listening.
 func (s *Server) Close() error {
 	signal.Stop(s.signals)
-	return s.front.closeExcept()
+	return s.front.close()
 }
 
 // LoadHostKeys loads the host keys and makes one if there is none.
@@ -281,23 +301,26 @@ func (s *Server) Become(ctx context.Context, next *Server) {
 	s.level.Set(s.Level)
 	s.front.slots.setLimit(s.slots())
 	s.front.setDeadlines(s.Deadlines)
-	s.front.current.Store(s.ssh)
+	s.front.current.Store(&generation{s.stack, s.ssh})
 	if opened {
-		_ = s.front.closeExcept(s.Listen...)
+		_ = s.front.closeExcept(s.Listen)
 	}
 }
 
 // Serve serves until ctx is done or the process gets SIGINT or SIGTERM; then it drains. A signal during the drain ends the
 // process at once, even where the program handles that signal otherwise.
 func (s *Server) Serve(ctx context.Context) error {
-	s.front.current.Store(s.ssh)
+	s.front.current.Store(&generation{s.stack, s.ssh})
 	s.front.start()
 	for s.isServing(ctx) {
+	}
+	if s.OnDrain != nil {
+		s.OnDrain()
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_ = s.front.closeExcept()
+		_ = s.front.close()
 		s.front.serving.Wait()
 		s.drain()
 	}()
