@@ -12,9 +12,11 @@ import (
 	"foyer/middleware/watchfile"
 )
 
+const certificateSuffix = "-cert.pub"
+
 // certify reads the certificate beside the key, if there is one. The key is not changed if it cannot be used.
 func (k *Key) certify() {
-	path := k.Path + "-cert.pub"
+	path := k.Path + certificateSuffix
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return
 	}

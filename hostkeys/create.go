@@ -24,19 +24,10 @@ import (
 // Nothing is ever replaced: if the file exists, or a key of that type under another name, the error is fs.ErrExist. The
 // file appears complete or not at all.
 func Create(dir, keyType string) (Key, error) {
-	private, err := generate(keyType)
+	key, text, err := newKey(filepath.Join(dir, "ssh_host_"+keyType+"_key"), keyType)
 	if err != nil {
 		return Key{}, err
 	}
-	signer, err := gossh.NewSignerFromSigner(private)
-	if err != nil {
-		return Key{}, err
-	}
-	block, err := gossh.MarshalPrivateKey(private, "foyer")
-	if err != nil {
-		return Key{}, err
-	}
-	key := Key{Path: filepath.Join(dir, "ssh_host_"+keyType+"_key"), Signer: signer}
 	if _, err := stat(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Key{}, err
 	}
@@ -46,12 +37,29 @@ func Create(dir, keyType string) (Key, error) {
 	}
 	defer edit.Close()
 	if err = checkFree(dir, key); err == nil {
-		err = edit.Create(filepath.Base(key.Path), string(pem.EncodeToMemory(block)))
+		err = edit.Create(filepath.Base(key.Path), text)
 	}
 	if err != nil {
 		return Key{}, createError(key.Path, err)
 	}
 	return key, nil
+}
+
+// newKey returns a new key for the file at path, and the text of the file.
+func newKey(path, keyType string) (key Key, text string, err error) {
+	private, err := generate(keyType)
+	if err != nil {
+		return Key{}, "", err
+	}
+	signer, err := gossh.NewSignerFromSigner(private)
+	if err != nil {
+		return Key{}, "", err
+	}
+	block, err := gossh.MarshalPrivateKey(private, "foyer")
+	if err != nil {
+		return Key{}, "", err
+	}
+	return Key{Path: path, Signer: signer}, string(pem.EncodeToMemory(block)), nil
 }
 
 // generate returns a new private key. It also protects Create, which puts keyType into a path, from unknown types.

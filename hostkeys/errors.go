@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -46,6 +47,9 @@ func keyError(path string, err error) error {
 		e.Fix = "run: puttygen " + watchfile.Quote(path) + " -O private-openssh -o " + watchfile.Quote(path)
 	case e.Fix == "":
 		e.Fix = "restore it from a backup or, for a new identity, run: mv " + watchfile.Quote(path) + " ~/"
+	}
+	if _, state := split(path); state != InUse {
+		e.Fix = strings.Replace(e.Fix, " or, for a new identity, run", ", or run", 1)
 	}
 	return e
 }

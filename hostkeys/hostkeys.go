@@ -1,4 +1,4 @@
-// Package hostkeys creates and loads the host keys of an SSH server.
+// Package hostkeys creates, loads and replaces the host keys of an SSH server.
 //
 // A host key is the identity of the server (RFC 4251, section 4.1). A client shows its fingerprint on the first
 // connection. Later it expects the same key and warns of any other. Anybody who has a copy of the key can impersonate
@@ -21,7 +21,21 @@
 //   - To give the server a new identity, move the old key away and start the server.
 //
 // The server does not start if a key here cannot be used. It never replaces a key, because clients take a new identity
-// for an attack. A certificate that cannot be used is left out with a warning. Certificates are read when the server starts.
+// for an attack. A certificate that cannot be used is left out with a warning. A running server reads the files again when
+// they change, and uses them for new connections; while one cannot be used, it keeps the last good ones.
+//
+// # Replacing a key
+//
+// Beside the key in use may stand the next one and the previous one of its type: ssh_host_ed25519_key.next and
+// ssh_host_ed25519_key.previous. The server announces and proves all of them to clients, and uses only the one in use in key
+// exchanges (OpenSSH's PROTOCOL, section 2.5). [Rotate] makes the next key. [Promote] makes it the one in use, and the old
+// one the previous one, which clients then keep, because other machines of the same name may still use it. [Retire] removes
+// that, and clients forget it. Each step takes as long as it takes most clients to connect once. A client that has not seen
+// the next key is warned when it is in use.
+//
+// A certificate goes with its key: ssh_host_ed25519_key.next-cert.pub, signed before the promotion, becomes that of the key
+// in use, and the old one becomes ssh_host_ed25519_key.previous-cert.pub, which nothing reads and Retire removes. Without a
+// certificate of the next key the server has none after the promotion.
 package hostkeys
 
 import (
@@ -44,7 +58,8 @@ type Key struct {
 	Path        string       // the file of the private key
 	Signer      gossh.Signer // for AddHostKey
 	Certificate gossh.Signer // the key with its certificate, for AddHostKey too; nil without a valid one
-	Problem     *Error       // why the certificate beside the key is not used, or nil
+	State       State
+	Problem     *Error // why the certificate beside the key is not used, or what else the operator should repair; or nil
 }
 
 // Type returns the name of the key type in the protocol and in known_hosts, such as ssh-ed25519.
@@ -71,10 +86,10 @@ func (k Key) Bits() int {
 }
 
 // Load returns the host keys in dir, sorted by file name: the files named ssh_host_*_key or id_*, except public keys
-// (*.pub) and Go files. If dir is missing, there are no keys and no error.
+// (*.pub) and Go files; and after each key the next and the previous one (see [State]). If dir is missing, there are no keys and no error.
 //
 // Load returns an [*Error] if one of the files cannot be used, because without it the server would change its identity;
-// if two keys have one type, because the server would silently drop one; and if anybody but root and the running user can
+// if two keys in use have one type, because the server would silently drop one; and if anybody but root and the running user can
 // change dir or a key.
 func Load(dir string) ([]Key, error) {
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
@@ -82,21 +97,24 @@ func Load(dir string) ([]Key, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	return loadAll(dir, watchfile.OthersUse)
+}
+
+// loadAll is [Load] without a check of dir. See [watchfile.ReadFile] for forbidden.
+func loadAll(dir string, forbidden fs.FileMode) ([]Key, error) {
 	names, err := list(dir)
 	if err != nil {
 		return nil, err
 	}
 	var keys []Key
-	pathOf := make(map[string]string) // by type
 	for _, name := range names {
-		key, err := load(filepath.Join(dir, name), watchfile.OthersUse)
+		key, err := load(filepath.Join(dir, name), forbidden)
+		if err == nil {
+			err = key.fit(keys)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if other, taken := pathOf[key.Type()]; taken {
-			return nil, sameType(key, other)
-		}
-		pathOf[key.Type()] = key.Path
 		keys = append(keys, key)
 	}
 	return keys, nil
@@ -143,11 +161,12 @@ func loadWinner(dir string, lost error) ([]Key, bool, error) {
 	return keys, false, err
 }
 
-// isHostKey reports whether a file with that name is a host key. Dot files, such as temporary files, match neither pattern.
+// isHostKey reports whether a file with that name is a host key, in any [State]. Dot files, such as temporary files, match neither pattern.
 func isHostKey(name string) bool {
 	if strings.HasSuffix(name, ".pub") || strings.HasSuffix(name, ".go") {
 		return false
 	}
+	name, _ = split(name)
 	hostKey, _ := filepath.Match("ssh_host_*_key", name)
 	return hostKey || strings.HasPrefix(name, "id_")
 }

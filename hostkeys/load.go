@@ -36,7 +36,9 @@ func load(path string, forbidden fs.FileMode) (Key, error) {
 		return Key{}, keyError(path, err)
 	}
 	key := Key{Path: path, Signer: signer}
-	key.certify()
+	if _, key.State = split(path); key.State != Previous {
+		key.certify()
+	}
 	return key, nil
 }
 

@@ -31,14 +31,17 @@ import (
 // server before the layers, because a key that is added later is not restricted. [PublicKey] restricts the users' keys.
 func Algorithms(set string) Layer {
 	offered, unknown := algorithmsOf(set)
+	usable := func(keys []ssh.Signer) ([]ssh.Signer, error) {
+		if unknown != nil {
+			return nil, unknown
+		}
+		return restrict(keys, offered.HostKeys)
+	}
 	return Layer{
-		Name: "algorithms",
-		Server: func(srv *ssh.Server) error {
-			if unknown != nil {
-				return unknown
-			}
-			keys, err := restrict(srv.HostSigners, offered.HostKeys)
-			srv.HostSigners = keys
+		Name:     "algorithms",
+		HostKeys: usable,
+		Server: func(srv *ssh.Server) (err error) {
+			srv.HostSigners, err = usable(srv.HostSigners)
 			return err
 		},
 		Connect: func(*Conn) (Moments, error) {

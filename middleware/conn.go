@@ -45,9 +45,11 @@ type Conn struct {
 	forwarding atomic.Bool // the client has asked for a port of the server's
 
 	// The handshake's goroutine's.
-	attempts      int         // to authenticate
-	keyAlgorithms []string    // of signatures: x/crypto's own list
-	refused       *refusedKey // the key of the present attempt, if it is refused
+	attempts      int          // to authenticate
+	keyAlgorithms []string     // of signatures: x/crypto's own list
+	hostKeys      []ssh.Signer // those that the server can prove
+	established   gossh.Conn   // that the layers wait for; nil when they have it
+	refused       *refusedKey  // the key of the present attempt, if it is refused
 
 	mu       sync.Mutex
 	stage    Stage
@@ -197,8 +199,28 @@ func (c *Conn) configure(cfg *gossh.ServerConfig) {
 			preAuth(meta)
 		}
 		c.packets, c.keyAlgorithms = unreadPacketsOf(meta), keyAlgorithmsOf(meta)
+		if slices.ContainsFunc(c.moments, func(m Moments) bool { return m.Established != nil }) {
+			c.established, _ = meta.(gossh.Conn)
+		}
 		c.AuthStarted(meta.SendAuthBanner)
 	}
+}
+
+// SetDeadline implements [net.Conn]. charm.land/ssh removes the deadline of the handshake as soon as the handshake is over
+// (server.go, handleConn), and without an idle timeout it sets no other from the success of the authentication on.
+func (c *Conn) SetDeadline(t time.Time) error {
+	err := c.Conn.SetDeadline(t)
+	if c.established == nil || c.Stage() != Authenticated {
+		return err
+	}
+	for _, m := range c.moments {
+		if m.Established != nil {
+			m.Established(c.established)
+		}
+	}
+	c.established = nil
+	_ = c.Release()
+	return err
 }
 
 // Outcome is what became of an attempt to authenticate.
@@ -248,6 +270,9 @@ func (c *Conn) attempt(a Attempt) {
 	c.attempts++
 	if a.Outcome == Succeeded {
 		c.LimitDeadline(time.Time{})
+		if c.established != nil {
+			c.Hold()
+		}
 		c.reach(Authenticated)
 	}
 	for _, m := range c.moments {

@@ -70,10 +70,11 @@ func (d *recorder) layer(name string, connect func() error) middleware.Layer {
 				}
 			}
 			return middleware.Moments{
-				Configure: func(*gossh.ServerConfig) { note("configure") },
-				Stage:     func(stage middleware.Stage) { note(fmt.Sprint("stage ", int(stage))) },
-				Attempt:   func(a middleware.Attempt) { note("attempt " + a.Method) },
-				Terminal:  func(ssh.Pty) bool { note("terminal"); return true },
+				Configure:   func(*gossh.ServerConfig) { note("configure") },
+				Stage:       func(stage middleware.Stage) { note(fmt.Sprint("stage ", int(stage))) },
+				Attempt:     func(a middleware.Attempt) { note("attempt " + a.Method) },
+				Established: func(gossh.Conn) { note("established") },
+				Terminal:    func(ssh.Pty) bool { note("terminal"); return true },
 				Open: func(c gossh.NewChannel, sessions int) error {
 					note(fmt.Sprint("open ", c.ChannelType(), " ", sessions))
 					return nil
@@ -114,7 +115,7 @@ func TestOrderOfMoments(t *testing.T) {
 	_ = client.Close()
 	var want []string
 	for _, moment := range []string{
-		"server", "connect", "stage 1", "configure", "work 2 1", "stage 2", "stage 3", "attempt none", "work 3 1", "open session 1",
+		"server", "connect", "stage 1", "configure", "work 2 1", "stage 2", "stage 3", "attempt none", "established", "work 3 1", "open session 1",
 		"terminal", "session", "left session",
 	} {
 		for _, name := range []string{"a", "b", "c"} {

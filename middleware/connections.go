@@ -2,8 +2,11 @@ package middleware
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
+
+	"charm.land/ssh"
 
 	"foyer/middleware/session"
 	"foyer/middleware/transport"
@@ -17,16 +20,39 @@ type connections struct {
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
+	expected map[net.Conn]struct{} // accepted, and not yet in conns
 	draining bool
 	refusing bool          // clients that have had no session get none
 	drained  chan struct{} // closed when the server is draining and the last connection is over
 }
 
-// add reports false where the server is draining.
-func (a *connections) add(c *Conn) bool {
+// Handle serves a connection that was accepted before the server was told to stop. It does not wait for it.
+func (a *connections) Handle(srv *ssh.Server, conn net.Conn) {
+	a.mu.Lock()
+	a.expected[conn] = struct{}{}
+	a.mu.Unlock()
+	go func() {
+		defer a.arrived(conn)
+		srv.HandleConn(conn)
+	}()
+}
+
+// arrived records that a connection is in conns, or was refused before.
+func (a *connections) arrived(conn net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.draining {
+	delete(a.expected, conn)
+	a.signalDrained()
+}
+
+// add adds a connection. It reports false if the server lets nobody in any more.
+func (a *connections) add(c *Conn, conn net.Conn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, expected := a.expected[conn]
+	delete(a.expected, conn)
+	if a.refusing || a.draining && !expected {
+		a.signalDrained()
 		return false
 	}
 	a.conns[c] = struct{}{}
@@ -45,7 +71,7 @@ func (a *connections) signalDrained() {
 	select {
 	case <-a.drained:
 	default:
-		if a.draining && len(a.conns) == 0 {
+		if a.draining && len(a.conns)+len(a.expected) == 0 {
 			close(a.drained)
 		}
 	}

@@ -17,11 +17,12 @@
 //     delay it, as Limits does to share the CPUs fairly, and before the server signs, Work may refuse.
 //  4. The client tries to authenticate. The stack classifies each [Attempt] once and passes it to the layers. What a layer
 //     grants is in the gossh.Permissions that its check returned; nothing that was only offered is an identity.
+//     When the client is authenticated, Established tells each layer; HostKeyUpdate announces the host keys here.
 //  5. The client opens channels. Open asks each layer; Limits refuses a session too many. Package session serves the
 //     session channel: it answers the client's requests and starts the handler for a shell, a command or a subsystem.
 //     PublicKey and Password refuse a session of a user who was removed meanwhile.
 //  6. The handler runs inside the Session parts of the layers: Recover, Logging, PTYNotice, ForwardNotice, Greeting,
-//     Message. Message is the last line of the list, and the one to replace.
+//     HostKeyUpdate, Message. Message is the last line of the list, and the one to replace.
 //  7. The session ends with an exit status, and the channel closes. Ended tells each layer, and Left when the client has
 //     confirmed that. The connection stays open for more sessions, until the client leaves or Deadlines finds it idle.
 //  8. Closed tells each layer, the innermost first. Penalties charges the source if nobody was authenticated.

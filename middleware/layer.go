@@ -17,6 +17,9 @@ type Layer struct {
 	// Server checks the layer's settings once, when the stack is installed, and may prepare the server. It must leave the
 	// server's callbacks alone: they are the stack's.
 	Server ssh.Option
+	// HostKeys returns those of the host keys that the layer lets the server use, and restricts them where it needs to. It is
+	// called when host keys are replaced. An error says that no key is left.
+	HostKeys func([]ssh.Signer) ([]ssh.Signer, error)
 	// Connect is called for each connection before a byte is exchanged. It returns the moments at which the layer acts on
 	// this connection; state lives in their closures. An error refuses the connection.
 	Connect func(*Conn) (Moments, error)
@@ -43,6 +46,9 @@ type Moments struct {
 	Stage func(Stage)
 	// Attempt is called after each attempt to authenticate.
 	Attempt func(Attempt)
+	// Established is called when the client is authenticated and can be sent requests. What is sent leaves with the message
+	// that it is authenticated. A server of a layer with Established must have no IdleTimeout.
+	Established func(gossh.Conn)
 	// Terminal reports whether a session may have the terminal that it asks for.
 	Terminal func(ssh.Pty) bool
 	// Open is called when the client asks for a channel, with the number of its open sessions, this one included. The
@@ -57,8 +63,8 @@ type Moments struct {
 	// Work is called when the client makes the server do or hold something. An error refuses it: the read, the key
 	// exchange or the request fails. For BytesRead it is ignored.
 	Work func(kind Work, n int) error
-	// Computing is called with true before the server computes a part of the first key exchange, which the layer may delay,
-	// or refuse with an error; and with false afterwards, also if a layer has refused it.
+	// Computing is called with true before the server computes a part of the first key exchange, or proves host keys, which
+	// the layer may delay, or refuse with an error; and with false afterwards, also if a layer has refused it.
 	Computing func(bool) error
 	// Closed is called once, when the connection is over, in the reverse order of the list. The error says why nobody was
 	// authenticated, and is nil if somebody was.

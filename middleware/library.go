@@ -47,11 +47,17 @@ func keyAlgorithmsOf(conn gossh.ServerPreAuthConn) []string {
 // libraryLayout finds the layout by serving one connection in memory. Its error names the library that looks otherwise.
 var libraryLayout = sync.OnceValues(func() (at layout, err error) {
 	var c Conn
-	var wrapped, packets, algorithms bool
+	var wrapped, packets, algorithms, established bool
+	c.moments = []Moments{{Established: func(conn gossh.Conn) {
+		_, _, _ = conn.SendRequest("foyer", false, nil) // it panics before the end of the handshake; the client may be gone
+		established = true
+	}}}
 	srv := &ssh.Server{
 		ConnCallback: func(_ ssh.Context, conn net.Conn) net.Conn { c.Conn = transport.New(conn, "", &c); return &c },
 		ServerConfigCallback: func(ssh.Context) *gossh.ServerConfig {
-			return &gossh.ServerConfig{NoClientAuth: true, PreAuthConnCallback: func(conn gossh.ServerPreAuthConn) {
+			accepted := func(gossh.ConnMetadata, string, error) { c.reach(Authenticated) }
+			return &gossh.ServerConfig{NoClientAuth: true, AuthLogCallback: accepted, PreAuthConnCallback: func(conn gossh.ServerPreAuthConn) {
+				c.established, _ = conn.(gossh.Conn)
 				c.AuthStarted(conn.SendAuthBanner)
 				var transport reflect.Value
 				transport, at.transport = fieldOf(reflect.ValueOf(conn), "transport")
@@ -71,6 +77,8 @@ var libraryLayout = sync.OnceValues(func() (at layout, err error) {
 		return at, fmt.Errorf("check the SSH library: %w", err)
 	case !wrapped:
 		return at, fmt.Errorf("charm.land/ssh %s hides a connection from its own callbacks", libraryVersion("charm.land/ssh"))
+	case !established:
+		return at, fmt.Errorf("charm.land/ssh %s does not say when a handshake is over", libraryVersion("charm.land/ssh"))
 	case !packets:
 		return at, fmt.Errorf("golang.org/x/crypto/ssh %s keeps its unread packets elsewhere", libraryVersion("golang.org/x/crypto"))
 	case !algorithms:

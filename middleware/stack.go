@@ -34,9 +34,17 @@ type Stack struct {
 	// SlowDisconnects is how many clients at once have a second to read why they are disconnected: 256 by default. The others
 	// have 5 ms.
 	SlowDisconnects int
+	// HostKeys returns the host keys of a new connection. If it is nil, they are those of the server.
+	HostKeys func() HostKeys
 
 	layers []Layer
 	*connections
+}
+
+// HostKeys are the keys by which clients know a server.
+type HostKeys struct {
+	Used  []ssh.Signer // in key exchanges, with and without their certificates
+	Other []ssh.Signer // those that clients only learn, or replace
 }
 
 // NewStack returns the stack of these layers. The list reads outermost first:
@@ -45,7 +53,7 @@ type Stack struct {
 //
 // That order holds for everything: Server, Connect, every moment, and Session. Only Closed runs in reverse.
 func NewStack(layers ...Layer) *Stack {
-	return newStack(layers, &connections{conns: map[*Conn]struct{}{}, drained: make(chan struct{})})
+	return newStack(layers, &connections{conns: map[*Conn]struct{}{}, expected: map[net.Conn]struct{}{}, drained: make(chan struct{})})
 }
 
 // Replace returns a stack of other layers for the same server, whose connections are the new ones. Those of s keep their
@@ -167,7 +175,7 @@ func (s *Stack) installCallbacks(srv *ssh.Server, methods *methods) {
 		c := ConnOf(ctx)
 		c.configure(cfg)
 		methods.restrict(c, cfg, srv)
-		srv.HostSigners = c.hostKeys(srv.HostSigners) // the server is locked here, and reads them next
+		srv.HostSigners = c.useHostKeys(s.currentHostKeys(srv)) // the server is locked here, and reads them next
 		cfg.ServerVersion = versionOf(srv)
 		return cfg
 	}
@@ -297,7 +305,7 @@ func (s *Stack) accept(srv *ssh.Server, ctx ssh.Context, conn net.Conn) net.Conn
 	c := &Conn{context: ctx, stack: s, accepted: time.Now(), moments: make([]Moments, 0, len(s.layers))}
 	c.Conn = transport.New(conn, versionOf(srv), c)
 	ctx.SetValue(connKey{}, c)
-	if !s.add(c) {
+	if !s.add(c, conn) {
 		c.Disconnect(transport.ServiceNotAvailable, errClosing.Error())
 		return nil
 	}
@@ -355,14 +363,34 @@ func (c *Conn) fail(err error) {
 	c.err = cmp.Or(c.err, err)
 }
 
-// hostKeys returns the keys as this connection's.
-func (c *Conn) hostKeys(keys []ssh.Signer) []ssh.Signer {
-	own := make([]ssh.Signer, len(keys))
-	for i, key := range keys {
+// AllowedHostKeys returns those of the host keys that the layers let the server use, restricted as they need.
+func (s *Stack) AllowedHostKeys(keys []ssh.Signer) (allowed []ssh.Signer, err error) {
+	for _, layer := range s.layers {
+		if layer.HostKeys != nil && err == nil {
+			keys, err = layer.HostKeys(keys)
+		}
+	}
+	return keys, err
+}
+
+func (s *Stack) currentHostKeys(srv *ssh.Server) HostKeys {
+	if s.HostKeys != nil {
+		return s.HostKeys()
+	}
+	return HostKeys{Used: srv.HostSigners}
+}
+
+// useHostKeys returns the keys in use as this connection's, and remembers all.
+func (c *Conn) useHostKeys(keys HostKeys) []ssh.Signer {
+	own := make([]ssh.Signer, len(keys.Used))
+	c.hostKeys = make([]ssh.Signer, 0, len(keys.Used)+len(keys.Other))
+	for i, key := range keys.Used {
 		if other, ok := key.(hostKey); ok {
 			key = other.Signer
 		}
 		own[i] = hostKey{key, weak.Make(c)}
+		c.hostKeys = append(c.hostKeys, key)
 	}
+	c.hostKeys = append(c.hostKeys, keys.Other...)
 	return own
 }

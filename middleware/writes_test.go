@@ -25,13 +25,13 @@ func (c countedWrites) Write(p []byte) (int, error) {
 }
 
 // A login with a short session takes one write per round trip: the version, KEXINIT, the end of the key exchange, the
-// service, the success, the channel, and the whole session.
+// service, the success with the announcement of the host keys, the channel, and the whole session.
 func TestOneWritePerRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var writes atomic.Int64
 		srv := &ssh.Server{ConnCallback: func(_ ssh.Context, conn net.Conn) net.Conn { return countedWrites{conn, &writes} }}
 		srv.AddHostKey(sshtest.HostKey(t))
-		if err := middleware.NewStack(middleware.Open(), middleware.Message(middleware.Fixed("hi\n"))).Install(srv); err != nil {
+		if err := middleware.NewStack(middleware.Open(), middleware.HostKeyUpdate(), middleware.Message(middleware.Fixed("hi\n"))).Install(srv); err != nil {
 			t.Fatal(err)
 		}
 		client := sshtest.Connect(t, srv).Login(t, gossh.Config{})

@@ -34,6 +34,7 @@ and counts the rest.
   key exchanges                     10 a minute          disconnected
   key exchanges at once             4 per CPU            1024 per CPU wait, 5 s at most
   global requests                   120 a minute         disconnected
+  proofs of host keys               one request          refused
   channels other than sessions      60 a minute          disconnected
   bytes before authentication       256 kB               disconnected
   bytes that no session reads       4 MB; 128 MB in all  disconnected

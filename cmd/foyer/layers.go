@@ -27,6 +27,7 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),
 		middleware.ForwardNotice(),
 		middleware.Greeting(texts.greeting),
+		middleware.HostKeyUpdate(),
 		middleware.Message(texts.message),
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // reload reads the settings and all files again, for new connections, and opens the log files again. If anything is invalid,
-// nothing changes but the log files.
-func (r *running) reload(ctx context.Context) {
+// nothing changes but the log files. It reports whether the new settings are used.
+func (r *running) reload(ctx context.Context) bool {
 	r.server.Events.Flush() // in their order, and in the file that is open now
 	reopen(r, "log", r.log, r.cfg.LogFile)
 	reopen(r, "fail-log", r.users.Load().failFile, r.cfg.FailLog)
@@ -18,17 +18,16 @@ func (r *running) reload(ctx context.Context) {
 	next.File = r.cfg.File
 	next.settings.Inherit(r.cfg.settings)
 	if problems := next.load(r.cfg.flags, os.Getenv); len(problems) > 0 {
-		r.refuse(problems...)
-		return
+		return r.refuse(problems...)
 	}
+	r.leaveOutDefault(next)
 	next.Writer, next.Format = r.cfg.Writer, r.cfg.Format
 	s, err := r.server.Next(next.Config)
 	if err == nil {
 		err = r.build(next, s)
 	}
 	if err != nil {
-		r.refuse(err)
-		return
+		return r.refuse(err)
 	}
 	changes := r.cfg.settings.Changes(next.settings)
 	r.server.Become(ctx, s)
@@ -37,13 +36,15 @@ func (r *running) reload(ctx context.Context) {
 		r.logChange(change)
 	}
 	r.server.Logger.Info("settings reloaded", "changed", len(changes))
+	return true
 }
 
 // refuse logs why the settings stay as they are.
-func (r *running) refuse(problems ...error) {
+func (r *running) refuse(problems ...error) bool {
 	for _, err := range problems {
 		r.server.Logger.Error("settings not reloaded", problem(err)...)
 	}
+	return false
 }
 
 // logChange logs a setting that has changed. Log files were opened under their last names, so that a new name follows.

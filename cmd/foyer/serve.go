@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	gossh "golang.org/x/crypto/ssh"
 
@@ -35,9 +36,10 @@ func serveCommand(cfg *Config) *cobra.Command {
 
 // running is a server that runs, and what it was made of.
 type running struct {
-	server *server.Server
-	log    *eventlog.File // nil for stderr
-	stderr io.Writer
+	server  *server.Server
+	log     *eventlog.File // nil for stderr
+	stderr  io.Writer
+	adopted bool // it has sockets of systemd
 
 	cfg   *Config
 	users atomic.Pointer[users]
@@ -51,16 +53,28 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 	if err := r.openLog(); err != nil {
 		return err
 	}
+	sockets, err := systemdSockets()
+	if err != nil {
+		return err
+	}
+	cfg.HTTP.Listener = sockets.http()
 	if r.server, err = server.New(cfg.Config); err != nil {
 		return err
 	}
 	s := r.server
 	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
 	s.Metrics.Queue("password_hash", r.hashQueue)
-	s.Report, s.OnHangup = r.report, func() { r.reload(ctx) }
+	reloads := s.Metrics.Reloads()
+	s.Report = r.report
+	s.OnHangup = func() {
+		notify(s, reloading())
+		reloads(r.reload(ctx))
+		notify(s, daemon.SdNotifyReady)
+	}
+	s.OnDrain = func() { notify(s, daemon.SdNotifyStopping) }
 	defer s.Events.Flush()
 	// Listening is the step that fails most often, so it comes before any file is created.
-	if err := s.Open(ctx); err != nil {
+	if err := r.open(ctx, sockets); err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
@@ -71,7 +85,26 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	s.LogListening()
+	notify(s, daemon.SdNotifyReady+"\n"+status(s))
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go watch(watching, s)
 	return s.Serve(ctx)
+}
+
+// open listens on the sockets of systemd, and on the addresses of the settings.
+func (r *running) open(ctx context.Context, sockets sockets) error {
+	r.adopted = sockets.adopt(r.server)
+	r.leaveOutDefault(r.cfg)
+	r.server.Listen = r.cfg.Listen
+	return r.server.Open(ctx)
+}
+
+// leaveOutDefault removes the default address if there are sockets of systemd.
+func (r *running) leaveOutDefault(cfg *Config) {
+	if r.adopted && cfg.settings.IsDefault("listen") {
+		cfg.Listen = []string{}
+	}
 }
 
 // openLog makes the server log to the file of the settings, or to stderr.
@@ -126,8 +159,7 @@ func (r *running) report() []any {
 	if users.passwords == nil {
 		return nil
 	}
-	computing, waiting := users.passwords.Queue()
-	return []any{"hashing", computing, "hash-queue", waiting, "hash-refused", users.passwords.Refused()}
+	return []any{"hash-queue", users.passwords.QueueStats().Waiting, "hash-refused", users.passwords.Refused()}
 }
 
 // clean deletes the temporary files of edits that crashed. They hold hashes and private keys.

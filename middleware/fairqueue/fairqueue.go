@@ -32,7 +32,7 @@ const (
 // network has spent most is refused. All clients of one network share its place, for example an office, or the visitors
 // behind a proxy that hides their addresses. It is safe for concurrent use.
 type Queue struct {
-	slots, length int // maximum number of clients that work, and of those that wait
+	length int // maximum number of waiters
 
 	mu      sync.Mutex
 	free    int                    // how many clients could start now
@@ -74,7 +74,7 @@ type waiter struct {
 
 // New returns a queue in which slots clients work at once and length others wait.
 func New(slots, length int) *Queue {
-	return &Queue{slots: slots, length: length, free: slots, spent: map[netip.Prefix]int64{}, halved: time.Now()}
+	return &Queue{length: length, free: slots, spent: map[netip.Prefix]int64{}, halved: time.Now()}
 }
 
 // Enter charges cost to the client's network, and waits until the client may start: for 5 seconds, or until ctx is done. If
@@ -152,13 +152,6 @@ func (q *Queue) Leave() {
 	}
 	q.waiting[0].turn <- nil
 	q.waiting = slices.Delete(q.waiting, 0, 1)
-}
-
-// Len returns how many clients work, and how many wait.
-func (q *Queue) Len() (working, waiting int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.slots - q.free, len(q.waiting)
 }
 
 // remove removes w from the queue and reports whether it was still there.

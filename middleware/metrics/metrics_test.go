@@ -25,6 +25,8 @@ func full() *metrics.Metrics {
 	}
 	m.Blocked(func() int { return 7 })
 	m.LostLines(func() uint64 { return 8 })
+	m.Errors(func() uint64 { return 9 })
+	m.Reloads()(true)
 	return m
 }
 
@@ -57,6 +59,9 @@ func TestSources(t *testing.T) {
 		`foyer_queue_wait_seconds_count{queue="key_exchange"} 5`,
 		`foyer_blocked_sources 7`,
 		`foyer_log_lines_lost_total 8`,
+		`foyer_log_errors_total 9`,
+		`foyer_reloads_total{result="used"} 1`,
+		`foyer_reloads_total{result="refused"} 0`,
 	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("no line %q", line)
@@ -72,6 +77,7 @@ func TestSources(t *testing.T) {
 // Without metrics nothing is added, and a name that is used twice keeps its first metric.
 func TestRegister(t *testing.T) {
 	(*metrics.Metrics)(nil).LostLines(func() uint64 { return 1 })
+	(*metrics.Metrics)(nil).Reloads()(false)
 	(*metrics.Metrics)(nil).Register(prometheus.NewCounter(prometheus.CounterOpts{Name: "x"}))
 	m := full()
 	m.Blocked(func() int { return 9 })

@@ -56,3 +56,27 @@ type collector struct {
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 func (c collector) Collect(ch chan<- prometheus.Metric) { c.collect(ch) }
+
+// Reloads returns the function that counts that the settings were read again, and whether they are used.
+func (m *Metrics) Reloads() (count func(used bool)) {
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "foyer_reloads_total", Help: "How often the settings were read again.",
+	}, []string{"result"})
+	used, refused := reloads.WithLabelValues("used"), reloads.WithLabelValues("refused")
+	m.Register(reloads)
+	return func(ok bool) {
+		if ok {
+			used.Inc()
+		} else {
+			refused.Inc()
+		}
+	}
+}
+
+// Errors adds the number of log lines of level error, each of which is something that the operator must act on, such as a
+// file that is invalid.
+func (m *Metrics) Errors(read func() uint64) {
+	m.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "foyer_log_errors_total", Help: "Log lines of level error, such as a file that is invalid.",
+	}, func() float64 { return float64(read()) }))
+}

@@ -15,7 +15,7 @@ import (
 
 // Config is how a server runs. The zero value is what foyer does by default.
 type Config struct {
-	// Listen are the addresses: host:port, or unix:PATH; ":2022" by default.
+	// Listen are the addresses: host:port, or unix:PATH; ":2022" if it is nil.
 	Listen []string
 	// HostKeys is the directory of the host keys, "hostkeys" by default. A key is made there if there is none.
 	HostKeys string
@@ -119,7 +119,7 @@ func (cfg Config) withDefaults() (Config, int, error) {
 	var slowDisconnects int
 	cfg.Limits, slowDisconnects = cfg.Limits.withDefaults(available)
 	cfg.Deadlines = cfg.Deadlines.WithDefaults()
-	if len(cfg.Listen) == 0 {
+	if cfg.Listen == nil {
 		cfg.Listen = []string{":2022"}
 	}
 	cfg.HostKeys = cmp.Or(cfg.HostKeys, "hostkeys")

@@ -4,16 +4,26 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"charm.land/ssh"
+
+	"foyer/middleware"
 )
+
+// generation is what serves the connections that are accepted with one configuration.
+type generation struct {
+	stack *middleware.Stack
+	ssh   *ssh.Server
+}
 
 // front is the listeners of a server, and what serves their connections.
 type front struct {
 	slots   *slots
-	current atomic.Pointer[ssh.Server]
+	current atomic.Pointer[generation]
+	errors  atomic.Uint64 // lines of the log
 	serving sync.WaitGroup
 
 	mu        sync.Mutex
@@ -33,12 +43,20 @@ func (f *front) open(ctx context.Context, address string, d Deadlines) error {
 	if err != nil {
 		return listenError(address, err)
 	}
+	f.add(address, listener)
+	return nil
+}
+
+// add adds a listener. It is called with the lock held, or before the server starts.
+func (f *front) add(address string, listener *retryListener) {
 	f.addresses, f.listeners[address] = append(f.addresses, address), listener
 	if f.started {
 		f.serving.Go(func() { f.accept(listener) })
 	}
-	return nil
 }
+
+// adoptedPrefix begins the names of listeners that the server has not opened.
+const adoptedPrefix = "adopted:"
 
 // start serves the connections of all listeners.
 func (f *front) start() {
@@ -56,17 +74,27 @@ func (f *front) accept(listener *retryListener) {
 		if err != nil {
 			return
 		}
-		go f.current.Load().HandleConn(conn)
+		now := f.current.Load()
+		now.stack.Handle(now.ssh, conn)
 	}
 }
 
-// closeExcept closes the listeners of all addresses but these.
-func (f *front) closeExcept(keep ...string) (err error) {
+// close closes all listeners.
+func (f *front) close() error { return f.closeIf(func(string) bool { return true }) }
+
+// closeExcept closes the listeners of all addresses but these. Those that were adopted stay.
+func (f *front) closeExcept(keep []string) error {
+	return f.closeIf(func(address string) bool {
+		return !slices.Contains(keep, address) && !strings.HasPrefix(address, adoptedPrefix)
+	})
+}
+
+func (f *front) closeIf(closes func(address string) bool) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var left []string
 	for _, address := range f.addresses {
-		if slices.Contains(keep, address) {
+		if !closes(address) {
 			left = append(left, address)
 			continue
 		}

@@ -18,6 +18,8 @@ import (
 type HTTP struct {
 	// Address is the TCP address; none by default.
 	Address string
+	// Listener is used instead of the address if it is not nil.
+	Listener net.Listener
 	// Pprof serves Go's profiles below /debug/pprof too.
 	Pprof bool
 }
@@ -44,9 +46,22 @@ func (p phase) String() string {
 	return [...]string{"not ready: the server is starting", "ready", "not ready: the server is closing"}[p]
 }
 
+func (h HTTP) enabled() bool { return h.Address != "" || h.Listener != nil }
+
+func (h HTTP) listen(ctx context.Context) (net.Listener, error) {
+	if h.Listener != nil {
+		return h.Listener, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", h.Address)
+	if err != nil {
+		return nil, &ListenError{h.Address, err, "choose another address, as in --http 127.0.0.1:9091"}
+	}
+	return listener, nil
+}
+
 // newMetrics makes the metrics of what every server has.
 func (s *Server) newMetrics(log *eventlog.TimeoutWriter) {
-	if s.HTTP.Address == "" {
+	if !s.HTTP.enabled() {
 		return
 	}
 	s.Metrics = metrics.New()
@@ -54,6 +69,7 @@ func (s *Server) newMetrics(log *eventlog.TimeoutWriter) {
 	s.Metrics.Queue("key_exchange", s.Table.Computing)
 	s.Metrics.Blocked(s.Tracker.Blocked)
 	s.Metrics.LostLines(log.Lost)
+	s.Metrics.Errors(s.front.errors.Load)
 }
 
 // httpServer is the HTTP server, and what it says of the SSH server. Nil does nothing.
@@ -78,14 +94,14 @@ func (h *httpServer) close() {
 
 // openHTTP serves metrics and health checks until the server is closed.
 func (s *Server) openHTTP(ctx context.Context) error {
-	if s.HTTP.Address == "" {
+	if !s.HTTP.enabled() {
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.HTTP.Address)
+	listener, err := s.HTTP.listen(ctx)
 	if err != nil {
-		return &ListenError{s.HTTP.Address, err, "choose another address, as in --http 127.0.0.1:9091"}
+		return err
 	}
-	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		s.Logger.Warn("metrics can be read from other hosts", "addr", listener.Addr(), "hint", "use --http 127.0.0.1:PORT, or a firewall")
 	}
 	s.http = &httpServer{listener: newRetryListener(listener, &slots{limit: maxHTTPConnections}), Server: http.Server{
@@ -109,8 +125,12 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics.Handler())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) {
-		connections, sources := s.Table.Len() // a deadlock would end the check without an answer
-		answerCheck(w, r, true, fmt.Sprintf("alive: %d connections from %d sources", connections, sources))
+		why := "alive"
+		err := s.Alive(maxHTTPRequest)
+		if err != nil {
+			why = "no client is greeted: " + err.Error()
+		}
+		answerCheck(w, r, err == nil, why)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		now := phase(s.http.phase.Load())

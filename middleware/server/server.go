@@ -14,11 +14,13 @@
 //		middleware.Algorithms("default"),
 //		middleware.Logging(s.Events),
 //		middleware.Open(),
+//		middleware.HostKeyUpdate(),
 //		middleware.Handler("hello", hello),
 //	)
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +60,11 @@ type Server struct {
 	Tracker  *penalties.Tracker // of the sources' penalties
 	Budgets  *budgets.Budgets   // of the connections
 	Metrics  *metrics.Metrics   // nil without an HTTP listener
-	Keys     []hostkeys.Key     // set by LoadHostKeys; Build removes those that the algorithms do not use
+	Keys     []hostkeys.Key     // set by LoadHostKeys; Build leaves those that key exchanges use at first
 	// OnHangup is called when the process gets SIGHUP. If it is nil, SIGHUP ends the process, as without a handler.
 	OnHangup func()
+	// OnDrain is called when the server is told to stop, if it is not nil.
+	OnDrain func()
 	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
 	Report func() []any
 
@@ -107,6 +111,7 @@ func (s *Server) openLog() (batch *eventlog.BatchWriter, writer *eventlog.Timeou
 		batch = eventlog.NewBatchWriter(writer)
 		s.Logger = eventlog.NewLogger(batch, s.Format, s.level)
 	}
+	s.Logger = slog.New(eventlog.CountErrors(s.Logger.Handler(), &s.front.errors))
 	libraries := eventlog.Library(s.Logger, nil)
 	slog.SetDefault(slog.New(libraries))
 	charm.SetDefault(eventlog.Charm(libraries))
@@ -175,6 +180,26 @@ func (s *Server) Open(ctx context.Context) error {
 	return nil
 }
 
+// Adopt makes the server use a listener that another program has opened. It stays open when the addresses change.
+func (s *Server) Adopt(name string, listener net.Listener) {
+	s.front.add(adoptedPrefix+name, newRetryListener(listener, s.front.slots))
+}
+
+// Alive returns an error if the server does not greet a client within a time: a connection inside the process, which the log
+// does not show. Before it serves there is no error.
+func (s *Server) Alive(within time.Duration) error {
+	now := s.front.current.Load()
+	if now == nil {
+		return nil
+	}
+	client, conn := net.Pipe()
+	defer func() { _ = client.Close() }()
+	_ = client.SetDeadline(time.Now().Add(within))
+	now.stack.Handle(now.ssh, conn)
+	_, err := bufio.NewReader(client).ReadString('\n')
+	return err
+}
+
 // Addrs returns the addresses on which the server listens.
 func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 
@@ -182,7 +207,7 @@ func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 func (s *Server) Close() error {
 	signal.Stop(s.signals)
 	s.http.close()
-	return s.front.closeExcept()
+	return s.front.close()
 }
 
 // LoadHostKeys loads the host keys and makes one if there is none.
@@ -195,11 +220,7 @@ func (s *Server) LoadHostKeys() error {
 	if err == nil && created {
 		s.Logger.Info("host key created", "path", keys[0].Path)
 	}
-	for _, key := range keys {
-		if key.Problem != nil {
-			s.Logger.Warn("host certificate ignored", "err", key.Problem, "hint", key.Problem.Hint())
-		}
-	}
+	warnOf(s.Logger, keys)
 	s.Keys = keys
 	return err
 }
@@ -225,6 +246,9 @@ func (s *Server) Build(layers ...middleware.Layer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := watchHostKeys(s.stack, s.HostKeys, s.Keys, s.Logger); err != nil {
+		return err
+	}
 	s.Keys = s.shown()
 	return nil
 }
@@ -232,10 +256,13 @@ func (s *Server) Build(layers ...middleware.Layer) (err error) {
 // Names returns the names of the layers.
 func (s *Server) Names() []string { return s.stack.Names() }
 
-// HostKeys returns the option that gives a server these keys, with and without their certificates.
+// HostKeys returns the option that gives a server those of the keys that are in use, with and without their certificates.
 func HostKeys(keys []hostkeys.Key) ssh.Option {
 	return func(srv *ssh.Server) error {
 		for _, key := range keys {
+			if key.State != hostkeys.InUse {
+				continue
+			}
 			srv.AddHostKey(key.Signer)
 			if key.Certificate != nil {
 				srv.AddHostKey(key.Certificate)
@@ -245,9 +272,12 @@ func HostKeys(keys []hostkeys.Key) ssh.Option {
 	}
 }
 
-// shown returns the keys that visitors see, and warns of those that the algorithms leave out.
+// shown returns the keys in use that visitors see, and warns of those that the algorithms leave out.
 func (s *Server) shown() []hostkeys.Key {
 	return slices.DeleteFunc(slices.Clone(s.Keys), func(key hostkeys.Key) bool {
+		if key.State != hostkeys.InUse {
+			return true
+		}
 		if slices.ContainsFunc(s.ssh.HostSigners, func(k ssh.Signer) bool { return k.PublicKey().Type() == key.Type() }) {
 			return false
 		}
@@ -284,25 +314,28 @@ func (s *Server) Become(ctx context.Context, next *Server) {
 	s.level.Set(s.Level)
 	s.front.slots.setLimit(s.slots())
 	s.front.setDeadlines(s.Deadlines)
-	s.front.current.Store(s.ssh)
+	s.front.current.Store(&generation{s.stack, s.ssh})
 	if opened {
-		_ = s.front.closeExcept(s.Listen...)
+		_ = s.front.closeExcept(s.Listen)
 	}
 }
 
 // Serve serves until ctx is done or the process gets SIGINT or SIGTERM; then it drains. A signal during the drain ends the
 // process at once, even where the program handles that signal otherwise.
 func (s *Server) Serve(ctx context.Context) error {
-	s.front.current.Store(s.ssh)
+	s.front.current.Store(&generation{s.stack, s.ssh})
 	s.front.start()
 	s.http.enter(serving)
 	for s.isServing(ctx) {
 	}
 	s.http.enter(closing)
+	if s.OnDrain != nil {
+		s.OnDrain()
+	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_ = s.front.closeExcept()
+		_ = s.front.close()
 		s.front.serving.Wait()
 		s.drain()
 	}()

@@ -38,6 +38,14 @@ func unchanged(a, b fs.FileInfo) bool {
 	return changed(a).Equal(changed(b)) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
+// StatVersion returns the version of a file or directory whose content is read by other means, after the call. Only
+// [Version.Unchanged] uses it.
+func StatVersion(path string) Version {
+	v := Version{at: time.Now()}
+	v.info, _ = os.Stat(path)
+	return v
+}
+
 // Same reports whether both versions have the same content, or the same error.
 func (v Version) Same(other Version) bool { return v.sum == other.sum && v.err == other.err }
 

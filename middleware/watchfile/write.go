@@ -36,11 +36,18 @@ func (e *Edit) Create(name, data string) error {
 	return e.write(name, data, 0o600, owner, e.root.Link) // unlike a rename, a link fails if the name exists
 }
 
+// CreateLike is [Edit.Create] for a file with the owner, the group and the mode of another one.
+func (e *Edit) CreateLike(name, data string, other fs.FileInfo) error {
+	return e.write(name, data, other.Mode().Perm()&^unsafe, other, e.root.Link)
+}
+
+// unsafe are the permissions that no file gets.
+const unsafe = 0o111 | OthersWrite
+
 // Replace puts a file in the place of another one. Readers see the old content or the new one. The file gets the owner, the
 // group and the mode of old: after an edit by root, the server must still be able to read it. If that is not permitted,
 // nothing changes. Old may be the directory of a new file.
 func (e *Edit) Replace(name, data string, old fs.FileInfo) error {
-	const unsafe = 0o111 | OthersWrite
 	return e.write(name, data, old.Mode().Perm()&^unsafe, old, e.root.Rename)
 }
 
@@ -76,6 +83,22 @@ func chown(f *os.File, like fs.FileInfo) error {
 		return fmt.Errorf("keep the owner and the group: %w", err)
 	}
 	return nil
+}
+
+// Link gives a file a second name. If that exists, the error is fs.ErrExist.
+func (e *Edit) Link(name, second string) error {
+	if err := e.root.Link(name, second); err != nil {
+		return err
+	}
+	return e.sync()
+}
+
+// Rename gives a file another name. A file that has that name already is replaced.
+func (e *Edit) Rename(name, other string) error {
+	if err := e.root.Rename(name, other); err != nil {
+		return err
+	}
+	return e.sync()
 }
 
 // Remove deletes a file or a symbolic link.

@@ -271,6 +271,9 @@ func (s *Set) Inherit(last *Set) {
 	}
 }
 
+// IsDefault reports whether nothing has set a setting.
+func (s *Set) IsDefault(name string) bool { return s.values[name].origin == "" }
+
 // Change is a setting whose value has changed.
 type Change struct {
 	Setting

@@ -167,9 +167,6 @@ func (f *File) match(ctx context.Context, from netip.Prefix, s secret, password 
 // Refused returns how many logins were refused with [ErrBusy] so far.
 func (f *File) Refused() uint64 { return f.refused.total.Load() }
 
-// Queue returns how many hashes are computed, and how many logins wait for theirs.
-func (f *File) Queue() (computing, waiting int) { return f.queue.Len() }
-
 // QueueStats describes the queue of logins that wait for a hash.
 func (f *File) QueueStats() fairqueue.Stats { return f.queue.Stats() }
 
