@@ -20,7 +20,7 @@ import (
 
 // Environment variables of a foyer under test.
 const (
-	watchVar  = "TEST_WATCH"  // a file: at each SIGUSR1 the process writes its usage there
+	watchVar  = "TEST_WATCH"  // a file: at each SIGUSR2 the process writes its usage there
 	nofileVar = "TEST_NOFILE" // the limit of descriptors of the process
 )
 
@@ -28,7 +28,7 @@ const (
 func underTest() {
 	if path := os.Getenv(watchVar); path != "" {
 		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, syscall.SIGUSR1)
+		signal.Notify(signals, syscall.SIGUSR2)
 		go writeUsage(path, signals)
 	}
 	if limit, err := strconv.ParseUint(os.Getenv(nofileVar), 10, 32); err == nil {
@@ -67,7 +67,7 @@ func writeUsage(path string, signals <-chan os.Signal) {
 // measure asks the process for its usage.
 func (h *target) measure(t testing.TB) (v usage) {
 	t.Helper()
-	if err := h.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+	if err := h.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
 	sshtest.Eventually(t, "the process does not write its usage", func() bool {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -119,4 +121,32 @@ func TestPrometheus(t *testing.T) {
 	if hashes := p.value(`foyer_queue_wait_seconds_count{queue="password_hash"}`); hashes < 1 {
 		t.Errorf("%v password hashes", hashes)
 	}
+}
+
+// Reloads, and what the operator must act on, are counted.
+func TestReloadsAreCounted(t *testing.T) {
+	srv := startWithFile(t, map[string]string{"foyer.toml": "[metrics]\nhttp = \"127.0.0.1:0\"\n"})
+	scraped := func(lines ...string) func() bool {
+		return func() bool {
+			answer, err := http.Get("http://" + httpLine.FindStringSubmatch(srv.log(t))[1] + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = answer.Body.Close() }()
+			text, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range lines {
+				if !strings.Contains(string(text), "\n"+line+"\n") {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	srv.replaceFile(t, "foyer.toml", "[metrics]\nhttp = \"127.0.0.1:0\"\n[limits]\nmax-sessions = 5\n")
+	sshtest.Eventually(t, "the reload is not counted", scraped(`foyer_reloads_total{result="used"} 1`, "foyer_log_errors_total 0"))
+	srv.replaceFile(t, "foyer.toml", "pty = 5\n")
+	sshtest.Eventually(t, "the refused reload is not counted", scraped(`foyer_reloads_total{result="refused"} 1`, "foyer_log_errors_total 1"))
 }

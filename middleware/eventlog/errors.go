@@ -7,7 +7,9 @@ import (
 )
 
 // CountErrors returns a handler that also counts the lines of level error.
-func CountErrors(handler slog.Handler, count *atomic.Uint64) slog.Handler { return errorCounter{handler, count} }
+func CountErrors(handler slog.Handler, count *atomic.Uint64) slog.Handler {
+	return errorCounter{handler, count}
+}
 
 type errorCounter struct {
 	slog.Handler

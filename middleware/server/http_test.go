@@ -58,7 +58,7 @@ func TestHealth(t *testing.T) {
 	}
 	check("/readyz", "503 failed")
 	check("/readyz?verbose", "503 not ready: the server is starting")
-	check("/livez?verbose", "200 alive: 0 connections from 0 sources")
+	check("/livez?verbose", "200 alive")
 
 	running, finish := make(chan bool), make(chan bool)
 	handler := func(ssh.Session) { running <- true; <-finish }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,10 +68,10 @@ func (f *file) problem(at position, err error) error {
 
 // readFile reads the file at path. A missing one is empty unless it is required.
 func readFile(path string, required bool) (*file, error) {
-	data, err := watchfile.ReadFile(path, maxFile, watchfile.OthersWrite)
-	if !required && errors.Is(err, fs.ErrNotExist) {
-		return &file{}, nil
+	if _, err := os.Lstat(path); !required && errors.Is(err, fs.ErrNotExist) {
+		return &file{}, nil // also in a directory of another user
 	}
+	data, err := watchfile.ReadFile(path, maxFile, watchfile.OthersWrite)
 	if err != nil {
 		return nil, fmt.Errorf("read the settings: %w", err)
 	}
