@@ -24,7 +24,10 @@ require (
 	golang.org/x/sys v0.50.0
 )
 
-require github.com/pelletier/go-toml/v2 v2.4.3
+require (
+	github.com/pelletier/go-toml/v2 v2.4.3
+	github.com/yuin/goldmark v1.8.7
+)
 
 require github.com/coreos/go-systemd/v22 v22.7.0
 
