@@ -58,6 +58,9 @@ type Page struct {
 	names  []string // of its placeholders
 }
 
+// Names returns the names of the page's placeholders, each once.
+func (p *Page) Names() []string { return p.names }
+
 // Parse parses a page. Its error is a [*placeholder.Error] if the problem is in one line.
 func Parse(source string) (*Page, error) {
 	if err := bounded(source); err != nil {

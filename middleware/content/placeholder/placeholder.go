@@ -114,3 +114,13 @@ func Replace(parts []Part, values Values) string {
 	}
 	return string(text)
 }
+
+// NamesOf returns the names of the placeholders in parts, each once.
+func NamesOf(parts []Part) (names []string) {
+	for _, part := range parts {
+		if part.Name != "" && !slices.Contains(names, part.Name) {
+			names = append(names, part.Name)
+		}
+	}
+	return names
+}
