@@ -14,6 +14,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"foyer/middleware/eventlog/sanitize"
 )
 
 // Settings are the rules and what they refer to.
@@ -182,7 +184,7 @@ func (t *Table) Explain(v *Visit) (verdicts []Verdict) {
 		key := c.fails(v)
 		verdict := Verdict{Rule: c.Rule, Notice: notice, Key: key, At: c.at(key), Said: key == "" && (notice || c.Rule == answer.Rule)}
 		if key != "" {
-			verdict.Has = describe(v, key)
+			verdict.Has = sanitize.String(describe(v, key), maxValue)
 		}
 		verdicts = append(verdicts, verdict)
 	}

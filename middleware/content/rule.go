@@ -173,7 +173,7 @@ func describe(v *Visit, key string) string {
 	case "methods":
 		return v.Method
 	case "networks":
-		return v.Address.String()
+		return showAddress(v.Address)
 	case "request":
 		return v.Request
 	case "command":

@@ -44,7 +44,7 @@ func (v *values) raw(name string) string {
 	case "group":
 		return v.group
 	case "address":
-		return v.Address.String()
+		return showAddress(v.Address)
 	case "client":
 		return v.Client
 	case "method":
@@ -59,6 +59,13 @@ func (v *values) raw(name string) string {
 		return v.Server
 	}
 	return v.clock(name)
+}
+
+func showAddress(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Unmap().String()
 }
 
 func (v *values) clock(name string) string {
