@@ -57,7 +57,7 @@ func Check(s Settings, now time.Time) []*Problem {
 func unreachable(answers []*compiled) (problems []*Problem) {
 	for i, c := range answers {
 		covers := func(earlier *compiled) bool {
-			return !slices.ContainsFunc(earlier.conditions, func(cond condition) bool { return !cond.implied(c) })
+			return !slices.ContainsFunc(earlier.all, func(cond condition) bool { return !cond.implied(c) })
 		}
 		if first := slices.IndexFunc(answers[:i], covers); first >= 0 {
 			problems = append(problems, c.warning("", "is never said: the answer at %s fits all of its visitors", answers[first].at("")))
@@ -79,26 +79,25 @@ func (r *Rule) warning(key, format string, args ...any) *Problem {
 // compile returns the table of settings, and their errors.
 func compile(s Settings) (*Table, []*Problem) {
 	t := newGroups(s.Groups)
-	lists := lists(t.member)
-	answers, problems := t.compileAll(s.Answers, lists, s.Texts)
-	notices, more := t.compileAll(s.Notices, lists, s.Texts)
+	answers, problems := t.compileAll(s.Answers, s.Texts)
+	notices, more := t.compileAll(s.Notices, s.Texts)
 	t.answers, t.notices = rules{answers, newIndex(answers)}, rules{notices, newIndex(notices)}
 	problems = append(problems, more...)
 	if s.Banner != nil {
-		banner, more := t.compileAll([]Rule{*s.Banner}, lists, s.Texts)
+		banner, more := t.compileAll([]Rule{*s.Banner}, s.Texts)
 		t.banner = banner[0]
 		problems = append(problems, append(more, t.banner.early()...)...)
 	}
 	return t, problems
 }
 
-func (t *Table) compileAll(settings []Rule, lists []list, texts *Texts) (all []*compiled, problems []*Problem) {
+func (t *Table) compileAll(settings []Rule, texts *Texts) (all []*compiled, problems []*Problem) {
 	for i := range settings {
 		c := &compiled{Rule: &settings[i]}
 		problems = append(problems, c.compileGlobs()...)
 		problems = append(problems, c.open(texts)...)
-		problems = append(problems, c.check(t.members)...)
-		c.conditions = c.Rule.conditions(lists, c.globs)
+		problems = append(problems, c.check(t.users)...)
+		c.all = c.conditions()
 		all = append(all, c)
 	}
 	return all, problems
@@ -142,8 +141,8 @@ func (c *compiled) open(texts *Texts) []*Problem {
 var fingerprint = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
 
 // check returns the errors in the keys that stand for themselves.
-func (c *compiled) check(groups map[string]set) (problems []*Problem) {
-	known := func(name string) bool { return groups[name] != nil }
+func (c *compiled) check(users map[string]map[string]bool) (problems []*Problem) {
+	known := func(name string) bool { return users[name] != nil }
 	request := func(name string) bool { return slices.Contains([]string{"shell", "exec", "subsystem"}, name) }
 	problems = slices.Concat(
 		c.invalid("groups", c.Groups, known, "unknown group %q"),
@@ -172,7 +171,7 @@ func (r *Rule) invalid(key string, names []string, valid func(string) bool, form
 
 // early returns the errors of a banner, which is said before it is known who visits.
 func (c *compiled) early() (problems []*Problem) {
-	for _, condition := range c.conditions {
+	for _, condition := range c.all {
 		if !slices.Contains([]string{"networks", "not-networks", "from", "until"}, condition.key) {
 			problems = append(problems, c.problem(condition.key, "a banner cannot have this condition, which is not known before authentication"))
 		}

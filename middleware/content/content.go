@@ -30,8 +30,8 @@ type Settings struct {
 
 // Table is a set of valid rules. It is safe for concurrent use.
 type Table struct {
-	members map[string]set      // the users of each group
-	groups  map[string][]string // the groups of each user, sorted
+	users   map[string]map[string]bool // of each group
+	groups  map[string][]string        // of each user, sorted
 	answers rules
 	notices rules
 	banner  *compiled // may be nil
@@ -46,14 +46,14 @@ type rules struct {
 // compiled is a rule that can be matched.
 type compiled struct {
 	*Rule
-	globs      []glob
-	conditions []condition
-	text       *Text
+	globs []glob
+	all   []condition
+	text  *Text
 }
 
 // fails returns the key of the first condition that does not hold, or an empty text if the rule fits.
-func (c *compiled) fails(v *Visit) (key string) {
-	for _, condition := range c.conditions {
+func (c *compiled) fails(v visitor) (key string) {
+	for _, condition := range c.all {
 		if !condition.fits(v) {
 			return condition.key
 		}
@@ -78,22 +78,17 @@ func New(s Settings) (*Table, error) {
 
 // newGroups fills in who is in which group.
 func newGroups(groups map[string][]string) *Table {
-	t := &Table{members: make(map[string]set), groups: make(map[string][]string)}
+	t := &Table{users: make(map[string]map[string]bool), groups: make(map[string][]string)}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
-		t.members[group] = make(set)
+		t.users[group] = make(map[string]bool)
 		for _, user := range groups[group] {
-			if !t.members[group][user] {
-				t.members[group][user] = true
+			if !t.users[group][user] {
+				t.users[group][user] = true
 				t.groups[user] = append(t.groups[user], group)
 			}
 		}
 	}
 	return t
-}
-
-// member reports whether a user is in one of the groups.
-func (t *Table) member(user string, groups set) bool {
-	return slices.ContainsFunc(t.groups[user], func(group string) bool { return groups[group] })
 }
 
 // Match is a rule that fits a visit. The zero Match is none.
@@ -110,7 +105,7 @@ func (m Match) Text(v *Visit, view View) string {
 
 // Answer returns the first answer that fits.
 func (t *Table) Answer(v *Visit) (m Match, found bool) {
-	t.each(&t.answers, v, func(c *compiled) bool {
+	t.each(&t.answers, t.visitor(v), func(c *compiled) bool {
 		m, found = t.match(c, v), true
 		return false
 	})
@@ -119,7 +114,7 @@ func (t *Table) Answer(v *Visit) (m Match, found bool) {
 
 // Notices returns all notices that fit, in their order.
 func (t *Table) Notices(v *Visit) (matches []Match) {
-	t.each(&t.notices, v, func(c *compiled) bool {
+	t.each(&t.notices, t.visitor(v), func(c *compiled) bool {
 		matches = append(matches, t.match(c, v))
 		return true
 	})
@@ -128,7 +123,7 @@ func (t *Table) Notices(v *Visit) (matches []Match) {
 
 // Banner returns the banner if it fits. Of v only Address, Client, Now and Server are used.
 func (t *Table) Banner(v *Visit) (m Match, found bool) {
-	if t.banner == nil || t.banner.fails(v) != "" {
+	if t.banner == nil || t.banner.fails(visitor{Visit: v}) != "" {
 		return Match{}, false
 	}
 	return Match{Rule: t.banner.Rule, text: t.banner.text}, true
@@ -142,14 +137,16 @@ func (t *Table) Group(user string) string {
 	return ""
 }
 
+func (t *Table) visitor(v *Visit) visitor { return visitor{v, t.groups[v.User]} }
+
 // each calls use for the rules that fit, until it returns false.
-func (t *Table) each(rules *rules, v *Visit, use func(*compiled) bool) {
+func (t *Table) each(rules *rules, v visitor, use func(*compiled) bool) {
 	var room [16]uint64 // enough for 1,024 rules
 	marked := bitset(room[:])
 	if need := (len(rules.all) + 63) / 64; need > len(room) {
 		marked = make(bitset, need)
 	}
-	rules.index.candidates(v, t.groups[v.User], marked)
+	rules.index.candidates(v, marked)
 	for i := marked.next(0); i >= 0; i = marked.next(i + 1) {
 		if c := rules.all[i]; c.fails(v) == "" && !use(c) {
 			return
@@ -159,7 +156,7 @@ func (t *Table) each(rules *rules, v *Visit, use func(*compiled) bool) {
 
 func (t *Table) match(c *compiled, v *Visit) Match {
 	for _, group := range c.Groups {
-		if t.members[group][v.User] {
+		if t.users[group][v.User] {
 			return Match{c.Rule, group, c.text}
 		}
 	}
@@ -181,10 +178,10 @@ func (t *Table) Explain(v *Visit) (verdicts []Verdict) {
 	answer, _ := t.Answer(v)
 	for _, c := range slices.Concat(t.answers.all, t.notices.all) {
 		notice := len(verdicts) >= len(t.answers.all)
-		key := c.fails(v)
+		key := c.fails(t.visitor(v))
 		verdict := Verdict{Rule: c.Rule, Notice: notice, Key: key, At: c.at(key), Said: key == "" && (notice || c.Rule == answer.Rule)}
 		if key != "" {
-			verdict.Has = sanitize.String(describe(v, key), maxValue)
+			verdict.Has = sanitize.String(describe(t.visitor(v), key), maxValue)
 		}
 		verdicts = append(verdicts, verdict)
 	}

@@ -172,7 +172,7 @@ func TestIndex(t *testing.T) {
 		table := table(t, settings(rules...))
 		for _, v := range []*Visit{ada(), guest()} {
 			got, found := table.Answer(v)
-			want := slices.IndexFunc(table.answers.all, func(c *compiled) bool { return c.fails(v) == "" })
+			want := slices.IndexFunc(table.answers.all, func(c *compiled) bool { return c.fails(table.visitor(v)) == "" })
 			if found != (want >= 0) || found && got.Rule != table.answers.all[want].Rule {
 				t.Fatalf("%s: got %v, want rule %d", v.User, got.Rule, want)
 			}

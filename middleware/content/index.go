@@ -75,11 +75,11 @@ func (g glob) grams() (grams []string) {
 }
 
 // candidates marks the rules that can fit.
-func (ix *index) candidates(v *Visit, groups []string, marked bitset) {
+func (ix *index) candidates(v visitor, marked bitset) {
 	marked.add(ix.rest)
 	marked.add(ix.rules[indexKey{"users", v.User}])
 	marked.add(ix.rules[indexKey{"keys", v.Key}])
-	for _, group := range groups {
+	for _, group := range v.groups {
 		marked.add(ix.rules[indexKey{"groups", group}])
 	}
 	for _, principal := range v.Principals {

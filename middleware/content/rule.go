@@ -38,24 +38,53 @@ func (r *Rule) at(key string) string {
 	return r.At(key)
 }
 
-type set map[string]bool
+// visitor is a visit with the groups of its user.
+type visitor struct {
+	*Visit
+	groups []string
+}
+
+// names is a set. In a few names, a search is faster than a hash.
+type names struct {
+	few  []string
+	many map[string]bool
+}
+
+func namesOf(all []string) names {
+	const few = 8
+	if len(all) <= few {
+		return names{few: all}
+	}
+	many := make(map[string]bool, len(all))
+	for _, name := range all {
+		many[name] = true
+	}
+	return names{many: many}
+}
+
+func (n names) has(name string) bool {
+	if n.many != nil {
+		return n.many[name]
+	}
+	return slices.Contains(n.few, name)
+}
 
 // list is a condition that names values.
 type list struct {
 	key string
 	of  func(*Rule) []string
-	has func(v *Visit, names set) bool // whether the visitor has one of the names
+	has func(visitor, names) bool // whether the visitor has one of the names
 	not bool
 }
 
-// lists returns all conditions that name values. Member reports whether a user is in one of the groups.
-func lists(member func(user string, groups set) bool) []list {
-	user := func(v *Visit, names set) bool { return names[v.User] }
-	group := func(v *Visit, names set) bool { return member(v.User, names) }
-	key := func(v *Visit, names set) bool { return v.Key != "" && names[v.Key] }
-	principal := func(v *Visit, names set) bool {
-		return slices.ContainsFunc(v.Principals, func(p string) bool { return names[p] })
-	}
+// lists returns all conditions that name values.
+func lists() []list {
+	user := func(v visitor, n names) bool { return n.has(v.User) }
+	group := func(v visitor, n names) bool { return slices.ContainsFunc(v.groups, n.has) }
+	key := func(v visitor, n names) bool { return n.has(v.Key) }
+	principal := func(v visitor, n names) bool { return slices.ContainsFunc(v.Principals, n.has) }
+	method := func(v visitor, n names) bool { return n.has(v.Method) }
+	request := func(v visitor, n names) bool { return n.has(v.Request) }
 	return []list{
 		{"users", func(r *Rule) []string { return r.Users }, user, false},
 		{"not-users", func(r *Rule) []string { return r.NotUsers }, user, true},
@@ -65,63 +94,62 @@ func lists(member func(user string, groups set) bool) []list {
 		{"not-keys", func(r *Rule) []string { return r.NotKeys }, key, true},
 		{"principals", func(r *Rule) []string { return r.Principals }, principal, false},
 		{"not-principals", func(r *Rule) []string { return r.NotPrincipals }, principal, true},
-		{"methods", func(r *Rule) []string { return r.Methods }, func(v *Visit, names set) bool { return names[v.Method] }, false},
-		{"request", func(r *Rule) []string { return r.Request }, func(v *Visit, names set) bool { return names[v.Request] }, false},
+		{"methods", func(r *Rule) []string { return r.Methods }, method, false},
+		{"request", func(r *Rule) []string { return r.Request }, request, false},
 	}
 }
 
 // condition is one condition of a rule.
 type condition struct {
 	key  string
-	fits func(*Visit) bool
+	fits func(visitor) bool
 
 	// implied reports whether the condition certainly holds for all visitors that fit another rule.
 	implied func(by *compiled) bool
 }
 
-// conditions returns the conditions that r has. Its globs are valid.
-func (r *Rule) conditions(lists []list, globs []glob) (all []condition) {
-	for _, l := range lists {
-		if names := l.of(r); len(names) > 0 {
-			all = append(all, l.condition(names))
+// conditions returns the conditions that the rule has, the fast ones first.
+func (c *compiled) conditions() (all []condition) {
+	all = c.times()
+	if c.Terminal != nil {
+		all = append(all, condition{"terminal", func(v visitor) bool { return v.Terminal == *c.Terminal },
+			func(by *compiled) bool { return by.Terminal != nil && *by.Terminal == *c.Terminal }})
+	}
+	if len(c.Networks) > 0 {
+		all = append(all, condition{"networks", func(v visitor) bool { return contains(c.Networks, v.Address) },
+			func(by *compiled) bool { return len(by.Networks) > 0 && within(by.Networks, c.Networks) }})
+	}
+	if len(c.NotNetworks) > 0 {
+		all = append(all, condition{"not-networks", func(v visitor) bool { return !contains(c.NotNetworks, v.Address) },
+			func(by *compiled) bool { return within(c.NotNetworks, by.NotNetworks) }})
+	}
+	for _, l := range lists() {
+		if len(l.of(c.Rule)) > 0 {
+			all = append(all, l.condition(c.Rule))
 		}
 	}
-	if len(r.Networks) > 0 {
-		all = append(all, condition{"networks", func(v *Visit) bool { return contains(r.Networks, v.Address) },
-			func(by *compiled) bool { return len(by.Networks) > 0 && within(by.Networks, r.Networks) }})
+	if len(c.globs) > 0 {
+		all = append(all, command(c.globs))
 	}
-	if len(r.NotNetworks) > 0 {
-		all = append(all, condition{"not-networks", func(v *Visit) bool { return !contains(r.NotNetworks, v.Address) },
-			func(by *compiled) bool { return within(r.NotNetworks, by.NotNetworks) }})
-	}
-	if len(globs) > 0 {
-		all = append(all, command(globs))
-	}
-	if r.Terminal != nil {
-		all = append(all, condition{"terminal", func(v *Visit) bool { return v.Terminal == *r.Terminal },
-			func(by *compiled) bool { return by.Terminal != nil && *by.Terminal == *r.Terminal }})
-	}
-	return append(all, r.times()...)
+	return all
 }
 
-func (l list) condition(names []string) condition {
-	in := make(set, len(names))
-	for _, name := range names {
-		in[name] = true
-	}
-	return condition{l.key, func(v *Visit) bool { return l.has(v, in) != l.not }, func(by *compiled) bool {
+func (l list) condition(r *Rule) condition {
+	all := l.of(r)
+	in := namesOf(all)
+	fits := func(v visitor) bool { return l.has(v, in) != l.not }
+	return condition{l.key, fits, func(by *compiled) bool {
 		others := l.of(by.Rule)
 		if l.not {
-			return subset(names, others)
+			return subset(all, namesOf(others))
 		}
-		return len(others) > 0 && !slices.ContainsFunc(others, func(name string) bool { return !in[name] })
+		return len(others) > 0 && subset(others, in)
 	}}
 }
 
-func subset(a, b []string) bool {
-	return !slices.ContainsFunc(a, func(name string) bool { return !slices.Contains(b, name) })
+func subset(some []string, all names) bool {
+	return !slices.ContainsFunc(some, func(name string) bool { return !all.has(name) })
 }
-
 func contains(networks []netip.Prefix, address netip.Addr) bool {
 	address = address.Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(address) })
@@ -138,7 +166,7 @@ func within(networks, others []netip.Prefix) bool {
 }
 
 func command(globs []glob) condition {
-	fits := func(v *Visit) bool {
+	fits := func(v visitor) bool {
 		return v.Request != "shell" && slices.ContainsFunc(globs, func(g glob) bool { return g.match(v.Command) })
 	}
 	return condition{"command", fits, func(by *compiled) bool {
@@ -149,23 +177,25 @@ func command(globs []glob) condition {
 	}}
 }
 
-func (r *Rule) times() (all []condition) {
-	if !r.From.IsZero() {
-		all = append(all, condition{"from", func(v *Visit) bool { return !v.Now.Before(r.From) },
-			func(by *compiled) bool { return !by.From.Before(r.From) }})
+func (c *compiled) times() (all []condition) {
+	if !c.From.IsZero() {
+		all = append(all, condition{"from", func(v visitor) bool { return !v.Now.Before(c.From) },
+			func(by *compiled) bool { return !by.From.Before(c.From) }})
 	}
-	if !r.Until.IsZero() {
-		all = append(all, condition{"until", func(v *Visit) bool { return v.Now.Before(r.Until) },
-			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(r.Until) }})
+	if !c.Until.IsZero() {
+		all = append(all, condition{"until", func(v visitor) bool { return v.Now.Before(c.Until) },
+			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(c.Until) }})
 	}
 	return all
 }
 
 // describe returns what the visitor has for a condition.
-func describe(v *Visit, key string) string {
+func describe(v visitor, key string) string {
 	switch strings.TrimPrefix(key, "not-") {
-	case "users", "groups":
+	case "users":
 		return v.User
+	case "groups":
+		return strings.Join(v.groups, " ")
 	case "keys":
 		return v.Key
 	case "principals":
