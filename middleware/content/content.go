@@ -52,7 +52,7 @@ type compiled struct {
 }
 
 // fails returns the key of the first condition that does not hold, or an empty text if the rule fits.
-func (c *compiled) fails(v visitor) (key string) {
+func (c *compiled) fails(v *visitor) (key string) {
 	for _, condition := range c.all {
 		if !condition.fits(v) {
 			return condition.key
@@ -123,7 +123,7 @@ func (t *Table) Notices(v *Visit) (matches []Match) {
 
 // Banner returns the banner if it fits. Of v only Address, Client, Now and Server are used.
 func (t *Table) Banner(v *Visit) (m Match, found bool) {
-	if t.banner == nil || t.banner.fails(visitor{Visit: v}) != "" {
+	if t.banner == nil || t.banner.fails(t.visitor(v)) != "" {
 		return Match{}, false
 	}
 	return Match{Rule: t.banner.Rule, text: t.banner.text}, true
@@ -137,10 +137,12 @@ func (t *Table) Group(user string) string {
 	return ""
 }
 
-func (t *Table) visitor(v *Visit) visitor { return visitor{v, t.groups[v.User]} }
+func (t *Table) visitor(v *Visit) *visitor {
+	return &visitor{v, t.groups[v.User], v.Address.Unmap().WithZone("")}
+}
 
 // each calls use for the rules that fit, until it returns false.
-func (t *Table) each(rules *rules, v visitor, use func(*compiled) bool) {
+func (t *Table) each(rules *rules, v *visitor, use func(*compiled) bool) {
 	var room [16]uint64 // enough for 1,024 rules
 	marked := bitset(room[:])
 	if need := (len(rules.all) + 63) / 64; need > len(room) {

@@ -2,6 +2,7 @@ package content
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -162,12 +163,13 @@ func TestIndex(t *testing.T) {
 		}
 		return all[:1+rand.IntN(len(all))]
 	}
+	part := func(all []netip.Prefix) []netip.Prefix { return all[rand.IntN(len(all)+1):] }
 	for range 100 {
 		var rules []Rule
 		for range 1 + rand.IntN(1500) {
 			names := []string{fmt.Sprint("u", rand.IntN(50)), "ada", "bob"}
 			rules = append(rules, Rule{Users: pick(names[rand.IntN(3):]...), Groups: pick("none", "staff"), Keys: pick(keyB, keyA),
-				Principals: pick("x", "ops"), Command: pick(fmt.Sprintf("*%d*", rand.IntN(1e6)), "???", "*old/*", "git-?pload*"), NotUsers: pick("ada")})
+				Principals: pick("x", "ops"), Command: pick(fmt.Sprintf("*%d*", rand.IntN(1e6)), "???", "*old/*", "git-?pload*"), NotUsers: pick("ada"), Networks: part(networks("192.0.2.9/24", "10.0.0.0/8", "::/0"))})
 		}
 		table := table(t, settings(rules...))
 		for _, v := range []*Visit{ada(), guest()} {
@@ -248,7 +250,7 @@ func TestValues(t *testing.T) {
 func BenchmarkAnswer(b *testing.B) {
 	for name, rule := range map[string]func(i int) Rule{
 		"users":    func(i int) Rule { return Rule{Users: []string{fmt.Sprint("user", i)}} },
-		"groups":   func(i int) Rule { return Rule{Groups: []string{"none"}, Users: []string{"ada"}} },
+		"groups":   func(i int) Rule { return Rule{Groups: []string{fmt.Sprint("group", i)}} },
 		"networks": func(i int) Rule { return Rule{Networks: networks(fmt.Sprintf("10.%d.%d.0/24", i/256, i%256))} },
 		"commands": func(i int) Rule { return Rule{Command: []string{fmt.Sprintf("git-*-pack '*repository%d/*'", i)}} },
 		"dates":    func(i int) Rule { return Rule{From: noon.Add(time.Hour), Methods: []string{"publickey"}} },
@@ -259,7 +261,12 @@ func BenchmarkAnswer(b *testing.B) {
 				rules[i] = rule(i)
 			}
 			rules[999] = Rule{Groups: []string{"staff"}, Text: "Hi {user}! Your key is {key}."}
-			table, v, want := table(b, settings(rules...)), ada(), "Hi ada! Your key is "+keyA+"."
+			s, v, want := settings(rules...), ada(), "Hi ada! Your key is "+keyA+"."
+			s.Groups = maps.Clone(groups)
+			for i := range rules {
+				s.Groups[fmt.Sprint("group", i)] = []string{"bob"}
+			}
+			table := table(b, s)
 			b.ReportAllocs()
 			for b.Loop() {
 				m, _ := table.Answer(v)

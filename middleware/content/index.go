@@ -1,15 +1,23 @@
 package content
 
-import "math/bits"
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+)
 
 // index finds the rules that can fit a visit without looking at all of them. Each rule is filed under the values of one of
 // its conditions.
 type index struct {
 	rules map[indexKey][]int
 	rest  []int // rules without such a condition
+	sizes []int // the bits of the networks
 }
 
-type indexKey struct{ condition, value string }
+type indexKey struct {
+	condition, value string
+	network          netip.Prefix
+}
 
 // gram is how many bytes of a glob's text are indexed.
 const gram = 4
@@ -31,6 +39,9 @@ func newIndex(rules []*compiled) index {
 		}
 		for _, key := range keys {
 			ix.rules[key] = append(ix.rules[key], i)
+			if size := key.network.Bits(); size >= 0 && !slices.Contains(ix.sizes, size) {
+				ix.sizes = append(ix.sizes, size)
+			}
 		}
 	}
 	return ix
@@ -43,7 +54,7 @@ func (r *compiled) indexKeys(frequency map[string]int) (keys []indexKey) {
 		values    []string
 	}{{"users", r.Users}, {"keys", r.Keys}, {"groups", r.Groups}, {"principals", r.Principals}} {
 		for _, value := range by.values {
-			keys = append(keys, indexKey{by.condition, value})
+			keys = append(keys, indexKey{condition: by.condition, value: value})
 		}
 		if len(keys) > 0 {
 			return keys
@@ -59,7 +70,13 @@ func (r *compiled) indexKeys(frequency map[string]int) (keys []indexKey) {
 		if rarest == "" {
 			return nil
 		}
-		keys = append(keys, indexKey{"command", rarest})
+		keys = append(keys, indexKey{condition: "command", value: rarest})
+	}
+	if len(keys) > 0 {
+		return keys
+	}
+	for _, network := range r.Networks {
+		keys = append(keys, indexKey{network: network.Masked()})
 	}
 	return keys
 }
@@ -75,18 +92,23 @@ func (g glob) grams() (grams []string) {
 }
 
 // candidates marks the rules that can fit.
-func (ix *index) candidates(v visitor, marked bitset) {
+func (ix *index) candidates(v *visitor, marked bitset) {
 	marked.add(ix.rest)
-	marked.add(ix.rules[indexKey{"users", v.User}])
-	marked.add(ix.rules[indexKey{"keys", v.Key}])
+	marked.add(ix.rules[indexKey{condition: "users", value: v.User}])
+	marked.add(ix.rules[indexKey{condition: "keys", value: v.Key}])
 	for _, group := range v.groups {
-		marked.add(ix.rules[indexKey{"groups", group}])
+		marked.add(ix.rules[indexKey{condition: "groups", value: group}])
 	}
 	for _, principal := range v.Principals {
-		marked.add(ix.rules[indexKey{"principals", principal}])
+		marked.add(ix.rules[indexKey{condition: "principals", value: principal}])
+	}
+	for _, size := range ix.sizes {
+		if network, err := v.address.Prefix(size); err == nil {
+			marked.add(ix.rules[indexKey{network: network}])
+		}
 	}
 	for i := 0; i+gram <= len(v.Command); i++ {
-		marked.add(ix.rules[indexKey{"command", v.Command[i : i+gram]}])
+		marked.add(ix.rules[indexKey{condition: "command", value: v.Command[i : i+gram]}])
 	}
 }
 

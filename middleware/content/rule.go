@@ -38,10 +38,11 @@ func (r *Rule) at(key string) string {
 	return r.At(key)
 }
 
-// visitor is a visit with the groups of its user.
+// visitor is a visit with what the conditions look at.
 type visitor struct {
 	*Visit
-	groups []string
+	groups  []string   // of the user
+	address netip.Addr // as networks name it
 }
 
 // names is a set. In a few names, a search is faster than a hash.
@@ -73,18 +74,18 @@ func (n names) has(name string) bool {
 type list struct {
 	key string
 	of  func(*Rule) []string
-	has func(visitor, names) bool // whether the visitor has one of the names
+	has func(*visitor, names) bool // whether the visitor has one of the names
 	not bool
 }
 
 // lists returns all conditions that name values.
 func lists() []list {
-	user := func(v visitor, n names) bool { return n.has(v.User) }
-	group := func(v visitor, n names) bool { return slices.ContainsFunc(v.groups, n.has) }
-	key := func(v visitor, n names) bool { return n.has(v.Key) }
-	principal := func(v visitor, n names) bool { return slices.ContainsFunc(v.Principals, n.has) }
-	method := func(v visitor, n names) bool { return n.has(v.Method) }
-	request := func(v visitor, n names) bool { return n.has(v.Request) }
+	user := func(v *visitor, n names) bool { return n.has(v.User) }
+	group := func(v *visitor, n names) bool { return slices.ContainsFunc(v.groups, n.has) }
+	key := func(v *visitor, n names) bool { return n.has(v.Key) }
+	principal := func(v *visitor, n names) bool { return slices.ContainsFunc(v.Principals, n.has) }
+	method := func(v *visitor, n names) bool { return n.has(v.Method) }
+	request := func(v *visitor, n names) bool { return n.has(v.Request) }
 	return []list{
 		{"users", func(r *Rule) []string { return r.Users }, user, false},
 		{"not-users", func(r *Rule) []string { return r.NotUsers }, user, true},
@@ -102,7 +103,7 @@ func lists() []list {
 // condition is one condition of a rule.
 type condition struct {
 	key  string
-	fits func(visitor) bool
+	fits func(*visitor) bool
 
 	// implied reports whether the condition certainly holds for all visitors that fit another rule.
 	implied func(by *compiled) bool
@@ -112,16 +113,16 @@ type condition struct {
 func (c *compiled) conditions() (all []condition) {
 	all = c.times()
 	if c.Terminal != nil {
-		all = append(all, condition{"terminal", func(v visitor) bool { return v.Terminal == *c.Terminal },
+		all = append(all, condition{"terminal", func(v *visitor) bool { return v.Terminal == *c.Terminal },
 			func(by *compiled) bool { return by.Terminal != nil && *by.Terminal == *c.Terminal }})
 	}
-	if len(c.Networks) > 0 {
-		all = append(all, condition{"networks", func(v visitor) bool { return contains(c.Networks, v.Address) },
-			func(by *compiled) bool { return len(by.Networks) > 0 && within(by.Networks, c.Networks) }})
+	if in := c.Networks; len(in) > 0 {
+		all = append(all, condition{"networks", func(v *visitor) bool { return contains(in, v.address) },
+			func(by *compiled) bool { return len(by.Networks) > 0 && within(by.Networks, in) }})
 	}
-	if len(c.NotNetworks) > 0 {
-		all = append(all, condition{"not-networks", func(v visitor) bool { return !contains(c.NotNetworks, v.Address) },
-			func(by *compiled) bool { return within(c.NotNetworks, by.NotNetworks) }})
+	if out := c.NotNetworks; len(out) > 0 {
+		all = append(all, condition{"not-networks", func(v *visitor) bool { return !contains(out, v.address) },
+			func(by *compiled) bool { return within(out, by.NotNetworks) }})
 	}
 	for _, l := range lists() {
 		if len(l.of(c.Rule)) > 0 {
@@ -137,7 +138,7 @@ func (c *compiled) conditions() (all []condition) {
 func (l list) condition(r *Rule) condition {
 	all := l.of(r)
 	in := namesOf(all)
-	fits := func(v visitor) bool { return l.has(v, in) != l.not }
+	fits := func(v *visitor) bool { return l.has(v, in) != l.not }
 	return condition{l.key, fits, func(by *compiled) bool {
 		others := l.of(by.Rule)
 		if l.not {
@@ -151,8 +152,12 @@ func subset(some []string, all names) bool {
 	return !slices.ContainsFunc(some, func(name string) bool { return !all.has(name) })
 }
 func contains(networks []netip.Prefix, address netip.Addr) bool {
-	address = address.Unmap().WithZone("")
-	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(address) })
+	for _, n := range networks {
+		if n.Contains(address) {
+			return true
+		}
+	}
+	return false
 }
 
 // within reports whether each of the networks is a part of one of the others.
@@ -166,7 +171,7 @@ func within(networks, others []netip.Prefix) bool {
 }
 
 func command(globs []glob) condition {
-	fits := func(v visitor) bool {
+	fits := func(v *visitor) bool {
 		return v.Request != "shell" && slices.ContainsFunc(globs, func(g glob) bool { return g.match(v.Command) })
 	}
 	return condition{"command", fits, func(by *compiled) bool {
@@ -179,18 +184,18 @@ func command(globs []glob) condition {
 
 func (c *compiled) times() (all []condition) {
 	if !c.From.IsZero() {
-		all = append(all, condition{"from", func(v visitor) bool { return !v.Now.Before(c.From) },
+		all = append(all, condition{"from", func(v *visitor) bool { return !v.Now.Before(c.From) },
 			func(by *compiled) bool { return !by.From.Before(c.From) }})
 	}
 	if !c.Until.IsZero() {
-		all = append(all, condition{"until", func(v visitor) bool { return v.Now.Before(c.Until) },
+		all = append(all, condition{"until", func(v *visitor) bool { return v.Now.Before(c.Until) },
 			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(c.Until) }})
 	}
 	return all
 }
 
 // describe returns what the visitor has for a condition.
-func describe(v visitor, key string) string {
+func describe(v *visitor, key string) string {
 	switch strings.TrimPrefix(key, "not-") {
 	case "users":
 		return v.User
