@@ -145,7 +145,7 @@ func (t *Table) visitor(v *Visit) *visitor {
 func (t *Table) each(rules *rules, v *visitor, use func(*compiled) bool) {
 	var room [16]uint64 // enough for 1,024 rules
 	marked := bitset(room[:])
-	if need := (len(rules.all) + 63) / 64; need > len(room) {
+	if need := len(rules.index.rest); need > len(room) {
 		marked = make(bitset, need)
 	}
 	rules.index.candidates(v, marked)

@@ -10,8 +10,8 @@ import (
 // its conditions.
 type index struct {
 	rules map[indexKey][]int
-	rest  []int // rules without such a condition
-	sizes []int // the bits of the networks
+	rest  bitset // rules without such a condition
+	sizes []int  // the bits of the networks
 }
 
 type indexKey struct {
@@ -23,7 +23,7 @@ type indexKey struct {
 const gram = 4
 
 func newIndex(rules []*compiled) index {
-	ix := index{rules: make(map[indexKey][]int)}
+	ix := index{rules: make(map[indexKey][]int), rest: make(bitset, (len(rules)+63)/64)}
 	frequency := make(map[string]int)
 	for _, r := range rules {
 		for _, g := range r.globs {
@@ -35,7 +35,7 @@ func newIndex(rules []*compiled) index {
 	for i, r := range rules {
 		keys := r.indexKeys(frequency)
 		if len(keys) == 0 {
-			ix.rest = append(ix.rest, i)
+			ix.rest.add([]int{i})
 		}
 		for _, key := range keys {
 			ix.rules[key] = append(ix.rules[key], i)
@@ -93,7 +93,7 @@ func (g glob) grams() (grams []string) {
 
 // candidates marks the rules that can fit.
 func (ix *index) candidates(v *visitor, marked bitset) {
-	marked.add(ix.rest)
+	copy(marked, ix.rest)
 	marked.add(ix.rules[indexKey{condition: "users", value: v.User}])
 	marked.add(ix.rules[indexKey{condition: "keys", value: v.Key}])
 	for _, group := range v.groups {

@@ -183,13 +183,13 @@ func command(globs []glob) condition {
 }
 
 func (c *compiled) times() (all []condition) {
-	if !c.From.IsZero() {
-		all = append(all, condition{"from", func(v *visitor) bool { return !v.Now.Before(c.From) },
-			func(by *compiled) bool { return !by.From.Before(c.From) }})
+	if from := c.From; !from.IsZero() {
+		all = append(all, condition{"from", func(v *visitor) bool { return !v.Now.Before(from) },
+			func(by *compiled) bool { return !by.From.Before(from) }})
 	}
-	if !c.Until.IsZero() {
-		all = append(all, condition{"until", func(v *visitor) bool { return v.Now.Before(c.Until) },
-			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(c.Until) }})
+	if until := c.Until; !until.IsZero() {
+		all = append(all, condition{"until", func(v *visitor) bool { return v.Now.Before(until) },
+			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(until) }})
 	}
 	return all
 }
