@@ -154,6 +154,9 @@ func (l *layout) prefix(first, rest line, lines []line) (prefixed []line) {
 func (l *layout) wrap(spans []span, width int) []line {
 	w := wrapper{layout: l, width: width}
 	for _, s := range spans {
+		if l.cut {
+			break
+		}
 		if s.only != 0 && s.only&all(l.profile) == 0 {
 			continue
 		}

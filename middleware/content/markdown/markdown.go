@@ -27,6 +27,7 @@ import (
 const (
 	MaxSize    = 256 << 10 // bytes
 	maxLines   = 5000
+	maxLine    = 8 << 10 // bytes
 	maxSpecial = 4096 // characters that can begin an emphasis or a link
 	maxDepth   = 16   // quotes and lists within one another, and emphasis within emphasis
 	maxColumns = 16   // of a table
@@ -109,6 +110,8 @@ func boundedLine(line string, number, special int) error {
 	switch {
 	case number > maxLines:
 		return fmt.Errorf("page has more than %d lines", maxLines)
+	case len(line) > maxLine:
+		return fmt.Errorf("line has more than %d bytes", maxLine)
 	case special > maxSpecial:
 		return fmt.Errorf("page has more than %d characters of *, _ and [", maxSpecial)
 	case depth(line) > 2*maxDepth:

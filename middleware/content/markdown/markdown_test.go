@@ -121,10 +121,12 @@ func TestParseErrors(t *testing.T) {
 		{"emphasis", "a" + strings.Repeat("*a ", 40) + strings.Repeat("a* ", 40), 1, "nested too deeply"},
 		{"lines", strings.Repeat("\n", maxLines) + "x", maxLines + 1, "more than 5000 lines"},
 		{"brackets", "a\n" + strings.Repeat("[", maxSpecial+1), 2, "more than 4096 characters"},
+		{"line", "a\n" + strings.Repeat("x", maxLine+1), 2, "more than 8192 bytes"},
 		{"columns", "a\n" + strings.Repeat("|-", 17) + "|", 2, "more than 16 columns"},
 		{"cells", "|a|b|\n|-|-|\n" + strings.Repeat("|c\n", 1000), 1002, "more than 2000 cells"},
 		{"size", strings.Repeat("x", MaxSize+1), 0, "is larger than 256 KiB"},
-		{"layout", strings.Repeat("[a] [b] ", 1000) + "\n\n[a]: http://" + strings.Repeat("x", 2000) + "\n[b]: ssh://" + strings.Repeat("x", 2000), 0, "is larger than 1024 KiB when it is laid out"},
+		{"layout of values", strings.Repeat("{user}{user}\n", 4000), 0, "is larger than 1024 KiB when it is laid out"},
+		{"layout", strings.Repeat("[a] [b]\n", 1000) + "\n\n[a]: http://" + strings.Repeat("x", 2000) + "\n[b]: ssh://" + strings.Repeat("x", 2000), 0, "is larger than 1024 KiB when it is laid out"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse(tt.in)
@@ -148,7 +150,7 @@ func TestParseRules(t *testing.T) {
 
 // Long cells cannot make a layout that is larger at a width in between.
 func TestLayoutIsCut(t *testing.T) {
-	p := page(t, "|a|b|\n|-|-|\n|"+strings.Repeat("x", 60<<10)+"|y|")
+	p := page(t, "|a|b|\n|-|-|\n"+strings.Repeat("|"+strings.Repeat("x", 8000)+"|y|\n", 7))
 	for width := MinWidth; width <= MaxWidth; width += 9 {
 		if got := len(p.Layout(width, Links, visitor)); got > maxLayout {
 			t.Errorf("%d columns: %d bytes", width, got)
