@@ -78,25 +78,25 @@ func (r *Rule) warning(key, format string, args ...any) *Problem {
 
 // compile returns the table of settings, and their errors.
 func compile(s Settings) (*Table, []*Problem) {
-	t := newGroups(s.Groups)
-	answers, problems := t.compileAll(s.Answers, s.Texts)
-	notices, more := t.compileAll(s.Notices, s.Texts)
+	t := &Table{groups: groupsOf(s.Groups)}
+	answers, problems := compileAll(s, s.Answers)
+	notices, more := compileAll(s, s.Notices)
 	t.answers, t.notices = rules{answers, newIndex(answers)}, rules{notices, newIndex(notices)}
 	problems = append(problems, more...)
 	if s.Banner != nil {
-		banner, more := t.compileAll([]Rule{*s.Banner}, s.Texts)
+		banner, more := compileAll(s, []Rule{*s.Banner})
 		t.banner = banner[0]
 		problems = append(problems, append(more, t.banner.early()...)...)
 	}
 	return t, problems
 }
 
-func (t *Table) compileAll(settings []Rule, texts *Texts) (all []*compiled, problems []*Problem) {
-	for i := range settings {
-		c := &compiled{Rule: &settings[i]}
+func compileAll(s Settings, rules []Rule) (all []*compiled, problems []*Problem) {
+	for i := range rules {
+		c := &compiled{Rule: &rules[i]}
 		problems = append(problems, c.compileGlobs()...)
-		problems = append(problems, c.open(texts)...)
-		problems = append(problems, c.check(t.users)...)
+		problems = append(problems, c.open(s.Texts)...)
+		problems = append(problems, c.check(s.Groups)...)
 		c.all = c.conditions()
 		all = append(all, c)
 	}
@@ -141,8 +141,8 @@ func (c *compiled) open(texts *Texts) []*Problem {
 var fingerprint = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
 
 // check returns the errors in the keys that stand for themselves.
-func (c *compiled) check(users map[string]map[string]bool) (problems []*Problem) {
-	known := func(name string) bool { return users[name] != nil }
+func (c *compiled) check(groups map[string][]string) (problems []*Problem) {
+	known := func(name string) bool { _, ok := groups[name]; return ok }
 	request := func(name string) bool { return slices.Contains([]string{"shell", "exec", "subsystem"}, name) }
 	problems = slices.Concat(
 		c.invalid("groups", c.Groups, known, "unknown group %q"),

@@ -14,8 +14,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"foyer/middleware/eventlog/sanitize"
 )
 
 // Settings are the rules and what they refer to.
@@ -30,8 +28,7 @@ type Settings struct {
 
 // Table is a set of valid rules. It is safe for concurrent use.
 type Table struct {
-	users   map[string]map[string]bool // of each group
-	groups  map[string][]string        // of each user, sorted
+	groups  map[string][]string // of each user, sorted
 	answers rules
 	notices rules
 	banner  *compiled // may be nil
@@ -76,19 +73,17 @@ func New(s Settings) (*Table, error) {
 	return t, nil
 }
 
-// newGroups fills in who is in which group.
-func newGroups(groups map[string][]string) *Table {
-	t := &Table{users: make(map[string]map[string]bool), groups: make(map[string][]string)}
-	for _, group := range slices.Sorted(maps.Keys(groups)) {
-		t.users[group] = make(map[string]bool)
-		for _, user := range groups[group] {
-			if !t.users[group][user] {
-				t.users[group][user] = true
-				t.groups[user] = append(t.groups[user], group)
+// groupsOf returns the groups of each user, sorted.
+func groupsOf(users map[string][]string) map[string][]string {
+	groups := make(map[string][]string)
+	for _, group := range slices.Sorted(maps.Keys(users)) {
+		for _, user := range users[group] {
+			if !slices.Contains(groups[user], group) {
+				groups[user] = append(groups[user], group)
 			}
 		}
 	}
-	return t
+	return groups
 }
 
 // Match is a rule that fits a visit. The zero Match is none.
@@ -158,7 +153,7 @@ func (t *Table) each(rules *rules, v *visitor, use func(*compiled) bool) {
 
 func (t *Table) match(c *compiled, v *Visit) Match {
 	for _, group := range c.Groups {
-		if t.users[group][v.User] {
+		if slices.Contains(t.groups[v.User], group) {
 			return Match{c.Rule, group, c.text}
 		}
 	}
@@ -171,8 +166,7 @@ type Verdict struct {
 	Notice bool   // or an answer
 	Said   bool   // the rule is said; an answer that fits is not said if an earlier one is
 	Key    string // of the first condition that does not hold; empty if the rule fits
-	At     string // where that is
-	Has    string // what the visitor has for that condition, safe to show
+	At     string // where that is, or the rule
 }
 
 // Explain returns the verdict on each answer and each notice.
@@ -181,11 +175,8 @@ func (t *Table) Explain(v *Visit) (verdicts []Verdict) {
 	for _, c := range slices.Concat(t.answers.all, t.notices.all) {
 		notice := len(verdicts) >= len(t.answers.all)
 		key := c.fails(t.visitor(v))
-		verdict := Verdict{Rule: c.Rule, Notice: notice, Key: key, At: c.at(key), Said: key == "" && (notice || c.Rule == answer.Rule)}
-		if key != "" {
-			verdict.Has = sanitize.String(describe(t.visitor(v), key), maxValue)
-		}
-		verdicts = append(verdicts, verdict)
+		said := key == "" && (notice || c.Rule == answer.Rule)
+		verdicts = append(verdicts, Verdict{Rule: c.Rule, Notice: notice, Said: said, Key: key, At: c.at(key)})
 	}
 	return verdicts
 }

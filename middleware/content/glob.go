@@ -2,6 +2,7 @@ package content
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,95 +11,51 @@ import (
 const maxGlob = 256
 
 // glob matches a whole command. * stands for any characters, ? for one character, everything else for itself.
-type glob struct {
-	pattern  string
-	segments []string // between the stars
-}
+type glob string
 
 func newGlob(pattern string) (glob, error) {
 	switch {
 	case pattern == "":
-		return glob{}, errors.New("glob is empty")
+		return "", errors.New("glob is empty")
 	case len(pattern) > maxGlob:
-		return glob{}, errors.New("glob has more than 256 bytes")
+		return "", fmt.Errorf("glob has more than %d bytes", maxGlob)
 	}
-	return glob{pattern, strings.Split(pattern, "*")}, nil
+	return glob(pattern), nil
 }
 
-// match takes the first place where each segment fits, and never goes back: a later place leaves less for the next
-// segments. Its time is linear in the length of s or, for segments with a ?, at most maxGlob times that.
+// match takes the first place where the text after each star fits, and goes back no further than to the last star: a later
+// place for an earlier one leaves less for the rest. It takes at most len(s) times maxGlob steps.
 func (g glob) match(s string) bool {
-	size := fits(g.segments[0], s)
-	if size < 0 {
-		return false
-	}
-	s = s[size:]
-	if len(g.segments) == 1 {
-		return s == ""
-	}
-	last := len(g.segments) - 1
-	for _, segment := range g.segments[1:last] {
-		at, size := find(segment, s)
-		if at < 0 {
+	at, star, from := 0, -1, 0 // from is where the text after the star was tried
+	for i := 0; i < len(s); {
+		_, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case at < len(g) && g[at] == '*':
+			star, from = at, i
+			at++
+		case at < len(g) && g[at] == '?':
+			i += size
+			at++
+		case at < len(g) && g[at] == s[i]:
+			i++
+			at++
+		case star >= 0:
+			_, size = utf8.DecodeRuneInString(s[from:])
+			from += size
+			i, at = from, star+1
+		default:
 			return false
 		}
-		s = s[at+size:]
 	}
-	return endsWith(s, g.segments[last])
-}
-
-// fits returns how many bytes of s the segment takes at its beginning, or -1.
-func fits(segment, s string) int {
-	if !strings.Contains(segment, "?") {
-		if strings.HasPrefix(s, segment) {
-			return len(segment)
-		}
-		return -1
-	}
-	rest := s
-	for _, c := range segment {
-		r, size := utf8.DecodeRuneInString(rest)
-		if size == 0 || c != '?' && (r != c || r == utf8.RuneError && size == 1) {
-			return -1
-		}
-		rest = rest[size:]
-	}
-	return len(s) - len(rest)
-}
-
-func find(segment, s string) (at, size int) {
-	if !strings.Contains(segment, "?") {
-		return strings.Index(s, segment), len(segment)
-	}
-	for at = 0; at <= len(s); {
-		if size = fits(segment, s[at:]); size >= 0 {
-			return at, size
-		}
-		_, step := utf8.DecodeRuneInString(s[at:])
-		at += max(step, 1)
-	}
-	return -1, 0
-}
-
-func endsWith(s, segment string) bool {
-	if !strings.Contains(segment, "?") {
-		return strings.HasSuffix(s, segment)
-	}
-	start := len(s)
-	for range utf8.RuneCountInString(segment) {
-		_, size := utf8.DecodeLastRuneInString(s[:start])
-		start -= size
-	}
-	return fits(segment, s[start:]) == len(s)-start
+	return strings.Trim(string(g[at:]), "*") == ""
 }
 
 // literals returns the texts that every command which matches contains.
 func (g glob) literals() []string {
-	return strings.FieldsFunc(g.pattern, func(r rune) bool { return r == '*' || r == '?' })
+	return strings.FieldsFunc(string(g), func(r rune) bool { return r == '*' || r == '?' })
 }
 
 // covers reports whether g certainly matches whatever other matches.
 func (g glob) covers(other glob) bool {
-	return g.pattern == other.pattern || strings.Trim(g.pattern, "*") == "" ||
-		!strings.ContainsAny(other.pattern, "*?") && g.match(other.pattern)
+	return g == other || strings.Trim(string(g), "*") == "" || !strings.ContainsAny(string(other), "*?") && g.match(string(other))
 }

@@ -3,7 +3,6 @@ package content
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -192,29 +191,4 @@ func (c *compiled) times() (all []condition) {
 			func(by *compiled) bool { return !by.Until.IsZero() && !by.Until.After(until) }})
 	}
 	return all
-}
-
-// describe returns what the visitor has for a condition.
-func describe(v *visitor, key string) string {
-	switch strings.TrimPrefix(key, "not-") {
-	case "users":
-		return v.User
-	case "groups":
-		return strings.Join(v.groups, " ")
-	case "keys":
-		return v.Key
-	case "principals":
-		return strings.Join(v.Principals, " ")
-	case "methods":
-		return v.Method
-	case "networks":
-		return showAddress(v.Address)
-	case "request":
-		return v.Request
-	case "command":
-		return v.Command
-	case "terminal":
-		return map[bool]string{true: "requested", false: "not requested"}[v.Terminal]
-	}
-	return v.Now.Format(time.RFC3339)
 }

@@ -28,11 +28,11 @@ const (
 	MaxSize    = 256 << 10 // bytes
 	maxLines   = 5000
 	maxLine    = 8 << 10 // bytes
-	maxSpecial = 4096 // characters that can begin an emphasis or a link
-	maxDepth   = 16   // quotes and lists within one another, and emphasis within emphasis
-	maxColumns = 16   // of a table
-	maxCells   = 2000 // of all tables
-	maxAddress = 2048 // bytes of a link's address, as in VTE's OSC 8
+	maxSpecial = 4096    // characters that can begin an emphasis or a link
+	maxDepth   = 16      // quotes and lists within one another, and emphasis within emphasis
+	maxColumns = 16      // of a table
+	maxCells   = 2000    // of all tables
+	maxAddress = 2048    // bytes of a link's address, as in VTE's OSC 8
 	maxLayout  = 1 << 20
 )
 
