@@ -2,6 +2,7 @@ package markdown
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	stdhtml "html"
 	"net/url"
@@ -14,78 +15,44 @@ import (
 	"foyer/middleware/content/placeholder"
 )
 
-// style is a set of ways to show a text.
-type style uint8
-
-const (
-	bold style = 1 << iota
-	italic
-	underlined
-	asCode
-	asHeading
-)
-
-// profiles is a set of profiles.
-type profiles uint8
-
-func all(ps ...Profile) (set profiles) {
-	for _, p := range ps {
-		set |= 1 << p
-	}
-	return set
-}
-
-// span is a piece of text in one style.
-type span struct {
-	placeholder.Part
-	style style
-	link  *address // where the text leads
-	shown *address // stands in place of the text
-	only  profiles // the profiles that show it; 0 for all
-}
-
-func (c *compiler) inline(parent ast.Node, s style, depth int) (spans []span) {
+func (l *layout) inline(parent ast.Node, s style, depth int) (pieces []piece) {
 	if depth > 2*maxDepth {
-		c.fail(parent.Pos(), errDepth)
+		l.fail(parent.Pos(), errDepth)
 		return nil
 	}
 	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
 		switch n := n.(type) {
 		case *ast.Text:
-			spans = append(spans, plainText(n, c.source, s)...)
+			pieces = append(pieces, piece{text: l.plain(n), style: s})
 		case *ast.String:
-			spans = append(spans, literal(string(n.Value), s))
+			pieces = append(pieces, piece{text: clean(string(n.Value)), style: s})
 		case *brace:
-			spans = append(spans, c.brace(n, s))
+			pieces = append(pieces, piece{text: l.brace(n), style: s})
 		case *ast.CodeSpan:
-			spans = append(spans, c.codeSpan(n, s|asCode)...)
+			pieces = append(pieces, l.codeSpan(n, s|asCode)...)
 		case *ast.Emphasis:
-			emphasis := [...]style{italic, bold}[n.Level-1]
-			spans = append(spans, c.inline(n, s|emphasis, depth+1)...)
+			pieces = append(pieces, l.inline(n, s|[]style{italic, bold}[n.Level-1], depth+1)...)
 		case *ast.Link:
-			spans = append(spans, c.link(string(n.Destination), c.inline(n, s|underlined, depth+1), n)...)
+			pieces = append(pieces, l.link(unescape(string(n.Destination)), l.inline(n, s|underlined, depth+1), n)...)
 		case *ast.Image:
-			spans = append(spans, c.link(string(n.Destination), c.inline(n, s|underlined, depth+1), n)...)
+			pieces = append(pieces, l.link(unescape(string(n.Destination)), l.inline(n, s|underlined, depth+1), n)...)
 		case *ast.AutoLink:
-			spans = append(spans, c.autoLink(n, s|underlined)...)
+			pieces = append(pieces, l.autoLink(n, s|underlined)...)
 		}
 	}
-	return spans
+	return pieces
 }
 
-func literal(text string, s style) span {
-	return span{Part: placeholder.Part{Text: clean(text)}, style: s}
-}
-
-func plainText(n *ast.Text, source []byte, s style) []span {
-	spans := []span{literal(unescape(string(n.Value(source))), s)}
+// plain returns a text with the break behind it.
+func (l *layout) plain(n *ast.Text) string {
+	text := clean(unescape(string(n.Value(l.source))))
 	switch {
 	case n.HardLineBreak():
-		spans = append(spans, literal("\n", s))
+		return text + "\n"
 	case n.SoftLineBreak():
-		spans = append(spans, literal(" ", s))
+		return text + " "
 	}
-	return spans
+	return text
 }
 
 // unescape resolves backslashes and entities. goldmark does so only when it writes HTML, which is undone here.
@@ -100,98 +67,99 @@ func unescape(text string) string {
 	return stdhtml.UnescapeString(b.String())
 }
 
-func (c *compiler) brace(n *brace, s style) span {
+func (l *layout) brace(n *brace) string {
 	if n.name == "" {
-		return literal("{", s)
+		return "{"
 	}
-	if err := placeholder.Check(n.name); err != nil {
-		c.fail(n.offset, err)
+	return l.value(n.name, n.offset)
+}
+
+// literal returns a text without markup, at an offset of the source.
+func (l *layout) literal(text string, offset int, s style) (pieces []piece) {
+	for _, part := range l.parts(text, offset) {
+		if part.Name != "" {
+			part.Text = l.value(part.Name, offset)
+		}
+		pieces = append(pieces, piece{text: clean(part.Text), style: s})
 	}
-	c.use(n.name)
-	return span{Part: placeholder.Part{Name: n.name}, style: s}
+	return pieces
+}
+
+func (l *layout) parts(text string, offset int) []placeholder.Part {
+	parts, err := placeholder.Parse(text)
+	if problem, ok := errors.AsType[*placeholder.Error](err); ok {
+		l.fail(offset, problem.Err)
+	}
+	return parts
 }
 
 // codeSpan has its backticks where no style shows that it is code.
-func (c *compiler) codeSpan(n *ast.CodeSpan, s style) []span {
-	tick := span{Part: placeholder.Part{Text: "`"}, style: s, only: all(Plain)}
-	spans := []span{tick}
+func (l *layout) codeSpan(n *ast.CodeSpan, s style) (pieces []piece) {
 	for child := n.FirstChild(); child != nil; child = child.NextSibling() {
 		if t, ok := child.(*ast.Text); ok {
-			for _, part := range c.parts(strings.ReplaceAll(string(t.Value(c.source)), "\n", " "), t.Segment.Start) {
-				spans = append(spans, span{Part: part, style: s})
-			}
+			pieces = append(pieces, l.literal(strings.ReplaceAll(string(t.Value(l.source)), "\n", " "), t.Segment.Start, s)...)
 		}
 	}
-	return append(spans, tick)
+	if l.profile == Plain {
+		tick := piece{text: "`", style: s}
+		pieces = append(append([]piece{tick}, pieces...), tick)
+	}
+	return pieces
 }
 
-func (c *compiler) autoLink(n *ast.AutoLink, s style) []span {
-	label := string(n.Label(c.source))
-	spans := []span{}
-	for _, part := range c.parts(label, n.Pos()) {
-		spans = append(spans, span{Part: part, style: s})
+func (l *layout) autoLink(n *ast.AutoLink, s style) []piece {
+	destination := string(n.URL(l.source))
+	if n.AutoLinkType == ast.AutoLinkEmail {
+		destination = "mailto:" + destination
 	}
-	return c.link(string(n.URL(c.source)), spans, n)
+	return l.link(destination, l.literal(string(n.Label(l.source)), n.Pos(), s), n)
 }
 
-// link returns the spans of a text that leads to an address, which stands behind it where links cannot be followed.
-func (c *compiler) link(destination string, spans []span, n ast.Node) []span {
-	to := c.address(unescape(destination), n)
-	if to == nil {
-		return spans
-	}
+// link returns a text that leads to an address, which stands behind it where links cannot be followed.
+func (l *layout) link(destination string, pieces []piece, n ast.Node) []piece {
+	address := l.address(destination, n)
 	var text strings.Builder
-	for i := range spans {
-		spans[i].link = to
-		text.WriteString(spans[i].Text)
-		if name := spans[i].Name; name != "" {
-			text.WriteString("{" + name + "}")
-		}
+	for i := range pieces {
+		pieces[i].address = address
+		text.WriteString(pieces[i].text)
 	}
-	if destination == text.String() || destination == "mailto:"+text.String() {
-		return spans
+	if l.profile == Links || address == "" || address == text.String() || address == "mailto:"+text.String() {
+		return pieces
 	}
-	without := all(Plain, ANSI)
-	return append(spans, span{Part: placeholder.Part{Text: " ("}, only: without}, span{shown: to, only: without},
-		span{Part: placeholder.Part{Text: ")"}, only: without})
+	return append(pieces, piece{text: " (" + address + ")"})
 }
 
-// address is where a link leads.
-type address struct{ parts []placeholder.Part }
-
-// address returns nil if the address is not safe. A placeholder cannot change the scheme.
-func (c *compiler) address(destination string, n ast.Node) *address {
-	parts := c.parts(destination, n.Pos())
+// address returns an address in visible ASCII characters, or an empty text if it is not safe. A placeholder cannot change
+// the scheme.
+func (l *layout) address(destination string, n ast.Node) string {
+	parts := l.parts(destination, n.Pos())
 	if len(parts) == 0 {
-		return nil
+		return ""
 	}
 	scheme, _, found := strings.Cut(parts[0].Text, ":")
-	if !found || !slices.Contains([]string{"http", "https", "mailto", "ssh", "git", "sftp"}, strings.ToLower(scheme)) {
-		return nil
+	safe := found && slices.Contains([]string{"http", "https", "mailto", "ssh", "git", "sftp"}, strings.ToLower(scheme))
+	var b strings.Builder
+	for _, part := range parts {
+		b.WriteString(percent(part.Text))
+		if part.Name != "" {
+			b.WriteString(url.PathEscape(l.value(part.Name, n.Pos())))
+		}
 	}
-	return &address{parts}
+	if !safe || b.Len() > maxAddress {
+		return ""
+	}
+	return b.String()
 }
 
-// text returns the address in visible ASCII characters, or an empty text if it is too long.
-func (a *address) text(values placeholder.Values) string {
-	if a == nil {
-		return ""
-	}
+// percent encodes what is not visible ASCII or cannot be in an address.
+func percent(text string) string {
 	var b strings.Builder
-	for _, part := range a.parts {
-		for i := range len(part.Text) {
-			if c := part.Text[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
-				fmt.Fprintf(&b, "%%%02X", c)
-			} else {
-				b.WriteByte(c)
-			}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
-		if part.Name != "" {
-			b.WriteString(url.PathEscape(values.Value(part.Name)))
-		}
-	}
-	if b.Len() > maxAddress {
-		return ""
 	}
 	return b.String()
 }

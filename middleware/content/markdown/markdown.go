@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/text"
 
 	"foyer/middleware/content/placeholder"
@@ -55,8 +56,9 @@ const (
 
 // Page is a parsed page. It is safe for concurrent use.
 type Page struct {
-	blocks []block
-	names  []string // of its placeholders
+	source   []byte
+	document ast.Node
+	names    []string // of its placeholders
 }
 
 // Names returns the names of the page's placeholders, each once.
@@ -67,18 +69,25 @@ func Parse(source string) (*Page, error) {
 	if err := bounded(source); err != nil {
 		return nil, err
 	}
-	c := compiler{source: []byte(source), page: &Page{}}
-	document := newParser().Parse(text.NewReader(c.source))
-	c.page.blocks = c.blocks(document, 0)
-	if c.err != nil {
-		return nil, c.err
-	}
+	p := &Page{source: []byte(source)}
+	p.document = newParser().Parse(text.NewReader(p.source))
 	for _, width := range []int{MinWidth, MaxWidth} {
-		if _, cut := c.page.layout(width, Links, longest{}); cut {
+		l := newLayout(p, Links, longest{})
+		l.text(width)
+		if l.err != nil {
+			return nil, l.err
+		}
+		if l.cut {
 			return nil, fmt.Errorf("is larger than %d KiB when it is laid out", maxLayout>>10)
 		}
+		p.names = l.names
 	}
-	return c.page, nil
+	return p, nil
+}
+
+// Layout returns the page for a terminal of width columns. Lines end in a line feed, except the last one.
+func (p *Page) Layout(width int, profile Profile, values placeholder.Values) string {
+	return newLayout(p, profile, values).text(min(max(width, MinWidth), MaxWidth))
 }
 
 // longest gives every placeholder a long value, to check the size of a layout.

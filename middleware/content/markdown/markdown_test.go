@@ -4,10 +4,12 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
+	"github.com/yuin/goldmark/ast"
 
 	"foyer/middleware/content/placeholder"
 )
@@ -93,7 +95,8 @@ func TestLayoutStyled(t *testing.T) {
 		{"code", ANSI, "`a`\n\n    b", "\x1b[36ma\x1b[m\n\n    \x1b[36mb\x1b[m"},
 		{"link without links", ANSI, "[a](ssh://b)", "\x1b[4ma\x1b[m (ssh://b)"},
 		{"link", Links, "[a](ssh://b)", "\x1b]8;;ssh://b\x07\x1b[4ma\x1b[m\x1b]8;;\x07"},
-		{"link that would end itself", Links, "[a](<ssh://b\u009c&#7;;x>)", "\x1b]8;;ssh://b;x\x07\x1b[4ma\x1b[m\x1b]8;;\x07"},
+		{"link that would end itself", Links, "[a](<ssh://b\u009c&#7;;x>)", "\x1b]8;;ssh://b%C2%9C%07;x\x07\x1b[4ma\x1b[m\x1b]8;;\x07"},
+		{"mail", Links, "<a@b.org>", "\x1b]8;;mailto:a@b.org\x07\x1b[4ma@b.org\x1b[m\x1b]8;;\x07"},
 		{"list", ANSI, "- a", "• a"},
 		{"quote", ANSI, "> a", "│ a"},
 		{"table", ANSI, "|a|b|\n|-|-|\n|c|d|", "\x1b[1ma\x1b[m │ \x1b[1mb\x1b[m\n──┼──\nc │ d"},
@@ -184,6 +187,21 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// A page is laid out for several visitors at once; the race detector looks at it.
+func TestLayoutConcurrently(t *testing.T) {
+	p := page(t, "# a\n\n- `b` {user}\n\n|c|\n|-|\n|<https://d>|\n\n    e")
+	var all sync.WaitGroup
+	want := p.Layout(80, Links, visitor)
+	for range 8 {
+		all.Go(func() {
+			if got := p.Layout(80, Links, visitor); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	var c Cache
 	large := page(t, strings.Repeat("word\n\n", 2000))
@@ -220,13 +238,13 @@ func FuzzLayout(f *testing.F) {
 			if bad := strings.IndexFunc(withoutOwn(text), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }); bad >= 0 && utf8Valid(source, user) {
 				t.Fatalf("%d %q: control character in %q", profile, source, text)
 			}
-			for i, b := range p.blocks {
-				if b.kind != paragraph {
+			l := newLayout(p, profile, values{"user": user, "key": user})
+			for n := p.document.FirstChild(); n != nil; n = n.NextSibling() {
+				if n.Kind() != ast.KindParagraph {
 					continue
 				}
-				l := &layout{profile: profile, values: values{"user": user, "key": user}}
-				for _, line := range l.wrap(p.blocks[i].spans, 20) {
-					if got := ansi.StringWidth(line.text); got > 20 && utf8Valid(source, user) {
+				for _, line := range l.block(n, MinWidth, 0) {
+					if got := ansi.StringWidth(line.text); got > MinWidth && utf8Valid(source, user) {
 						t.Fatalf("%q: line %q is %d wide", source, line.text, got)
 					}
 				}

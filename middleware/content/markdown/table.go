@@ -1,16 +1,45 @@
 package markdown
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 
+	"github.com/yuin/goldmark/ast"
 	tables "github.com/yuin/goldmark/extension/ast"
 )
 
 // minColumn is the width that every column of a table gets at least. Where there is less room, a table is shown as a list.
 const minColumn = 4
 
-func (l *layout) table(rows [][]cell, width int) (lines []line) {
+// cell is a cell of a table.
+type cell struct {
+	pieces []piece
+	align  tables.Alignment
+}
+
+// cells returns the rows of a table. The first is its header.
+func (l *layout) cells(n ast.Node, depth int) (rows [][]cell) {
+	for r, s := n.FirstChild(), bold; r != nil; r, s = r.NextSibling(), 0 {
+		var row []cell
+		for c := r.FirstChild(); c != nil; c = c.NextSibling() {
+			row = append(row, cell{l.inline(c, s, depth), c.(*tables.TableCell).Alignment})
+		}
+		if l.count += len(row); l.count > maxCells {
+			l.fail(r.Pos(), fmt.Errorf("tables have more than %d cells", maxCells))
+			break
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (l *layout) table(n ast.Node, width, depth int) (lines []line) {
+	rows := l.cells(n, depth)
+	if len(rows) == 0 {
+		return nil
+	}
 	room := width - 3*(len(rows[0])-1)
 	if room < minColumn*len(rows[0]) {
 		return l.records(rows, width)
@@ -31,12 +60,12 @@ func (l *layout) table(rows [][]cell, width int) (lines []line) {
 
 // columns returns the widths of the columns: what their texts need or, if room is less, as much as the widest can give up.
 func (l *layout) columns(rows [][]cell, room int) []int {
-	measure := &layout{profile: l.profile, values: l.values}
+	measure := &layout{profile: l.profile}
 	columns := make([]int, len(rows[0]))
 	sum := 0
 	for i := range columns {
 		for _, row := range rows {
-			for _, line := range measure.wrap(row[i].spans, math.MaxInt) {
+			for _, line := range measure.wrap(row[i].pieces, math.MaxInt) {
 				columns[i] = min(max(columns[i], line.width), room)
 			}
 		}
@@ -59,7 +88,7 @@ func (l *layout) row(row []cell, columns []int) (lines []line) {
 	texts := make([][]line, len(row))
 	height := 0
 	for i, cell := range row {
-		texts[i] = l.wrap(cell.spans, max(columns[i], 1))
+		texts[i] = l.wrap(cell.pieces, max(columns[i], 1))
 		height = max(height, len(texts[i]))
 	}
 	for y := range height {
@@ -97,9 +126,8 @@ func (l *layout) records(rows [][]cell, width int) (lines []line) {
 			lines = l.add(lines, line{})
 		}
 		for i, cell := range row {
-			spans := append([]span{}, rows[0][i].spans...)
-			spans = append(spans, literal(": ", 0))
-			lines = append(lines, l.wrap(append(spans, cell.spans...), width)...)
+			pieces := slices.Concat(rows[0][i].pieces, []piece{{text: ": "}}, cell.pieces)
+			lines = append(lines, l.wrap(pieces, width)...)
 		}
 	}
 	return lines

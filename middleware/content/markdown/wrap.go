@@ -12,11 +12,11 @@ type line struct {
 	width int // in cells of the terminal
 }
 
-// piece is a part of a line with one look.
+// piece is a text in one style.
 type piece struct {
 	text    string
 	style   style
-	address string
+	address string // where it leads
 }
 
 func (p piece) like(other piece) bool { return p.style == other.style && p.address == other.address }
