@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/yuin/goldmark/ast"
@@ -69,7 +70,8 @@ func Parse(source string) (*Page, error) {
 	if err := bounded(source); err != nil {
 		return nil, err
 	}
-	p := &Page{source: []byte(source)}
+	// goldmark appends a line feed to the last line of code, in place if the slice has room for it, even after parsing.
+	p := &Page{source: slices.Clip([]byte(source))}
 	p.document = newParser().Parse(text.NewReader(p.source))
 	for _, width := range []int{MinWidth, MaxWidth} {
 		l := newLayout(p, Links, longest{})
