@@ -164,7 +164,7 @@ func TestIndex(t *testing.T) {
 		return all[:1+rand.IntN(len(all))]
 	}
 	part := func(all []netip.Prefix) []netip.Prefix { return all[rand.IntN(len(all)+1):] }
-	for range 100 {
+	for range 30 {
 		var rules []Rule
 		for range 1 + rand.IntN(1500) {
 			names := []string{fmt.Sprint("u", rand.IntN(50)), "ada", "bob"}

@@ -150,6 +150,7 @@ func (l list) condition(r *Rule) condition {
 func subset(some []string, all names) bool {
 	return !slices.ContainsFunc(some, func(name string) bool { return !all.has(name) })
 }
+
 func contains(networks []netip.Prefix, address netip.Addr) bool {
 	for _, n := range networks {
 		if n.Contains(address) {

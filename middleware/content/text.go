@@ -44,9 +44,9 @@ type version struct {
 	names []string       // of the placeholders
 }
 
-// View is how a text is shown. The zero View is that for programs.
+// View is how Markdown is shown. The zero View is that for programs.
 type View struct {
-	Width   int
+	Width   int // in columns; 0 if it is not known
 	Profile markdown.Profile
 }
 
@@ -139,7 +139,7 @@ func (t *Text) For(v *Visit, group string, until time.Time, view View) string {
 	if now.page == nil {
 		return placeholder.Replace(now.parts, values)
 	}
-	if view == (View{}) {
+	if view.Width <= 0 {
 		view.Width = markdown.ProgramWidth
 	}
 	return t.cache.Layout(now.page, view.Width, view.Profile, values)
