@@ -68,6 +68,7 @@ func TestConditions(t *testing.T) {
 	}{
 		{"none", Rule{}, true, true},
 		{"users", Rule{Users: []string{"bob", "ada"}}, true, false},
+		{"many users", Rule{Users: append(strings.Split("abcdefghij", ""), "ada")}, true, false},
 		{"not-users", Rule{NotUsers: []string{"bob", "ada"}}, false, true},
 		{"groups", Rule{Groups: []string{"none", "staff"}}, true, false},
 		{"not-groups", Rule{NotGroups: []string{"staff"}}, false, true},
@@ -172,7 +173,9 @@ func TestIndex(t *testing.T) {
 				Principals: pick("x", "ops"), Command: pick(fmt.Sprintf("*%d*", rand.IntN(1e6)), "???", "*old/*", "git-?pload*"), NotUsers: pick("ada"), Networks: part(networks("192.0.2.9/24", "10.0.0.0/8", "::/0"))})
 		}
 		table := table(t, settings(rules...))
-		for _, v := range []*Visit{ada(), guest()} {
+		short := ada()
+		short.Command = "abc"
+		for _, v := range []*Visit{ada(), guest(), short} {
 			got, found := table.Answer(v)
 			want := slices.IndexFunc(table.answers.all, func(c *compiled) bool { return c.fails(table.visitor(v)) == "" })
 			if found != (want >= 0) || found && got.Rule != table.answers.all[want].Rule {
@@ -231,10 +234,11 @@ func TestValues(t *testing.T) {
 		until time.Time
 		want  string
 	}{
+		{&Visit{Now: noon}, noon, " staff        12:00 UTC 2026-12-03 2026-12-03 12:00 UTC now"},
 		{ada(), noon.Add(90 * time.Minute), "ada staff 192.0.2.7 SSH-2.0-OpenSSH_10.0 publickey " + keyA +
 			" ada's laptop git-upload-pack 'old/a.git' example.org 12:00 UTC 2026-12-03 2026-12-03 13:30 UTC in 2 hours"},
-		{&Visit{User: "\x1b[2J\u202e", Command: strings.Repeat("x", 300)}, time.Time{},
-			`\x1b[2J\u202e staff      ` + strings.Repeat("x", 256) + "…  00:00 UTC 0001-01-01 further notice later"},
+		{&Visit{User: "\x1b[2J\u202e", Address: guest().Address, Command: strings.Repeat("x", 300)}, time.Time{},
+			`\x1b[2J\u202e staff 198.51.100.1     ` + strings.Repeat("x", 256) + "…  00:00 UTC 0001-01-01 further notice later"},
 	} {
 		text, err := Plain(all)
 		if err != nil {
