@@ -68,7 +68,7 @@ func TestConditions(t *testing.T) {
 	}{
 		{"none", Rule{}, true, true},
 		{"users", Rule{Users: []string{"bob", "ada"}}, true, false},
-		{"many users", Rule{Users: append(strings.Split("abcdefghij", ""), "ada")}, true, false},
+		{"not many users", Rule{NotUsers: append(strings.Split("abcdefghij", ""), "ada")}, false, true},
 		{"not-users", Rule{NotUsers: []string{"bob", "ada"}}, false, true},
 		{"groups", Rule{Groups: []string{"none", "staff"}}, true, false},
 		{"not-groups", Rule{NotGroups: []string{"staff"}}, false, true},
