@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Settings are the rules and what they refer to.
+// Settings are the rules and what they refer to. A table keeps the rules; they must not change.
 type Settings struct {
 	Groups  map[string][]string       // the users of each group
 	GroupAt func(group string) string // where a group is, such as "foyer.toml:3"; may be nil

@@ -7,7 +7,7 @@ import (
 )
 
 // index finds the rules that can fit a visit without looking at all of them. Each rule is filed under the values of one of
-// its conditions.
+// its conditions. BenchmarkAnswer measures what that saves, and what it costs where rules only have dates.
 type index struct {
 	rules map[indexKey][]int
 	rest  bitset // rules without such a condition
