@@ -126,6 +126,9 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 	if err != nil {
 		return err
 	}
+	if texts.said, err = openRules(cfg, s.Logger); err != nil {
+		return err
+	}
 	if err := s.LoadHostKeys(); err != nil {
 		return err
 	}
