@@ -1,12 +1,7 @@
 package middleware
 
 import (
-	"time"
-
 	gossh "golang.org/x/crypto/ssh"
-
-	"foyer/middleware/content"
-	"foyer/middleware/source"
 )
 
 // Banner returns the layer that says the banner of the rules before authentication (RFC 4252 section 5.4), also to clients
@@ -16,25 +11,10 @@ func Banner(said *Content) Layer {
 		Name: "banner",
 		Connect: func(c *Conn) (Moments, error) {
 			return Moments{Configure: func(cfg *gossh.ServerConfig) {
-				addBanner(cfg, func(conn gossh.ConnMetadata) string {
-					return said.banner(said.Table, conn)
-				})
+				addBanner(cfg, func(conn gossh.ConnMetadata) string { return said.early(conn, said.Table.Banner) })
 			}}, nil
 		},
 	}
-}
-
-// banner returns the banner of a table, or an empty text.
-func (s *Content) banner(table *content.Table, conn gossh.ConnMetadata) string {
-	visit := &content.Visit{
-		Address: source.Addr(conn.RemoteAddr()), Client: string(conn.ClientVersion()), Now: time.Now(), Server: s.Server,
-	}
-	s.adjust(visit)
-	banner, found := table.Banner(visit)
-	if !found {
-		return ""
-	}
-	return banner.Text(visit, content.View{}) + "\n"
 }
 
 // addBanner adds a text after the banner that is sent already.
