@@ -206,6 +206,7 @@ func (r *report) readTexts(cfg *Config) {
 	}
 	problems, warnings := cfg.checkRules(time.Now())
 	r.problems, r.warnings = append(r.problems, problems...), append(r.warnings, warnings...)
+	r.readMaintenance(cfg, time.Now())
 }
 
 func (r *report) print(cfg *Config, w io.Writer) {

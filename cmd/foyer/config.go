@@ -21,6 +21,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
+	"foyer/middleware/maintenance"
 	"foyer/middleware/server"
 	"foyer/middleware/watchfile"
 )
@@ -49,6 +50,8 @@ type Config struct {
 	LogFormat  string         // "auto", or one of eventlog.Formats
 	ServerName string         // or "" for the host's name
 
+	MaintenanceFile string // the switch of "foyer maintenance"
+
 	rules    rules
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line
@@ -68,6 +71,7 @@ func newConfig() *Config {
 	c := &Config{
 		File: defaultFile, Passwords: passwords.DefaultPath, Remember: passwords.DefaultRemember, Keys: defaultKeys,
 		Auth: []string{"publickey", "password"}, Penalties: true, Algorithms: "default", PTY: "refuse", LogFormat: "auto",
+		MaintenanceFile: "maintenance.json",
 	}
 	c.Listen, c.HostKeys = []string{":2022"}, "hostkeys"
 	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
@@ -113,6 +117,7 @@ func (c *Config) said() []settings.Setting {
 		{Name: "pty", Value: choice{&c.PTY, []string{"refuse", "accept"}}, Everyday: true, Help: "answer to a request for a terminal"},
 		{Name: "server-name", Value: path{&c.ServerName, "name"}, Example: "git.example.org",
 			Help: "what {server} in a text stands for (default: the host's name)"},
+		{Name: "maintenance-file", Value: path{&c.MaintenanceFile, "file"}, Help: "file with which foyer maintenance closes the server"},
 	}
 }
 
@@ -265,6 +270,7 @@ func (c *Config) useLog(w io.Writer) {
 type texts struct {
 	message, greeting middleware.Text
 	said              *middleware.Content
+	maintenance       *maintenance.Maintenance
 }
 
 // The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.

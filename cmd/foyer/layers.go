@@ -31,6 +31,7 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		middleware.Greeting(texts.greeting),
 		middleware.HostKeyUpdate(),
 		when(len(cfg.rules.Notices) > 0, middleware.Notices(texts.said)),
+		when(texts.maintenance != nil, middleware.Maintenance(texts.said, texts.maintenance)),
 		when(len(cfg.rules.Answers) > 0, middleware.Answers(texts.said)),
 		middleware.Message(texts.message),
 	}

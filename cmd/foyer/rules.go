@@ -12,12 +12,14 @@ import (
 	"foyer/cmd/foyer/settings"
 	"foyer/middleware"
 	"foyer/middleware/content"
+	"foyer/middleware/maintenance"
 )
 
 // rules is what the tables of the file say, which are not settings.
 type rules struct {
 	content.Settings
-	sentences map[string]string // in place of fixed ones
+	sentences   map[string]string // in place of fixed ones
+	maintenance *content.Rule     // by date; may be nil
 }
 
 // conditions are the keys of an answer and of a notice, before its text.
@@ -70,6 +72,7 @@ func ruleTables() []settings.Table {
 		{Name: "banner", Help: "The banner is said before authentication",
 			Keys: append([]settings.Key{networks(), notNetworks()}, saying("Authorized use only.")...)},
 		{Name: "sentences", Help: "Sentences in place of foyer's own, with placeholders", Keys: sentenceKeys()},
+		maintenanceTable(),
 	}
 }
 
@@ -107,6 +110,9 @@ func (c *Config) readRules() (problems []error) {
 				problem(e.Problem(name, err))
 			}
 		}
+	}
+	for _, e := range c.settings.Entries("maintenance") {
+		r.maintenance = readMaintenance(e, problem)
 	}
 	c.rules = r
 	return problems
@@ -160,15 +166,30 @@ func readNetworks(e *settings.Entry, name string, problem func(error)) (networks
 func (c *Config) checkRules(now time.Time) (problems, warnings []error) {
 	r := c.rules.Settings
 	r.Texts = content.NewTexts(".", nil)
-	for _, p := range content.Check(r, now) {
+	all := content.Check(r, now)
+	if dated := c.rules.maintenance; dated != nil {
+		all = append(all, content.Check(maintenance.Settings(r.Groups, r.Texts, *dated), now)...)
+	}
+	known := map[string]bool{} // the text of a maintenance is a page and a banner
+	for _, p := range all {
 		err := c.settings.Problem(p.At, p.Err)
-		if p.Warning {
+		switch {
+		case known[err.Error()]:
+		case p.Warning:
 			warnings = append(warnings, err)
-		} else {
+		default:
 			problems = append(problems, err)
 		}
+		known[err.Error()] = true
 	}
 	return problems, warnings
+}
+
+// watchedTexts returns the files with texts.
+func watchedTexts(logger *slog.Logger) *content.Texts {
+	return content.NewTexts(".", func(err error) {
+		logger.Error("file is invalid; keeping the last good version", problem(err)...)
+	})
 }
 
 // openRules returns what is said by rules. Files with texts are read again when they change.
@@ -181,9 +202,7 @@ func openRules(cfg *Config, logger *slog.Logger) (*middleware.Content, error) {
 		return nil, errors.Join(problems...)
 	}
 	r := cfg.rules.Settings
-	r.Texts = content.NewTexts(".", func(err error) {
-		logger.Error("file is invalid; keeping the last good version", problem(err)...)
-	})
+	r.Texts = watchedTexts(logger)
 	table, err := content.New(r)
 	if err != nil {
 		return nil, err
