@@ -271,6 +271,7 @@ type texts struct {
 	message, greeting middleware.Text
 	said              *middleware.Content
 	maintenance       *maintenance.Maintenance
+	unpaged           bool // without the pager
 }
 
 // The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.
