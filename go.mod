@@ -31,6 +31,8 @@ require (
 
 require github.com/coreos/go-systemd/v22 v22.7.0
 
+require charm.land/bubbles/v2 v2.2.1
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

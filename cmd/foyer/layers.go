@@ -2,6 +2,7 @@ package main
 
 import (
 	"foyer/middleware"
+	"foyer/middleware/pager"
 	"foyer/middleware/server"
 )
 
@@ -32,6 +33,7 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		middleware.HostKeyUpdate(),
 		when(len(cfg.rules.Notices) > 0, middleware.Notices(texts.said)),
 		when(texts.maintenance != nil, middleware.Maintenance(texts.said, texts.maintenance)),
+		when(len(cfg.rules.Answers) > 0 && !texts.unpaged, pager.Layer(texts.said)),
 		when(len(cfg.rules.Answers) > 0, middleware.Answers(texts.said)),
 		middleware.Message(texts.message),
 	}

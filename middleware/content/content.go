@@ -98,6 +98,9 @@ func (m Match) Text(v *Visit, view View) string {
 	return m.text.For(v, m.Group, m.Rule.Until, view)
 }
 
+// IsPage reports whether the text is Markdown.
+func (m Match) IsPage() bool { return m.text != nil && m.text.current().page != nil }
+
 // Answer returns the first answer that fits.
 func (t *Table) Answer(v *Visit) (m Match, found bool) {
 	t.each(&t.answers, t.visitor(v), func(c *compiled) bool {
