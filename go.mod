@@ -31,7 +31,10 @@ require (
 
 require github.com/coreos/go-systemd/v22 v22.7.0
 
-require charm.land/bubbles/v2 v2.2.1
+require (
+	charm.land/bubbles/v2 v2.2.1
+	golang.org/x/term v0.48.0
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

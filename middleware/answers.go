@@ -34,9 +34,11 @@ func Answers(said *Content) Layer {
 func SayAnswer(sess ssh.Session, answer content.Match, visit *content.Visit) {
 	info := session.InfoOf(sess)
 	text := answer.Text(visit, ViewOf(sess))
-	if info.Request == "shell" {
-		_, _ = io.WriteString(sess, withLineEnds(info, text))
-	} else {
+	switch {
+	case text == "":
+	case info.Request == "shell":
+		_, _ = io.WriteString(sess, text+"\n")
+	default:
 		tellTool(sess, text, nil, nil)
 	}
 	_ = sess.Exit(ExitStatus(info, answer))

@@ -81,7 +81,7 @@ func TestAnswersInMarkdown(t *testing.T) {
 		}
 	}
 	refusing := serveAnswers(t, s, refusePTY())
-	expect(t, refusing.Visit(t, sshtest.Visit{Term: "xterm", Width: 40}), sshtest.Result{Stdout: strings.ReplaceAll(program, "\n", "\r\n")})
+	expect(t, refusing.Visit(t, sshtest.Visit{Term: "xterm", Width: 40}), sshtest.Result{Stdout: program})
 }
 
 // Notices are for people, before the answer. Programs get none.
@@ -122,13 +122,13 @@ func TestBanner(t *testing.T) {
 func TestSentences(t *testing.T) {
 	s := said(t, content.Settings{Groups: map[string][]string{"staff": {"guest"}}})
 	srv := sshtest.Serve(t, middleware.Open(), middleware.Sentences(s, map[string]string{
-		"pty-refused": "No terminal, {user}.", "commands": "No {command}.", "files": "No files.", "repositories": "No repositories, {group}.",
-	}), middleware.PTYNotice(), middleware.ForwardNotice(), middleware.Message(middleware.Fixed("bye\n")))
+		"greeting": "Welcome to {server}, {user}.", "pty-refused": "No terminal, {user}.", "commands": "No {command}.", "files": "No files.", "repositories": "No repositories, {group}.",
+	}), middleware.PTYNotice(), middleware.ForwardNotice(), middleware.Greeting(middleware.Fixed("Hi")), middleware.Message(middleware.Fixed("bye\n")))
 	for _, tt := range []struct {
 		visit sshtest.Visit
 		want  sshtest.Result
 	}{
-		{sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: "bye\n", Stderr: "No terminal, guest.\r\n"}},
+		{sshtest.Visit{Term: "xterm"}, sshtest.Result{Stdout: "bye\n", Stderr: "No terminal, guest.\r\nWelcome to example.org, guest.\r\n"}},
 		{sshtest.Visit{Command: "ls"}, sshtest.Result{Stderr: "No ls.\nbye\n", Status: 1}},
 		{sshtest.Visit{Command: "rsync --server"}, sshtest.Result{Stderr: "No files.\nbye\n", Status: 1}},
 		{sshtest.Visit{Command: "git-upload-pack a"}, sshtest.Result{Stdout: "0023ERR No repositories, staff.\nbye", Status: 1}},

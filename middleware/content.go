@@ -76,15 +76,3 @@ func ViewOf(sess ssh.Session) content.View {
 	}
 	return view
 }
-
-// withLineEnds returns a text with the line ends that a session needs, and one at its end unless the text is empty.
-func withLineEnds(info session.Info, text string) string {
-	if text == "" {
-		return ""
-	}
-	text += "\n"
-	if info.PTY == session.NotAsked {
-		return text
-	}
-	return strings.ReplaceAll(text, "\n", "\r\n")
-}

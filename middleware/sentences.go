@@ -17,6 +17,7 @@ type Sentence struct{ Name, Standard, About string }
 // SentenceNames returns all fixed texts that can be replaced.
 func SentenceNames() []Sentence {
 	return []Sentence{
+		{"greeting", DefaultGreeting, "to a person, before notices and answers"},
 		{"pty-refused", ptyNotice, "to a person whose terminal is refused"},
 		{"forwarding", noForwarding, "to a person who asks to forward ports, an agent or X11"},
 		{"commands", refusal.Command.Sentence(), "to who runs a command"},

@@ -40,7 +40,7 @@ func TestPagerMemory(t *testing.T) {
 	}
 	used := srv.resident(t) - before
 	t.Logf("%d visitors use %d MiB", visitors, used)
-	if used > most && slowness == 1 {
+	if used > most*bulk {
 		t.Errorf("%d visitors use %d MiB", visitors, used)
 	}
 }
