@@ -38,7 +38,7 @@ func newRoot() *cobra.Command {
 		cli.Environment: environment, cli.Files: manFiles, cli.Signals: manSignals, cli.Rare: "All settings: foyer help settings",
 	}
 	root.PersistentFlags().StringVar(&cfg.File, "config", defaultFile, "`file` with settings")
-	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), configCommand(cfg))
+	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), configCommand(cfg), maintenanceCommand(cfg), previewCommand(cfg))
 	root.AddCommand(limitsTopic(), algorithmsTopic(), settingsTopic(root))
 	return root
 }

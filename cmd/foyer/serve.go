@@ -126,6 +126,12 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 	if err != nil {
 		return err
 	}
+	if texts.said, err = openRules(cfg, s.Logger); err != nil {
+		return err
+	}
+	if texts.maintenance, err = openMaintenance(cfg, s.Logger); err != nil {
+		return err
+	}
 	if err := s.LoadHostKeys(); err != nil {
 		return err
 	}
@@ -164,7 +170,7 @@ func (r *running) report() []any {
 
 // clean deletes the temporary files of edits that crashed. They hold hashes and private keys.
 func clean(cfg *Config, logger *slog.Logger) {
-	for _, path := range []string{cfg.HostKeys, cfg.Keys, cfg.Passwords} {
+	for _, path := range []string{cfg.HostKeys, cfg.Keys, cfg.Passwords, cfg.MaintenanceFile} {
 		if err := watchfile.Clean(path); err != nil {
 			logger.Warn("temporary file left behind", problem(err)...)
 		}
