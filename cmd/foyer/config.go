@@ -50,7 +50,8 @@ type Config struct {
 	LogFormat  string         // "auto", or one of eventlog.Formats
 	ServerName string         // or "" for the host's name
 
-	MaintenanceFile string // the switch of "foyer maintenance"
+	MaintenanceUnready bool   // /readyz fails during maintenance
+	MaintenanceFile    string // the switch of "foyer maintenance"
 
 	rules    rules
 	settings *settings.Set
@@ -118,6 +119,7 @@ func (c *Config) said() []settings.Setting {
 		{Name: "server-name", Value: path{&c.ServerName, "name"}, Example: "git.example.org",
 			Help: "what {server} in a text stands for (default: the host's name)"},
 		{Name: "maintenance-file", Value: path{&c.MaintenanceFile, "file"}, Help: "file with which foyer maintenance closes the server"},
+		{Name: "maintenance-unready", Value: toggle{&c.MaintenanceUnready}, Help: "answer /readyz with a failure during maintenance"},
 	}
 }
 
@@ -272,6 +274,7 @@ type texts struct {
 	said              *middleware.Content
 	maintenance       *maintenance.Maintenance
 	unpaged           bool // without the pager
+	unready           bool // /readyz fails during maintenance
 }
 
 // The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.

@@ -65,6 +65,8 @@ type Server struct {
 	OnHangup func()
 	// OnDrain is called when the server is told to stop, if it is not nil.
 	OnDrain func()
+	// Unready returns why a server that serves should get no visitors, or "". It may be nil.
+	Unready func() string
 	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
 	Report func() []any
 
