@@ -6,6 +6,7 @@ import (
 	"charm.land/ssh"
 
 	"foyer/middleware/content"
+	"foyer/middleware/refusal"
 	"foyer/middleware/session"
 )
 
@@ -34,14 +35,45 @@ func Answers(said *Content) Layer {
 func SayAnswer(sess ssh.Session, answer content.Match, visit *content.Visit) {
 	info := session.InfoOf(sess)
 	text := answer.Text(visit, ViewOf(sess))
-	switch {
-	case text == "":
-	case info.Request == "shell":
-		_, _ = io.WriteString(sess, text+"\n")
-	default:
-		tellTool(sess, text, nil, nil)
+	if info.Request == "shell" {
+		writeText(sess, text)
+	} else {
+		tellTool(sess, text)
 	}
 	_ = sess.Exit(ExitStatus(info, answer))
+}
+
+// tellTool says a text where the tool shows it that asks for a command or a subsystem.
+func tellTool(sess ssh.Session, text string) {
+	switch refusal.ToolOf(sess.Command(), sess.Subsystem()) {
+	case refusal.Git:
+		_, _ = sess.Write(refusal.GitError(text))
+	case refusal.SCP:
+		_, _ = sess.Write(refusal.SCPError(text))
+	case refusal.SFTP:
+		writeText(sess.Stderr(), text)
+		serveSFTP(sess, text)
+	default:
+		writeText(sess.Stderr(), text)
+	}
+}
+
+// writeText writes a text, unless it is empty, with a line end in pieces, so that a client which reads slowly holds no copy of
+// the whole.
+func writeText(w io.Writer, text string) {
+	const piece = 4 << 10
+	end := ""
+	if text != "" {
+		end = "\n"
+	}
+	for text != "" {
+		n := min(piece, len(text))
+		if _, err := io.WriteString(w, text[:n]); err != nil {
+			return
+		}
+		text = text[n:]
+	}
+	_, _ = io.WriteString(w, end)
 }
 
 // ExitStatus returns the exit status of a session that gets an answer.

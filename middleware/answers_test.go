@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"charm.land/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"foyer/middleware"
@@ -82,6 +83,39 @@ func TestAnswersInMarkdown(t *testing.T) {
 	}
 	refusing := serveAnswers(t, s, refusePTY())
 	expect(t, refusing.Visit(t, sshtest.Visit{Term: "xterm", Width: 40}), sshtest.Result{Stdout: program})
+}
+
+// A long answer is not copied for a visitor, who may read it slowly: it is written in pieces of a text that all share.
+func TestAnswersAreShared(t *testing.T) {
+	long := strings.Repeat("a line\n", 30000)
+	s := said(t, content.Settings{Answers: []content.Rule{{Text: long}}})
+	largest := &largestWrite{}
+	record := middleware.Layer{Session: func(next ssh.Handler) ssh.Handler {
+		return func(sess ssh.Session) { next(recorded{sess, largest}) }
+	}}
+	srv := sshtest.Serve(t, middleware.Open(), record, middleware.Answers(s), middleware.Message(middleware.Fixed("")))
+	expect(t, srv.Visit(t, sshtest.Visit{}), sshtest.Result{Stdout: long})
+	if largest.n > 8<<10 {
+		t.Errorf("%d bytes are written at once", largest.n)
+	}
+	visit := &content.Visit{}
+	answer, _ := s.Table.Answer(visit)
+	if allocated := testing.AllocsPerRun(10, func() { _ = answer.Text(visit, content.View{}) }); allocated > 2 {
+		t.Errorf("%v allocations", allocated)
+	}
+}
+
+// recorded is a session that records its largest write.
+type recorded struct {
+	ssh.Session
+	largest *largestWrite
+}
+
+type largestWrite struct{ n int }
+
+func (r recorded) Write(p []byte) (int, error) {
+	r.largest.n = max(r.largest.n, len(p))
+	return r.Session.Write(p)
 }
 
 // Notices are for people, before the answer. Programs get none.

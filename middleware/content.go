@@ -24,13 +24,17 @@ type Content struct {
 	Adjust func(*content.Visit) // may change what is known about a visit; may be nil
 }
 
+// maxGlobbed is how many bytes of a command are compared with globs. It bounds what a long one costs.
+const maxGlobbed = 4 << 10
+
 // Visit returns what is known about a session. Who visits is only taken from the method that has verified it.
 func (s *Content) Visit(sess ssh.Session) *content.Visit {
 	info, granted := session.InfoOf(sess), sess.Permissions().Extensions
+	command := sess.RawCommand() + sess.Subsystem() // one is empty
 	v := &content.Visit{
 		User: sess.User(), Address: source.Addr(sess.RemoteAddr()), Client: sess.Context().ClientVersion(),
 		Method: strings.Join(ConnOf(sess.Context()).verified, "+"), Key: granted[KeyFingerprint],
-		Request: info.Request, Command: sess.RawCommand() + sess.Subsystem(), // one is empty
+		Request: info.Request, Command: command[:min(len(command), maxGlobbed)],
 		Terminal: info.PTY != session.NotAsked, Now: time.Now(), Server: s.Server,
 	}
 	if cert := certificateOf(granted); cert != nil {

@@ -104,6 +104,9 @@ func First(text string) (name string, size int) {
 
 // Replace returns the text of parts.
 func Replace(parts []Part, values Values) string {
+	if len(parts) == 1 && parts[0].Name == "" {
+		return parts[0].Text // visitors share it
+	}
 	var room [512]byte // an answer of this size is allocated once
 	text := room[:0]
 	for _, part := range parts {
