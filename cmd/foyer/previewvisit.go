@@ -18,26 +18,32 @@ import (
 	"foyer/middleware/server"
 )
 
-// pay serves the list of layers on a connection within this process, and pays the visit.
-func (v *previewed) pay(ctx context.Context, cfg *Config, texts texts) (seen seen, err error) {
+// previewServer returns a server of the list of layers that lets everybody in, and its key.
+func previewServer(cfg *Config, texts texts) (*ssh.Server, gossh.PublicKey, error) {
 	open := *cfg
-	open.Open, open.Writer = true, io.Discard
+	open.Open = true
 	open.useLog(io.Discard)
 	s, err := server.New(open.Config)
 	if err != nil {
-		return seen, err
+		return nil, nil, err
 	}
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return seen, err
+		return nil, nil, err
 	}
 	key, err := gossh.NewSignerFromKey(private)
 	if err != nil {
-		return seen, err
+		return nil, nil, err
 	}
 	srv := &ssh.Server{}
 	srv.AddHostKey(key)
-	if err := middleware.NewStack(layers(&open, s, &users{}, texts)...).Install(srv); err != nil {
+	return srv, key.PublicKey(), middleware.NewStack(layers(&open, s, &users{}, texts)...).Install(srv)
+}
+
+// pay pays the visit, on a connection within this process.
+func (v *previewed) pay(ctx context.Context, cfg *Config, texts texts) (seen seen, err error) {
+	srv, key, err := previewServer(cfg, texts)
+	if err != nil {
 		return seen, err
 	}
 	here, there, err := socketPair()
@@ -52,13 +58,14 @@ func (v *previewed) pay(ctx context.Context, cfg *Config, texts texts) (seen see
 	defer func() { _ = here.Close(); <-served }()
 	defer context.AfterFunc(ctx, func() { _ = here.Close() })()
 	c, channels, requests, err := gossh.NewClientConn(here, "", &gossh.ClientConfig{
-		User: v.user, HostKeyCallback: gossh.FixedHostKey(key.PublicKey()),
+		User: v.user, HostKeyCallback: gossh.FixedHostKey(key),
 		BannerCallback: func(text string) error { seen.banner = text; return nil },
 	})
 	if err != nil {
 		return seen, err
 	}
-	return seen, v.run(gossh.NewClient(c, channels, requests), &seen)
+	err = v.run(gossh.NewClient(c, channels, requests), &seen)
+	return seen, err
 }
 
 // run makes the session.
