@@ -64,6 +64,9 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	s := r.server
+	if err := share(cfg, s); err != nil {
+		return err
+	}
 	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
 	s.Metrics.Queue("password_hash", r.hashQueue)
 	s.Metrics.Maintenance(r.closed)

@@ -68,8 +68,11 @@ func (r *Replica) Blocked(source netip.Prefix) (left time.Duration, first bool) 
 	return r.blocks.left(time.Now(), func() string { return r.Key.ID(source) })
 }
 
-// Start begins to share. It waits up to a second for the blocks in force, so that a restart forgives nobody.
+// Start begins to share. It waits up to a second for the blocks in force, so that a restart forgives nobody. Nil does nothing.
 func (r *Replica) Start() {
+	if r == nil {
+		return
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	go r.run(ctx)
@@ -79,8 +82,11 @@ func (r *Replica) Start() {
 	}
 }
 
-// Stop sends what is left, for up to a second, and ends the sharing.
+// Stop sends what is left, for up to a second, and ends the sharing. Nil does nothing.
 func (r *Replica) Stop() {
+	if r == nil {
+		return
+	}
 	r.stop()
 	<-r.ended
 }

@@ -98,17 +98,18 @@ func TestParseURL(t *testing.T) {
 		{"unix:///run/redis/redis.sock", ""},
 		{"redis://foyer:hunter2@localhost", "the URL has a password"},
 		{"redis://:hunter2@localhost", "the URL has a password"},
-		{"redis://foyer:hunter2@local host", "invalid character"},
+		{"redis://foyer:hunter2@local host", "cannot be read"},
+		{"redis://foyer:hunter2/3@localhost", "cannot be read"},
 		{"localhost:6379", "does not begin with"},
 		{"http://localhost", "does not begin with"},
-		{"redis://localhost/hunter2", "invalid database number"},
+		{"redis://localhost/main", "is not a number"},
 		{"redis://localhost?skip_verify=true", `unknown parameter "skip_verify"`},
 	} {
 		_, err := ParseURL(tt.text)
 		if (err == nil) != (tt.problem == "") || err != nil && !strings.Contains(err.Error(), tt.problem) {
 			t.Errorf("%s: %v, want %q", tt.text, err, tt.problem)
 		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") && strings.Contains(tt.text, "hunter2@") {
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the password is in %v", err)
 		}
 	}

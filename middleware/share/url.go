@@ -20,8 +20,8 @@ var ErrPassword = errors.New("the URL has a password")
 // ParseURL checks a URL. Its errors do not contain the URL, which may have a password.
 func ParseURL(text string) (URL, error) {
 	parsed, err := url.Parse(text)
-	if bad, ok := errors.AsType[*url.Error](err); ok {
-		return "", bad.Err
+	if err != nil {
+		return "", errors.New("the URL cannot be read") // the cause quotes parts of it
 	}
 	if _, has := parsed.User.Password(); has {
 		return "", ErrPassword
@@ -34,8 +34,10 @@ func ParseURL(text string) (URL, error) {
 			return "", fmt.Errorf("the URL has the unknown parameter %q", name)
 		}
 	}
-	_, err = valkey.ParseURL(text)
-	return URL(text), err
+	if _, err = valkey.ParseURL(text); err != nil {
+		return "", fmt.Errorf("the database %q is not a number", parsed.Path)
+	}
+	return URL(text), nil
 }
 
 var name = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
