@@ -226,6 +226,8 @@ func (c *Config) deadlines() []settings.Setting {
 		{Name: "unread-timeout", Value: duration{&c.Unread, least, day}, Help: "how long a client may leave output unread"},
 		{Name: "keepalive", Value: duration{&c.Keepalive, time.Second, day},
 			Help: "interval between keepalives; a connection is closed after three unanswered intervals"},
+		{Name: "drain-delay", Value: duration{&c.DrainDelay, 0, time.Hour},
+			Help: "how long to go on accepting visitors after foyer is told to stop, while /readyz fails and balancers choose another server"},
 		{Name: "drain-timeout", Value: duration{&c.Drain, least, day}, Help: "how long sessions may continue after foyer is told to stop"},
 	}
 }

@@ -96,3 +96,24 @@ func TestShare(t *testing.T) {
 		t.Error("the password is in the log")
 	}
 }
+
+// A server that is told to stop is not ready, and accepts visitors until balancers know it.
+func TestDrainDelay(t *testing.T) {
+	srv, err := start(privateDir(t), nil, []string{"--open", "--http", ":0", "--drain-delay", "2s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.kill)
+	metrics := "http://" + httpOf(t, srv)
+	sshtest.Eventually(t, "not ready", func() bool { status, _ := get(t, metrics+"/readyz"); return status == http.StatusOK })
+	if err := srv.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	sshtest.Eventually(t, "still ready", func() bool { status, _ := get(t, metrics+"/readyz"); return status != http.StatusOK })
+	if err := loginFrom(t, "127.0.0.2", "127.0.0.1:"+srv.port, "guest", gossh.Password("")); err != nil {
+		t.Error(err)
+	}
+	if err := sshtest.Receive(t, srv.exited); err != nil {
+		t.Error(err)
+	}
+}

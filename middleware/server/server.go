@@ -353,6 +353,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
+		time.Sleep(s.Deadlines.DrainDelay)
 		_ = s.front.close()
 		s.front.serving.Wait()
 		s.drain()
