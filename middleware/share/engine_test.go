@@ -21,11 +21,17 @@ func atRedis(r *sshtest.Redis) *share.Valkey {
 	return &share.Valkey{Rules: rules, URL: share.URL("unix://" + r.Socket), Name: "test"}
 }
 
-// engines calls test with each engine. Two of them share what they know.
-func engines(t *testing.T, test func(t *testing.T, engine share.Engine)) {
-	t.Run("memory", func(t *testing.T) { test(t, share.NewMemory(rules)) })
-	t.Run("redis", func(t *testing.T) { test(t, atRedis(sshtest.StartRedis(t))) })
-	t.Run("cluster", func(t *testing.T) {
+// suite is a test or a benchmark with subtests.
+type suite[T any] interface {
+	testing.TB
+	Run(name string, test func(T)) bool
+}
+
+// engines calls test with each engine.
+func engines[T suite[T]](t T, test func(t T, engine share.Engine)) {
+	t.Run("memory", func(t T) { test(t, share.NewMemory(rules)) })
+	t.Run("redis", func(t T) { test(t, atRedis(sshtest.StartRedis(t))) })
+	t.Run("cluster", func(t T) {
 		r := sshtest.StartRedis(t, "--cluster-enabled", "yes", "--port", freePort(t), "--cluster-port", freePort(t), "--bind", "127.0.0.1", "--cluster-announce-ip", "127.0.0.1")
 		r.CLI("cluster", "addslotsrange", "0", "16383")
 		sshtest.Eventually(t, "the cluster does not begin", func() bool { return strings.Contains(r.CLI("cluster", "info"), "cluster_state:ok") })

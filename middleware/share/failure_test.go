@@ -2,7 +2,11 @@ package share_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -278,5 +282,48 @@ func TestPartition(t *testing.T) {
 		for _, ip := range []string{"192.0.2.2", "192.0.2.3"} {
 			sshtest.Eventually(t, ip+" is not refused", func() bool { return s.refuses(ip) })
 		}
+	}
+}
+
+// When sentinels promote another node, servers find it, and it is told what the servers know.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	ports := []string{freePort(t), freePort(t), freePort(t)}
+	first := sshtest.StartRedis(t, "--port", ports[0], "--bind", "127.0.0.1")
+	second := sshtest.StartRedis(t, "--port", ports[1], "--bind", "127.0.0.1", "--replicaof", "127.0.0.1 "+ports[0], "--repl-diskless-sync-delay", "0")
+	sshtest.Eventually(t, "no replica", func() bool { return strings.Contains(second.CLI("info", "replication"), "master_link_status:up") })
+	config := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %s 1\nsentinel down-after-milliseconds main 500\n", ports[2], ports[0])
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sentinel := exec.Command("redis-server", config, "--sentinel")
+	log := sshtest.NewLog()
+	sentinel.Stdout = log
+	if err := sentinel.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sentinel.Process.Kill(); _ = sentinel.Wait() })
+	log.Line(t, "+slave slave")
+
+	s := startServer(t, first, func(v *share.Valkey, _ *share.Config) {
+		v.URL = share.URL("redis://127.0.0.1:" + ports[2] + "?master_set=main")
+	})
+	s.start(t)
+	ready(t, s)
+	s.fail(t, "192.0.2.1", 4)
+	sshtest.Eventually(t, "nothing is stored", func() bool {
+		return strings.Contains(first.CLI("zrange", "foyer:test:penalties", "0", "-1"), "192.0.2.1")
+	})
+	first.Stop()
+	s.log.Line(t, isLost)
+	s.fail(t, "192.0.2.2", 4)
+	s.log.Line(t, isAgain)
+	sshtest.Eventually(t, "the new node is not told", func() bool {
+		stored := second.CLI("zrange", "foyer:test:penalties", "0", "-1")
+		return strings.Contains(stored, "192.0.2.1/32") && strings.Contains(stored, "192.0.2.2/32")
+	})
+	if s.lines(isLost) != 1 || s.lines(isAgain) != 1 {
+		t.Errorf("the log is\n%s", s.log)
 	}
 }

@@ -21,8 +21,8 @@ const (
 	MaxSources = 1 << 17
 	// maxPending is how many sources have penalties that wait to be sent.
 	maxPending = 1 << 14
-	// maxBatch is how many sources one request has. The engine does nothing else for about 2 ms (BenchmarkMerge).
-	maxBatch = 512
+	// maxBatch is how many sources one request has. The engine does nothing else for about 4 ms (BenchmarkMerge).
+	maxBatch = 256
 	// maxLoad is how many sources one reply has when a replica starts.
 	maxLoad = 1000
 	// maxMessage is the longest reply, in bytes.
