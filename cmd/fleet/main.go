@@ -1,5 +1,5 @@
 // Fleet starts three foyers that share penalties in a redis-server, with HAProxy in front, on loopback, and shows what they
-// do: how logins spread, that all of them refuse whom one blocks, and that nobody notices when the engine is lost or the
+// do: how logins spread, that one command closes all of them, that all of them refuse whom one blocks, and that nobody notices when the engine is lost or the
 // servers are restarted.
 package main
 
@@ -31,7 +31,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		f.prepare, f.startEngine, f.startServers, f.startBalancer, f.startLoad, f.spread, f.ban, f.loseEngine, f.restart, f.stopLoad,
+		f.prepare, f.startEngine, f.startServers, f.startBalancer, f.maintain, f.startLoad, f.spread, f.ban, f.loseEngine, f.restart, f.stopLoad,
 	} {
 		if err := step(ctx); err != nil {
 			return err

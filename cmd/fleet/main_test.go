@@ -22,7 +22,7 @@ func TestFleet(t *testing.T) {
 	if err := run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"refused by b", "refused by c", "restart        c", "none failed"} {
+	for _, want := range []string{"maintenance    off at all", "refused by b", "refused by c", "restart        c", "none failed"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("nothing about %q in\n%s", want, &out)
 		}

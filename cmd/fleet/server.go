@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (f *fleet) startServers(ctx context.Context) error {
 func (f *fleet) startServer(ctx context.Context, s *server) (err error) {
 	s.cmd, err = f.start("foyer", s.log(), nil, "--open", "--listen", s.ssh, "--http", s.http, "--proxy-from", "127.0.0.1/32",
 		"--penalty-exempt", "127.0.0.0/8", "--hostkeys", filepath.Join(f.dir, "hostkeys"), "--drain-delay", "500ms",
-		"--log-format", "logfmt", "--share", "unix://"+filepath.Join(f.dir, "redis.sock"))
+		"--log-format", "logfmt", "--share", f.share())
 	if err != nil {
 		return err
 	}
@@ -84,6 +85,39 @@ func (f *fleet) logins(ctx context.Context, n int, without *server) error {
 	}
 	return nil
 }
+
+// maintain closes all servers with one command, and opens them again.
+func (f *fleet) maintain(ctx context.Context) error {
+	for _, what := range []string{"on", "off"} {
+		began := time.Now()
+		cmd := exec.CommandContext(ctx, f.programs["foyer"], "maintenance", what, "--share", f.share())
+		cmd.Dir = f.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("foyer maintenance %s: %w\n%s", what, err, out)
+		}
+		for _, s := range f.servers {
+			if err := until(ctx, "maintenance "+what+" at "+s.name, func() bool { return s.closed() == (what == "on") }); err != nil {
+				return err
+			}
+		}
+		f.say("maintenance", "%s at all servers, %s after the command began", what, time.Since(began).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// closed reports whether a server is under maintenance.
+func (s *server) closed() bool {
+	answer, err := http.Get("http://" + s.http + "/metrics")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, _ := io.ReadAll(answer.Body)
+	return strings.Contains(string(text), "\nfoyer_maintenance 1\n")
+}
+
+// share is where the servers share.
+func (f *fleet) share() string { return "unix://" + filepath.Join(f.dir, "redis.sock") }
 
 // spread shows how logins spread over the servers.
 func (f *fleet) spread(ctx context.Context) error {

@@ -23,7 +23,7 @@ import (
 	"foyer/middleware/eventlog"
 	"foyer/middleware/maintenance"
 	"foyer/middleware/server"
-	sharing "foyer/middleware/share"
+	"foyer/middleware/share"
 	"foyer/middleware/watchfile"
 )
 
@@ -56,10 +56,10 @@ type Config struct {
 
 	rules rules
 
-	Share             sharing.URL // "" if nothing is shared
-	ShareName         string      // of the servers that share
-	SharePasswordFile string      // file, or ""
-	ShareKeyFile      string      // file, or ""
+	Share             share.URL // "" if nothing is shared
+	ShareName         string    // of the servers that share
+	SharePasswordFile string    // file, or ""
+	ShareKeyFile      string    // file, or ""
 
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line

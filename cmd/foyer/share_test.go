@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -116,4 +117,51 @@ func TestDrainDelay(t *testing.T) {
 	if err := sshtest.Receive(t, srv.exited); err != nil {
 		t.Error(err)
 	}
+}
+
+// One command closes all servers that share, and another opens them. A file closes one of them; status says which is which.
+func TestShareMaintenance(t *testing.T) {
+	r := sshtest.StartRedis(t)
+	url := "unix://" + r.Socket
+	a, b := startServer(t, "--open", "--share", url), startServer(t, "--open", "--share", url)
+	foyer := func(srv *process, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(os.Args[0], args...)
+		cmd.Args[0], cmd.Dir = "foyer", srv.dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("foyer %q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	reads := func(srv *process, want string) {
+		t.Helper()
+		sshtest.Eventually(t, "a visitor does not read "+want, func() bool {
+			client, err := gossh.Dial("tcp", "127.0.0.1:"+srv.port, &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()})
+			if err != nil {
+				return false
+			}
+			defer func() { _ = client.Close() }()
+			return strings.Contains(sshtest.Run(t, client, sshtest.Visit{}).Stdout, want)
+		})
+	}
+	everywhere := "(all servers that share in " + url + ")\n"
+	if got, want := foyer(a, "maintenance", "on", "--share", url, "--text", "Back soon."), "maintenance is on "+everywhere; got != want {
+		t.Errorf("on: %q, want %q", got, want)
+	}
+	for _, srv := range []*process{a, b} {
+		reads(srv, "Back soon.")
+		logged(t, srv, `msg="maintenance on" shared=true`)
+	}
+	foyer(a, "maintenance", "on", "--share", url, "--local", "--text", "Only here.")
+	reads(a, "Only here.")
+	reads(b, "Back soon.")
+	if got, want := foyer(a, "maintenance", "status", "--share", url), "maintenance is on (maintenance.json)\nmaintenance is on "+everywhere; got != want {
+		t.Errorf("status: %q, want %q", got, want)
+	}
+	if got, want := foyer(a, "maintenance", "off", "--share", url), "maintenance is off\n"; got != want {
+		t.Errorf("off: %q, want %q", got, want)
+	}
+	reads(a, "very simple")
+	reads(b, "very simple")
 }

@@ -110,6 +110,9 @@ func (s *Server) Share(engine share.Engine, key share.Key) {
 	s.Metrics.Share(s.replica.Stats)
 }
 
+// Switch returns the maintenance switch that servers share, or nil.
+func (s *Server) Switch() *share.Switch { return s.replica.Switch() }
+
 // Rules returns the rules by which an engine adds up penalties for this server.
 func (s *Server) Rules() share.Rules { return share.Rules{Min: s.Tracker.Min, Max: s.Tracker.Max} }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +46,8 @@ type received struct {
 	mu      sync.Mutex
 	blocks  map[string]time.Duration
 	invalid int
+
+	switched atomic.Int64 // notifications
 }
 
 func (r *received) receive(blocks []share.Block, invalid int) {
@@ -70,7 +73,7 @@ func open(t testing.TB, engine share.Engine) (share.Connection, *received) {
 	r := &received{}
 	ctx, cancel := context.WithTimeout(t.Context(), sshtest.Patience)
 	defer cancel()
-	conn, err := engine.Open(ctx, r.receive)
+	conn, err := engine.Open(ctx, share.Receiver{Blocks: r.receive, Switched: func() { r.switched.Add(1) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,22 +14,24 @@ type Memory struct {
 	sources *table
 
 	mu       sync.Mutex
-	replicas map[*memoryConnection]func([]Block, int)
+	replicas map[*memoryConnection]Receiver
+	text     string    // of the switch
+	end      time.Time // of the switch; zero for none
 }
 
 // NewMemory returns an engine without penalties.
 func NewMemory(rules Rules) *Memory {
-	return &Memory{Rules: rules, sources: newTable(MaxSources), replicas: map[*memoryConnection]func([]Block, int){}}
+	return &Memory{Rules: rules, sources: newTable(MaxSources), replicas: map[*memoryConnection]Receiver{}}
 }
 
 func (m *Memory) String() string { return "memory" }
 
 // Open implements [Engine].
-func (m *Memory) Open(_ context.Context, receive func([]Block, int)) (Connection, error) {
+func (m *Memory) Open(_ context.Context, receiver Receiver) (Connection, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := &memoryConnection{m}
-	m.replicas[c] = receive
+	m.replicas[c] = receiver
 	return c, nil
 }
 
@@ -51,8 +53,8 @@ func (c *memoryConnection) Merge(_ context.Context, charges []Charge) (blocks []
 		}
 	}
 	if len(blocks) > 0 {
-		for _, receive := range m.replicas {
-			receive(blocks, 0)
+		for _, receiver := range m.replicas {
+			receiver.Blocks(blocks, 0)
 		}
 	}
 	return blocks, 0, nil
@@ -66,6 +68,39 @@ func (c *memoryConnection) Load(_ context.Context, receive func([]Block, int)) e
 	}
 	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(b.Left, a.Left) })
 	receive(blocks, 0)
+	return nil
+}
+
+// Switch implements [Connection].
+func (c *memoryConnection) Switch(context.Context) (string, error) {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	return c.engine.current(), nil
+}
+
+// current returns the switch. It is called with the lock held.
+func (m *Memory) current() string {
+	if !m.end.IsZero() && !m.end.After(time.Now()) {
+		m.text = ""
+	}
+	return m.text
+}
+
+// SetSwitch implements [Connection].
+func (c *memoryConnection) SetSwitch(_ context.Context, text string, keep time.Duration, absent bool) error {
+	m := c.engine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if absent && m.current() != "" {
+		return nil
+	}
+	m.text, m.end = text, time.Time{}
+	if keep > 0 {
+		m.end = time.Now().Add(keep)
+	}
+	for _, receiver := range m.replicas {
+		receiver.Switched()
+	}
 	return nil
 }
 

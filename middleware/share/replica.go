@@ -42,19 +42,23 @@ type Replica struct {
 	up                      atomic.Bool
 	sent, received, invalid atomic.Uint64
 
+	current  atomic.Pointer[Switch]
+	switched chan struct{} // has one element if the switch may have changed
+
 	stop   context.CancelFunc
 	loaded chan struct{} // closed after the first attempt to load
 	ended  chan struct{}
 
 	// Of the goroutine that runs.
-	lost time.Time // when it warned; zero if the engine can be reached
-	once sync.Once
+	lost   time.Time // when it warned; zero if the engine can be reached
+	looked time.Time // when it read the switch
+	once   sync.Once
 }
 
 // New returns a replica that does nothing yet.
 func New(cfg Config) *Replica {
 	return &Replica{
-		Config: cfg, pending: newPending(maxPending, cfg.Max), blocks: newTable(MaxSources), loaded: make(chan struct{}), ended: make(chan struct{}),
+		Config: cfg, pending: newPending(maxPending, cfg.Max), blocks: newTable(MaxSources), switched: make(chan struct{}, 1), loaded: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
@@ -110,7 +114,7 @@ func (r *Replica) run(ctx context.Context) {
 func (r *Replica) connect(ctx context.Context) error {
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := r.Engine.Open(opening, r.receive)
+	conn, err := r.Engine.Open(opening, Receiver{r.receive, r.notice})
 	if err != nil {
 		return err
 	}
@@ -118,6 +122,10 @@ func (r *Replica) connect(ctx context.Context) error {
 	if err := r.load(ctx, conn); err != nil {
 		return err
 	}
+	if err := r.look(ctx, conn); err != nil {
+		return err
+	}
+	r.once.Do(func() { close(r.loaded) })
 	if err := ping(ctx, conn); err != nil {
 		return err
 	}
@@ -142,7 +150,6 @@ func (r *Replica) load(ctx context.Context, conn Connection) error {
 	for id, left := range missing {
 		r.pending.add(time.Now(), Charge{ID: id, Least: left, Blocked: true})
 	}
-	r.once.Do(func() { close(r.loaded) })
 	return nil
 }
 
@@ -153,9 +160,16 @@ func (r *Replica) exchange(ctx context.Context, conn Connection) error {
 			return err
 		}
 		wait(ctx, interval)
+		if time.Since(r.looked) > lookAgain {
+			r.notice()
+		}
 		select {
 		case <-ctx.Done():
 		case <-r.pending.wake:
+		case <-r.switched:
+			if err := r.look(ctx, conn); err != nil {
+				return err
+			}
 		case err := <-conn.Lost():
 			return err
 		case <-time.After(patience):
@@ -164,6 +178,48 @@ func (r *Replica) exchange(ctx context.Context, conn Connection) error {
 			}
 		}
 	}
+}
+
+// Switch returns the maintenance switch, or nil if nobody has ever set it. After a change it is another one.
+func (r *Replica) Switch() *Switch {
+	if r == nil {
+		return nil
+	}
+	return r.current.Load()
+}
+
+// notice makes the replica read the switch.
+func (r *Replica) notice() {
+	select {
+	case r.switched <- struct{}{}:
+	default:
+	}
+}
+
+// look reads the switch. An engine that has lost it is given the one that is known.
+func (r *Replica) look(ctx context.Context, conn Connection) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r.looked = time.Now()
+	text, err := conn.Switch(ctx)
+	known := r.current.Load()
+	switch {
+	case err != nil:
+		return err
+	case text == "" && known != nil && !known.over(r.looked):
+		return SetSwitch(ctx, conn, *known, true)
+	case text == "":
+		return nil
+	}
+	read, err := parseSwitch(text)
+	if err != nil {
+		r.invalid.Add(1)
+		return nil
+	}
+	if known == nil || !known.equal(read) {
+		r.current.Store(read)
+	}
+	return nil
 }
 
 // send sends all that is pending.

@@ -1,11 +1,11 @@
-// Package share lets several servers, the replicas of one fleet, share the penalties of sources.
+// Package share lets several servers, the replicas of one fleet, share the penalties of sources and a maintenance switch.
 //
 // Every decision is made on local state. A [Replica] sends penalties to an [Engine] in the background; the engine adds up
 // what a source owes, as one server would, and tells all replicas when the source is blocked. While the engine cannot be
 // reached, each replica blocks by what it sees itself, and keeps its penalties for later.
 //
 // What comes from the engine is not trusted. It can only block sources, for as long as the largest penalty, and not those
-// that a replica exempts.
+// that a replica exempts; and show a maintenance page.
 package share
 
 import (
@@ -49,11 +49,16 @@ type Block struct {
 
 // Engine adds up what the replicas report.
 type Engine interface {
-	// Open connects. Until the connection is closed, receive is called with blocks that have begun or last longer, and
-	// with the number of messages or parts of them that cannot be read.
-	Open(ctx context.Context, receive func(blocks []Block, invalid int)) (Connection, error)
+	// Open connects. Until the connection is closed, the receiver is called.
+	Open(ctx context.Context, receiver Receiver) (Connection, error)
 	// String returns the address, without a password.
 	String() string
+}
+
+// Receiver is called with what the engine tells all replicas.
+type Receiver struct {
+	Blocks   func(blocks []Block, invalid int) // blocks that have begun or last longer, and how much cannot be read
+	Switched func()                            // the switch has changed
 }
 
 // Connection is a connection to an engine. Lost and Close may be called concurrently with the other methods.
@@ -62,6 +67,10 @@ type Connection interface {
 	Merge(ctx context.Context, charges []Charge) (blocks []Block, invalid int, err error)
 	// Load calls receive with the blocks in force, the longest first, up to [MaxSources].
 	Load(ctx context.Context, receive func(blocks []Block, invalid int)) error
+	// Switch returns the text of the switch, or "" if there is none.
+	Switch(ctx context.Context) (text string, err error)
+	// SetSwitch sets it, for a time if keep is not 0. With absent, nothing happens if there is one.
+	SetSwitch(ctx context.Context, text string, keep time.Duration, absent bool) error
 	// Ping fails if the engine does not answer or cannot store anything.
 	Ping(ctx context.Context) error
 	// Lost delivers an error when blocks are not received any more.

@@ -30,15 +30,17 @@ type network struct {
 	seen      map[int]map[string]int // sources that a replica was told of
 }
 
-func (n *network) Open(ctx context.Context, receive func([]share.Block, int)) (share.Connection, error) {
+func (n *network) Open(ctx context.Context, receiver share.Receiver) (share.Connection, error) {
 	n.mu.Lock()
 	replica := len(n.seen)
 	n.seen[replica] = map[string]int{}
 	n.mu.Unlock()
-	conn, err := n.Engine.Open(ctx, func(blocks []share.Block, invalid int) {
+	receive := receiver.Blocks
+	receiver.Blocks = func(blocks []share.Block, invalid int) {
 		n.deliver(replica, blocks)
 		receive(blocks, invalid)
-	})
+	}
+	conn, err := n.Engine.Open(ctx, receiver)
 	return delayed{conn, n}, err
 }
 

@@ -188,7 +188,7 @@ func TestNothingWaits(t *testing.T) {
 	}
 }
 
-func (silent) Open(context.Context, func([]Block, int)) (Connection, error) { select {} }
+func (silent) Open(context.Context, Receiver) (Connection, error) { select {} }
 
 // BenchmarkBlocked is what a connection costs in addition, from one of many blocked sources and with hashes.
 func BenchmarkBlocked(b *testing.B) {

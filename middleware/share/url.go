@@ -14,6 +14,8 @@ import (
 // more sentinels, are ?addr=HOST:PORT; ?master_set=NAME makes the addresses those of sentinels. It has no password.
 type URL string
 
+func (u URL) String() string { return string(u) }
+
 // ErrPassword is why a URL is refused that has a password: it would be shown wherever the setting is.
 var ErrPassword = errors.New("the URL has a password")
 

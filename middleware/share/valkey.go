@@ -31,7 +31,7 @@ type Valkey struct {
 	PasswordFile string // read for each connection; may be empty
 }
 
-func (v *Valkey) String() string { return string(v.URL) }
+func (v *Valkey) String() string { return v.URL.String() }
 
 func (v *Valkey) key(what string) string { return "foyer:" + v.Name + ":" + what }
 
@@ -58,7 +58,7 @@ func (v *Valkey) options() (valkey.ClientOption, error) {
 }
 
 // Open implements [Engine].
-func (v *Valkey) Open(ctx context.Context, receive func([]Block, int)) (Connection, error) {
+func (v *Valkey) Open(ctx context.Context, receiver Receiver) (Connection, error) {
 	client, err := v.dial(ctx)
 	if err != nil {
 		return nil, describe(err)
@@ -67,19 +67,7 @@ func (v *Valkey) Open(ctx context.Context, receive func([]Block, int)) (Connecti
 	c := &valkeyConnection{engine: v, client: client, lost: make(chan error, 1), stop: stop}
 	subscribed := make(chan struct{}, 1)
 	go func() {
-		hooked := valkey.WithOnSubscriptionHook(receiving, func(valkey.PubSubSubscription) {
-			select {
-			case subscribed <- struct{}{}:
-			default:
-			}
-		})
-		err := client.Receive(hooked, client.B().Subscribe().Channel(v.key("blocks")).Build(), func(m valkey.PubSubMessage) {
-			receive(decode(m.Message))
-		})
-		if err == nil {
-			err = errors.New("the subscription has ended")
-		}
-		c.lost <- describe(err)
+		c.lost <- describe(v.subscribe(receiving, client, receiver, subscribed))
 	}()
 	select {
 	case <-subscribed:
@@ -90,6 +78,31 @@ func (v *Valkey) Open(ctx context.Context, receive func([]Block, int)) (Connecti
 	}
 	c.Close()
 	return nil, describe(err)
+}
+
+// subscribe receives until ctx is done or the connection is lost.
+func (v *Valkey) subscribe(ctx context.Context, client valkey.Client, receiver Receiver, subscribed chan<- struct{}) error {
+	channels := []string{v.key("blocks"), v.key("maintenance")}
+	ctx = valkey.WithOnSubscriptionHook(ctx, func(s valkey.PubSubSubscription) {
+		if s.Count < int64(len(channels)) {
+			return
+		}
+		select {
+		case subscribed <- struct{}{}:
+		default:
+		}
+	})
+	err := client.Receive(ctx, client.B().Subscribe().Channel(channels...).Build(), func(m valkey.PubSubMessage) {
+		if m.Channel == channels[0] {
+			receiver.Blocks(decode(m.Message))
+		} else {
+			receiver.Switched()
+		}
+	})
+	if err == nil {
+		err = errors.New("the subscription has ended")
+	}
+	return err
 }
 
 // dial returns a client that is connected.
@@ -190,6 +203,31 @@ func shortOf(reply []valkey.ValkeyMessage) error {
 		return nil
 	}
 	return fmt.Errorf("a reply has %d parts", len(reply))
+}
+
+// Switch implements [Connection].
+func (c *valkeyConnection) Switch(ctx context.Context) (string, error) {
+	text, err := c.client.Do(ctx, c.client.B().Get().Key(c.engine.key("maintenance")).Build()).ToString()
+	if valkey.IsValkeyNil(err) {
+		return "", nil
+	}
+	return text, describe(err)
+}
+
+// SetSwitch implements [Connection].
+func (c *valkeyConnection) SetSwitch(ctx context.Context, text string, keep time.Duration, absent bool) error {
+	key := c.engine.key("maintenance")
+	set := c.client.B().Arbitrary("SET").Keys(key).Args(text)
+	if keep > 0 {
+		set = set.Args("PX", milliseconds(keep))
+	}
+	if absent {
+		set = set.Args("NX")
+	}
+	if err := c.client.Do(ctx, set.Build()).Error(); err != nil && !valkey.IsValkeyNil(err) {
+		return describe(err)
+	}
+	return describe(c.client.Do(ctx, c.client.B().Publish().Channel(key).Message("changed").Build()).Error())
 }
 
 // Ping implements [Connection].
