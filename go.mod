@@ -31,6 +31,8 @@ require (
 
 require github.com/coreos/go-systemd/v22 v22.7.0
 
+require github.com/valkey-io/valkey-go v1.0.79
+
 require (
 	charm.land/bubbles/v2 v2.2.1
 	golang.org/x/term v0.48.0

@@ -85,6 +85,7 @@ func check(cfg *Config, problems []error) *report {
 	}
 	r.readHostKeys(cfg)
 	r.readTexts(cfg)
+	r.readShare(cfg)
 	for name, path := range map[string]string{"log": cfg.LogFile, "fail-log": cfg.FailLog} {
 		if path != "" && path != "-" {
 			r.addNamed(name, watchfile.Appendable(path))

@@ -23,6 +23,7 @@ import (
 	"foyer/middleware/eventlog"
 	"foyer/middleware/maintenance"
 	"foyer/middleware/server"
+	"foyer/middleware/share"
 	"foyer/middleware/watchfile"
 )
 
@@ -53,7 +54,13 @@ type Config struct {
 	MaintenanceUnready bool   // /readyz fails during maintenance
 	MaintenanceFile    string // the switch of "foyer maintenance"
 
-	rules    rules
+	rules rules
+
+	Share             share.URL // "" if nothing is shared
+	ShareName         string    // of the servers that share
+	SharePasswordFile string    // file, or ""
+	ShareKeyFile      string    // file, or ""
+
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line
 }
@@ -74,6 +81,7 @@ func newConfig() *Config {
 		Auth: []string{"publickey", "password"}, Penalties: true, Algorithms: "default", PTY: "refuse", LogFormat: "auto",
 		MaintenanceFile: "maintenance.json",
 	}
+	c.ShareName = "foyer"
 	c.Listen, c.HostKeys = []string{":2022"}, "hostkeys"
 	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
 	c.Sessions, c.SessionsEver, c.Rate = server.DefaultSessions, server.DefaultSessionsEver, eventlog.DefaultRate
@@ -93,6 +101,7 @@ func (c *Config) groups() []settings.Group {
 		{Heading: "penalties", Table: "penalties", Settings: c.penalties()},
 		{Heading: "limits", Table: "limits", Settings: c.limits()},
 		{Heading: "deadlines", Table: "deadlines", Settings: c.deadlines()},
+		{Heading: "several servers", Table: "share", Settings: c.sharing()},
 		{Heading: "metrics and health", Table: "metrics", Settings: c.http()},
 	}
 }
@@ -166,6 +175,18 @@ func (c *Config) penalties() []settings.Setting {
 	}
 }
 
+func (c *Config) sharing() []settings.Setting {
+	return []settings.Setting{
+		{Name: "share", Value: shareURL{&c.Share}, Example: "redis://localhost:6379", Restart: true, Everyday: true,
+			Help: "Valkey or Redis in which servers share penalties, as redis://USER@HOST:PORT/DATABASE, or rediss:// for TLS"},
+		{Name: "share-name", Value: shareName{&c.ShareName}, Restart: true, Help: "name of the servers that share; keys begin with foyer:NAME:"},
+		{Name: "share-password-file", Value: path{&c.SharePasswordFile, "file"}, Example: "share-password", Restart: true,
+			Help: "file with the password for --share; read at each connection"},
+		{Name: "share-key-file", Value: path{&c.ShareKeyFile, "file"}, Example: "share-key", Restart: true,
+			Help: "file with a secret of 16 bytes or more, the same on all servers, with which addresses are hashed before they are shared"},
+	}
+}
+
 // The highest limits of settings. They are far above what anybody needs, and keep a slip of the hand from being used.
 const (
 	maxCount = 1_000_000
@@ -205,6 +226,8 @@ func (c *Config) deadlines() []settings.Setting {
 		{Name: "unread-timeout", Value: duration{&c.Unread, least, day}, Help: "how long a client may leave output unread"},
 		{Name: "keepalive", Value: duration{&c.Keepalive, time.Second, day},
 			Help: "interval between keepalives; a connection is closed after three unanswered intervals"},
+		{Name: "drain-delay", Value: duration{&c.DrainDelay, 0, time.Hour},
+			Help: "how long to go on accepting visitors after foyer is told to stop, while /readyz fails and balancers choose another server"},
 		{Name: "drain-timeout", Value: duration{&c.Drain, least, day}, Help: "how long sessions may continue after foyer is told to stop"},
 	}
 }
@@ -223,6 +246,9 @@ func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems [
 	}
 	if c.HTTP.Address == "" && c.HTTP.Pprof {
 		problems = append(problems, cli.Misuse("add --http ADDRESS", "--pprof requires --http"))
+	}
+	if c.Share == "" && (c.SharePasswordFile != "" || c.ShareKeyFile != "") {
+		problems = append(problems, cli.Misuse("add --share URL", "--share-password-file and --share-key-file require --share"))
 	}
 	for name, empty := range map[string]bool{"listen": len(c.Listen) == 0, "auth": len(c.Auth) == 0} {
 		if empty {

@@ -40,6 +40,9 @@ and counts the rest.
   bytes that no session reads       4 MB; 128 MB in all  disconnected
   failed attempts on a connection   6, and 30 keys       disconnected
   failed connections of a source    4 in 5 s             blocked for 20 s to 10 min
+  sources that servers share        131,072              those that owe least are
+  (--share)                                              forgotten
+  penalties to be shared            16,384 sources       left out and counted
   password hashes at once           one per CPU          64 per CPU wait, 5 s at most
   log lines (--log-rate)            100 a connection;    left out and counted
                                     after 25,000 lines
@@ -49,6 +52,6 @@ and counts the rest.
 
 There are at most as many connections as the process may have descriptors, less 64.
 Where the numbers come from is in the documentation of the packages below middleware:
-limits, budgets, penalties, session, eventlog and auth/passwords.`,
+limits, budgets, penalties, share, session, eventlog and auth/passwords.`,
 	}
 }

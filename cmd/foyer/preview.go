@@ -171,7 +171,7 @@ func (v *previewed) texts(cfg *Config) (t texts, err error) {
 	if t.said, err = openRules(cfg, silent); err != nil {
 		return t, err
 	}
-	t.maintenance, err = openMaintenance(cfg, silent)
+	t.maintenance, err = openMaintenance(cfg, silent, nil)
 	t.unpaged = true
 	return t, err
 }

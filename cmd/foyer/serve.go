@@ -64,6 +64,9 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	s := r.server
+	if err := shareWith(cfg, s); err != nil {
+		return err
+	}
 	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
 	s.Metrics.Queue("password_hash", r.hashQueue)
 	s.Metrics.Maintenance(r.closed)
@@ -132,7 +135,7 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 	if texts.said, err = openRules(cfg, s.Logger); err != nil {
 		return err
 	}
-	if texts.maintenance, err = openMaintenance(cfg, s.Logger); err != nil {
+	if texts.maintenance, err = openMaintenance(cfg, s.Logger, s.Switch); err != nil {
 		return err
 	}
 	if err := s.LoadHostKeys(); err != nil {

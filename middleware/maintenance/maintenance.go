@@ -1,5 +1,5 @@
 // Package maintenance closes a server to its visitors for a while, without a restart: by a small file, the switch, which
-// running servers see at once, and by date, as configured. It ends by itself.
+// running servers see at once; by a switch that several servers share; and by date, as configured. It ends by itself.
 package maintenance
 
 import (
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"foyer/middleware/content"
+	"foyer/middleware/share"
 	"foyer/middleware/watchfile"
 )
 
@@ -21,25 +22,32 @@ type Maintenance struct {
 	texts  *content.Texts
 	log    *slog.Logger
 	dated  *content.Table // may be nil
+	shared func() *share.Switch
 
 	mu       sync.Mutex
 	seen     watchfile.Version
 	switched *content.Table // nil if the switch is off
+	last     *share.Switch
+	together *content.Table // nil if the shared switch is off
 	on       bool           // as it was logged last
 }
 
 // Config configures [Open].
 type Config struct {
-	Path   string              // of the switch
-	Groups map[string][]string // the users of each group
-	Dated  *content.Rule       // maintenance by date; may be nil
+	Path   string               // of the switch
+	Groups map[string][]string  // the users of each group
+	Dated  *content.Rule        // maintenance by date; may be nil
+	Shared func() *share.Switch // returns the switch that several servers share, or nil; it may be nil itself
 	Texts  *content.Texts
 	Log    *slog.Logger
 }
 
 // Open returns the maintenance of a server. The switch may be off.
 func Open(cfg Config) (*Maintenance, error) {
-	m := &Maintenance{path: cfg.Path, groups: cfg.Groups, texts: cfg.Texts, log: cfg.Log}
+	m := &Maintenance{path: cfg.Path, groups: cfg.Groups, texts: cfg.Texts, log: cfg.Log, shared: cfg.Shared}
+	if m.shared == nil {
+		m.shared = func() *share.Switch { return nil }
+	}
 	if cfg.Dated != nil {
 		var err error
 		if m.dated, err = content.New(Settings(cfg.Groups, cfg.Texts, *cfg.Dated)); err != nil {
@@ -75,41 +83,68 @@ func (m *Maintenance) On(now time.Time) bool {
 	return on
 }
 
-// tables returns the tables of the switch and of the date. It costs one stat if nothing has changed.
+// tables returns the tables of the switches and of the date. It costs one stat if nothing has changed.
 func (m *Maintenance) tables(now time.Time) (tables []*content.Table) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.read(); err != nil {
 		m.log.Error("file is invalid; keeping the last good version", "err", err)
 	}
-	visit, on := &content.Visit{Now: now}, false
+	if err := m.readShared(); err != nil {
+		m.log.Error("shared maintenance is invalid; keeping the last good version", "err", err)
+	}
+	visit, on, shared := &content.Visit{Now: now}, false, false
 	var until time.Time
-	for _, table := range []*content.Table{m.switched, m.dated} {
+	for _, table := range []*content.Table{m.switched, m.together, m.dated} {
 		if table == nil {
 			continue
 		}
 		tables = append(tables, table)
 		if banner, found := table.Banner(visit); found && !on {
 			on, until = true, banner.Rule.Until
+			shared = table == m.together
 		}
 	}
-	m.report(on, until)
+	m.report(on, until, shared)
 	return tables
 }
 
-func (m *Maintenance) report(on bool, until time.Time) {
+func (m *Maintenance) report(on bool, until time.Time, shared bool) {
 	if on == m.on {
 		return
 	}
 	m.on = on
-	switch {
-	case !on:
+	if !on {
 		m.log.Info("maintenance off")
-	case until.IsZero():
-		m.log.Warn("maintenance on", "path", m.path)
-	default:
-		m.log.Warn("maintenance on", "path", m.path, "until", until.Format(time.RFC3339))
+		return
 	}
+	facts := []any{"path", m.path}
+	if shared {
+		facts = []any{"shared", true}
+	}
+	if !until.IsZero() {
+		facts = append(facts, "until", until.Format(time.RFC3339))
+	}
+	m.log.Warn("maintenance on", facts...)
+}
+
+// readShared reads the shared switch if it has changed. It returns the error of one that is invalid here, once.
+func (m *Maintenance) readShared() error {
+	now := m.shared()
+	if now == m.last {
+		return nil
+	}
+	m.last = now
+	if now == nil || !now.On {
+		m.together = nil
+		return nil
+	}
+	state := State{Text: now.Text, Until: now.Until, ExceptGroups: now.ExceptGroups}
+	table, err := content.New(Settings(m.groups, m.texts, state.Rule()))
+	if err == nil {
+		m.together = table
+	}
+	return err
 }
 
 // read reads the switch if it has changed. It returns the error of a new version that is invalid, once.

@@ -12,6 +12,7 @@ import (
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/fairqueue"
 	"foyer/middleware/metrics"
+	"foyer/middleware/share"
 )
 
 // full returns metrics of all parts of a server.
@@ -25,6 +26,9 @@ func full() *metrics.Metrics {
 	}
 	m.Blocked(func() int { return 7 })
 	m.LostLines(func() uint64 { return 8 })
+	m.Share(func() share.Stats {
+		return share.Stats{Up: true, Lag: 1500 * time.Millisecond, Blocked: 2, Sent: 3, Received: 4, Dropped: 5, Invalid: 6}
+	})
 	m.Errors(func() uint64 { return 9 })
 	m.Maintenance(func() bool { return true })
 	m.Reloads()(true)
@@ -60,6 +64,13 @@ func TestSources(t *testing.T) {
 		`foyer_queue_wait_seconds_count{queue="key_exchange"} 5`,
 		`foyer_blocked_sources 7`,
 		`foyer_log_lines_lost_total 8`,
+		`foyer_share_up 1`,
+		`foyer_share_lag_seconds 1.5`,
+		`foyer_share_blocked_sources 2`,
+		`foyer_share_sent_total 3`,
+		`foyer_share_received_total 4`,
+		`foyer_share_dropped_total 5`,
+		`foyer_share_invalid_total 6`,
 		`foyer_log_errors_total 9`,
 		`foyer_maintenance 1`,
 		`foyer_reloads_total{result="used"} 1`,

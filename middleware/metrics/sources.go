@@ -5,6 +5,7 @@ import (
 
 	"foyer/middleware/eventlog/counters"
 	"foyer/middleware/fairqueue"
+	"foyer/middleware/share"
 )
 
 // What other parts of the server count is read at each scrape. Each of these functions adds such a part, once; with nil
@@ -51,6 +52,28 @@ func (m *Metrics) Maintenance(on func() bool) {
 		}
 		return 0
 	}))
+}
+
+// Share adds what the server shares with others.
+func (m *Metrics) Share(stats func() share.Stats) {
+	gauge := func(name, help string, value func(share.Stats) float64) {
+		m.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) }))
+	}
+	counter := func(name, help string, value func(share.Stats) uint64) {
+		m.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(stats())) }))
+	}
+	gauge("foyer_share_up", "Whether the engine can be reached that shares penalties: 1 or 0.", func(s share.Stats) float64 {
+		if s.Up {
+			return 1
+		}
+		return 0
+	})
+	gauge("foyer_share_lag_seconds", "How long the first penalty has been waiting that is not sent yet.", func(s share.Stats) float64 { return s.Lag.Seconds() })
+	gauge("foyer_share_blocked_sources", "Sources that the servers together block.", func(s share.Stats) float64 { return float64(s.Blocked) })
+	counter("foyer_share_sent_total", "Penalties sent, those of a source within a moment as one.", func(s share.Stats) uint64 { return s.Sent })
+	counter("foyer_share_received_total", "Blocks received.", func(s share.Stats) uint64 { return s.Received })
+	counter("foyer_share_dropped_total", "Penalties that were not sent, because too many waited.", func(s share.Stats) uint64 { return s.Dropped })
+	counter("foyer_share_invalid_total", "Messages, or parts of them, that were ignored because they are invalid.", func(s share.Stats) uint64 { return s.Invalid })
 }
 
 // LostLines adds how many lines of the log were lost because nobody read it.

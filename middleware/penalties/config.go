@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"foyer/middleware/source"
@@ -33,8 +34,19 @@ type Config struct {
 	Logger *slog.Logger
 	// Refused is called for each refused connection, with the reason of its source's last penalty, if it is not nil.
 	Refused func(reason Reason, peer net.Addr)
+	// Shared is what several servers know of sources together; nil for a server that stands alone.
+	Shared Shared
 	// Now is for tests; [time.Now] if nil.
 	Now func() time.Time
+}
+
+// Shared is what several servers know of sources together. It is asked on each connection, so its methods must not wait
+// for the network. It cannot unblock a source, and it is not asked about exempt networks.
+type Shared interface {
+	// Add tells the other servers of a penalty.
+	Add(source netip.Prefix, penalty time.Duration)
+	// Blocked returns how long a source is still blocked, and whether this is the first call that says so.
+	Blocked(source netip.Prefix) (left time.Duration, first bool)
 }
 
 // complete returns cfg with the defaults filled in, or an error if it is invalid.

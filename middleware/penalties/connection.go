@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"time"
 )
 
 // Outcome is the outcome of an attempt to authenticate.
@@ -68,8 +67,10 @@ func (c *Connection) charge(err error) {
 	block, ended := c.table.Add(t.now(), c.source, t.penalty(reason), reason)
 	t.logEnded(ended)
 	if block > 0 {
-		t.Logger.Warn("source blocked", "addr", c.source.String(), "duration", block.Round(time.Millisecond/10),
-			"reason", reason.String())
+		t.logBlocked(c.source, block, reason)
+	}
+	if t.Shared != nil {
+		t.Shared.Add(c.source, t.penalty(reason))
 	}
 }
 

@@ -8,11 +8,10 @@ const (
 	AuthFail                    // all attempts failed
 	InvalidUser                 // an attempt was for a user who does not exist
 	GraceExceeded               // the client was not authenticated in time
-
-	reasons // how many there are
+	Elsewhere                   // other servers have counted the penalties, see [Shared]
 )
 
-// String returns sshd's keyword.
+// String returns sshd's keyword, or "elsewhere".
 func (r Reason) String() string {
-	return [...]string{"noauth", "authfail", "invaliduser", "grace-exceeded"}[r]
+	return [...]string{"noauth", "authfail", "invaliduser", "grace-exceeded", "elsewhere"}[r]
 }

@@ -2,6 +2,7 @@ package penalties
 
 import (
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -49,11 +50,30 @@ func (t *Tracker) Admit(peer net.Addr) (c *Connection, admitted bool) {
 	}
 	reason, refused, ended := c.table.Refuse(t.now(), c.source)
 	t.logEnded(ended)
+	if !refused && t.blockedElsewhere(network) {
+		reason, refused = Elsewhere, true
+	}
 	if refused {
 		t.Refused(reason, peer)
 		return nil, false
 	}
 	return c, true
+}
+
+// blockedElsewhere reports whether the servers together block a source. It logs each such block once.
+func (t *Tracker) blockedElsewhere(source netip.Prefix) bool {
+	if t.Shared == nil {
+		return false
+	}
+	left, first := t.Shared.Blocked(source)
+	if first {
+		t.logBlocked(source, left, Elsewhere)
+	}
+	return left > 0
+}
+
+func (t *Tracker) logBlocked(source netip.Prefix, block time.Duration, reason Reason) {
+	t.Logger.Warn("source blocked", "addr", source.String(), "duration", block.Round(time.Millisecond/10), "reason", reason.String())
 }
 
 // Blocked returns how many sources are blocked.
@@ -76,5 +96,5 @@ func (t *Tracker) logEnded(ended []Ended) {
 
 // penalty returns the penalty for a reason, which is zero or negative if there is none.
 func (t *Tracker) penalty(reason Reason) time.Duration {
-	return [reasons]time.Duration{t.NoAuth, t.AuthFail, t.InvalidUser, t.GraceExceeded}[reason]
+	return [...]time.Duration{t.NoAuth, t.AuthFail, t.InvalidUser, t.GraceExceeded}[reason]
 }

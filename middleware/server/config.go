@@ -48,7 +48,10 @@ type Deadlines struct {
 	Session   time.Duration // of a session; 10 min by default, no limit if negative
 	Unread    time.Duration // until output must be read; 10 s by default
 	Keepalive time.Duration // between two questions whether the client is there; three unanswered end the connection; 15 s
-	Drain     time.Duration // for sessions to finish when the server is told to stop; 8 s, as container runtimes kill after 10
+	// DrainDelay is how long the server goes on accepting clients when it is told to stop, while /readyz fails, so that
+	// balancers send them elsewhere; none by default.
+	DrainDelay time.Duration
+	Drain      time.Duration // for sessions to finish when the server is told to stop; 8 s, as container runtimes kill after 10
 }
 
 // Log is where the log goes, and how much of it.
@@ -98,6 +101,8 @@ func (d Deadlines) WithDefaults() Deadlines {
 		Unread:    cmp.Or(d.Unread, session.DefaultWriteTimeout),
 		Keepalive: cmp.Or(d.Keepalive, 15*time.Second),
 		Drain:     cmp.Or(d.Drain, 8*time.Second),
+
+		DrainDelay: d.DrainDelay,
 	}
 }
 

@@ -48,6 +48,7 @@ import (
 	"foyer/middleware/metrics"
 	"foyer/middleware/penalties"
 	"foyer/middleware/session"
+	"foyer/middleware/share"
 )
 
 // Server is a server and what its layers share.
@@ -70,6 +71,7 @@ type Server struct {
 	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
 	Report func() []any
 
+	replica         *share.Replica // nil if nothing is shared
 	level           *slog.LevelVar
 	slowDisconnects int
 	signals         chan os.Signal // to stop
@@ -100,6 +102,19 @@ func New(cfg Config) (*Server, error) {
 	s.newMetrics(writer)
 	return s, err
 }
+
+// Share makes the server share penalties with others from [Server.Serve] on.
+func (s *Server) Share(engine share.Engine, key share.Key) {
+	s.replica = share.New(share.Config{Engine: engine, Key: key, Max: s.Tracker.Max, Logger: s.Logger})
+	s.Tracker.Shared = s.replica
+	s.Metrics.Share(s.replica.Stats)
+}
+
+// Switch returns the maintenance switch that servers share, or nil.
+func (s *Server) Switch() *share.Switch { return s.replica.Switch() }
+
+// Rules returns the rules by which an engine adds up penalties for this server.
+func (s *Server) Rules() share.Rules { return share.Rules{Min: s.Tracker.Min, Max: s.Tracker.Max} }
 
 // openLog makes the logger. It returns the writer that batches its lines, or nil if the log is for people, who see each line
 // at once.
@@ -329,6 +344,7 @@ func (s *Server) Become(ctx context.Context, next *Server) {
 // process at once, even where the program handles that signal otherwise.
 func (s *Server) Serve(ctx context.Context) error {
 	s.front.current.Store(&generation{s.stack, s.ssh})
+	s.replica.Start() // a source that others block does not get in first
 	s.front.start()
 	s.http.enter(serving)
 	for s.isServing(ctx) {
@@ -340,9 +356,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
+		time.Sleep(s.Deadlines.DrainDelay)
 		_ = s.front.close()
 		s.front.serving.Wait()
 		s.drain()
+		s.replica.Stop() // sends the last penalties
 	}()
 	for {
 		select {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,11 +70,15 @@ func (p *Problem) Excerpt() string {
 	return fmt.Sprintf("%s | %s\n%s | %s^", number, p.Source, strings.Repeat(" ", len(number)), strings.Repeat(" ", p.Column-1))
 }
 
+// password matches the password of a URL, which is not shown.
+var password = regexp.MustCompile(`(://[^:@/]*):[^@]*@`)
+
 // problem returns err as a problem at a position.
 func (f *file) problem(at position, err error) error {
 	p := &Problem{Path: f.path, Line: at.line, Column: at.column, Err: err}
 	if at.line <= len(f.lines) {
-		p.Source = sanitize.String(strings.ReplaceAll(f.lines[at.line-1], "\t", " "), 200)
+		line := password.ReplaceAllString(f.lines[at.line-1], "$1:***@")
+		p.Source = sanitize.String(strings.ReplaceAll(line, "\t", " "), 200)
 	}
 	return p
 }

@@ -235,6 +235,7 @@ func TestCountPenalty(t *testing.T) {
 		for i, reason := range []counters.Reason{
 			penalties.NoAuth: counters.PenaltyNoAuth, penalties.AuthFail: counters.PenaltyAuthFail,
 			penalties.InvalidUser: counters.PenaltyInvalidUser, penalties.GraceExceeded: counters.PenaltyGraceExceeded,
+			penalties.Elsewhere: counters.PenaltyElsewhere,
 		} {
 			for range i + 1 {
 				counts.CountPenalty(penalties.Reason(i), peer("192.0.2.1"))

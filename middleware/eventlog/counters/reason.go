@@ -33,6 +33,7 @@ const (
 	PenaltyAuthFail       Reason = "penalty-authfail"       // the same
 	PenaltyInvalidUser    Reason = "penalty-invaliduser"    // the same
 	PenaltyGraceExceeded  Reason = "penalty-grace-exceeded" // the same
+	PenaltyElsewhere      Reason = "penalty-elsewhere"      // the same: other servers have blocked it
 	LogLines              Reason = "log-lines"              // a log line: its connection had written too many
 	LogRate               Reason = "log-rate"               // a log line: all connections had written too many
 )
@@ -41,7 +42,7 @@ const (
 var Reasons = []Reason{
 	Connections, Unauthenticated, SourceConnections, SourceUnauthenticated, Busy, Sessions, SessionsInAll, SessionsEver,
 	KeyExchanges, GlobalRequests, ChannelRequests, ChannelOpens, Received, HandshakeTime, IdleTime, SessionTime, Unread, Vanished,
-	PenaltyNoAuth, PenaltyAuthFail, PenaltyInvalidUser, PenaltyGraceExceeded, LogLines, LogRate,
+	PenaltyNoAuth, PenaltyAuthFail, PenaltyInvalidUser, PenaltyGraceExceeded, PenaltyElsewhere, LogLines, LogRate,
 }
 
 // CountPenalty counts a connection that was refused because its source is blocked, as penalties.Config.Refused. It does
