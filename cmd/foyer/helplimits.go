@@ -31,6 +31,14 @@ and counts the rest.
   requests in a session             10,000, and          disconnected
                                     100 a second
   environment variables             128, 32 kB           refused
+  a text of a rule                  256 KiB; 5000 lines  the file is refused, with its line
+                                    of Markdown
+  a command that rules look at      4 KiB                the rest is not compared
+  pages that are kept laid out      256, 4 MiB           laid out again
+  visitors in the pager             200; 1 MiB each at   read the page without it
+                                    80 columns, 24 rows
+  the screen of a program           300 columns,         its upper left part is used
+                                    100 rows
   key exchanges                     10 a minute          disconnected
   key exchanges at once             4 per CPU            1024 per CPU wait, 5 s at most
   global requests                   120 a minute         disconnected
@@ -52,6 +60,6 @@ and counts the rest.
 
 There are at most as many connections as the process may have descriptors, less 64.
 Where the numbers come from is in the documentation of the packages below middleware:
-limits, budgets, penalties, share, session, eventlog and auth/passwords.`,
+limits, budgets, penalties, share, session, eventlog, content, pager and auth/passwords.`,
 	}
 }
