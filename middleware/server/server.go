@@ -163,7 +163,7 @@ func (s *Server) LogListening() {
 // Open listens on the addresses. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process: if one comes
 // before Serve is called, Serve drains at once.
 func (s *Server) Open(ctx context.Context) error {
-	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	signal.Notify(s.signals, append(reportSignals, os.Interrupt, syscall.SIGTERM)...)
 	if s.OnHangup != nil {
 		signal.Notify(s.signals, syscall.SIGHUP)
 	}
@@ -344,11 +344,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		case <-drained:
 			return nil
 		case again := <-s.signals:
-			if again == syscall.SIGHUP || again == syscall.SIGUSR1 {
+			if again == syscall.SIGHUP || slices.Contains(reportSignals, again) {
 				continue
 			}
 			signal.Reset(again)
-			_ = syscall.Kill(os.Getpid(), again.(syscall.Signal))
+			raise(again)
 		}
 	}
 }
@@ -359,10 +359,10 @@ func (s *Server) isServing(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case got := <-s.signals:
-		switch got {
-		case syscall.SIGHUP:
+		switch {
+		case got == syscall.SIGHUP:
 			s.OnHangup()
-		case syscall.SIGUSR1:
+		case slices.Contains(reportSignals, got):
 			s.report()
 		default:
 			return false
