@@ -24,9 +24,17 @@ require (
 	golang.org/x/sys v0.50.0
 )
 
-require github.com/pelletier/go-toml/v2 v2.4.3
+require (
+	github.com/pelletier/go-toml/v2 v2.4.3
+	github.com/yuin/goldmark v1.8.7
+)
 
 require github.com/coreos/go-systemd/v22 v22.7.0
+
+require (
+	charm.land/bubbles/v2 v2.2.1
+	golang.org/x/term v0.48.0
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -42,7 +42,8 @@ type Conn struct {
 	log      *eventlog.Connection
 	packets  unreadPackets
 
-	forwarding atomic.Bool // the client has asked for a port of the server's
+	sentence   func(ssh.Session, string) (text string, found bool) // in place of a fixed one; may be nil
+	forwarding atomic.Bool                                         // the client has asked for a port of the server's
 
 	// The handshake's goroutine's.
 	attempts      int          // to authenticate
@@ -50,6 +51,7 @@ type Conn struct {
 	hostKeys      []ssh.Signer // those that the server can prove
 	established   gossh.Conn   // that the layers wait for; nil when they have it
 	refused       *refusedKey  // the key of the present attempt, if it is refused
+	verified      []string     // the methods that have succeeded; sessions read it after the handshake
 
 	mu       sync.Mutex
 	stage    Stage
@@ -268,6 +270,9 @@ func (c *Conn) classify(meta gossh.ConnMetadata, method string, err error) Attem
 // attempt tells the layers of an attempt.
 func (c *Conn) attempt(a Attempt) {
 	c.attempts++
+	if a.Outcome == Succeeded || a.Outcome == Continues {
+		c.verified = append(c.verified, a.Method)
+	}
 	if a.Outcome == Succeeded {
 		c.LimitDeadline(time.Time{})
 		if c.established != nil {

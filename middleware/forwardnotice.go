@@ -8,7 +8,7 @@ import (
 	"foyer/middleware/session"
 )
 
-const noForwarding = "This server forwards no ports, no agent and no X11.\n"
+const noForwarding = "This server forwards no ports, no agent and no X11."
 
 // forwardRequests are the global requests for ports of the server's (RFC 4254 section 7.1, OpenSSH's PROTOCOL section 2.4).
 var forwardRequests = []string{"tcpip-forward", "streamlocal-forward@openssh.com"}
@@ -23,7 +23,7 @@ func ForwardNotice() Layer {
 				info := session.InfoOf(sess)
 				asked := ConnOf(sess.Context()).forwarding.Swap(false) || info.Forwarding
 				if asked && info.PTY != session.NotAsked {
-					Tell(sess, noForwarding)
+					Tell(sess, sentence(sess, "forwarding", noForwarding))
 				}
 				next(sess)
 			}

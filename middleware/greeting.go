@@ -27,7 +27,7 @@ func Greeting(greeting Text) Layer {
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
 				if info := session.InfoOf(sess); info.PTY != session.NotAsked {
-					greet(sess, info, greeting.Current())
+					greet(sess, info, sentence(sess, "greeting", greeting.Current()))
 				}
 				next(sess)
 			}

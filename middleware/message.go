@@ -58,15 +58,15 @@ func newMessage(text string) *message {
 // refuse tells a tool that asks for a command or a subsystem.
 func (m *message) refuse(sess ssh.Session) {
 	tool := refusal.ToolOf(sess.Command(), sess.Subsystem())
-	sentence := tool.Sentence()
+	text := sentence(sess, sentenceNames[tool], tool.Sentence())
 	switch tool {
 	case refusal.Git:
-		_, _ = sess.Write(refusal.GitError(sentence + "\n" + string(m.lines)))
+		_, _ = sess.Write(refusal.GitError(text + "\n" + string(m.lines)))
 		return
 	case refusal.SCP:
-		_, _ = sess.Write(refusal.SCPError(sentence))
+		_, _ = sess.Write(refusal.SCPError(text))
 	default:
-		Tell(sess, sentence)
+		Tell(sess, text)
 	}
 	if session.InfoOf(sess).PTY == session.NotAsked {
 		_, _ = sess.Stderr().Write(m.lines)
@@ -74,8 +74,18 @@ func (m *message) refuse(sess ssh.Session) {
 		_, _ = sess.Stderr().Write(m.terminalLines)
 	}
 	if tool == refusal.SFTP {
-		end := time.AfterFunc(sftpTime, func() { _ = sess.Exit(1) })
-		defer end.Stop()
-		_ = refusal.ServeSFTP(sess, sentence+"\n"+string(m.lines), func() { end.Reset(sftpTime) })
+		serveSFTP(sess, text+"\n"+string(m.lines))
 	}
+}
+
+// sentenceNames are the names of the tools' sentences.
+var sentenceNames = map[refusal.Tool]string{
+	refusal.Command: "commands", refusal.Files: "files", refusal.SCP: "files", refusal.SFTP: "files", refusal.Git: "repositories",
+}
+
+// serveSFTP denies each request of a client with text, until the client leaves or waits too long.
+func serveSFTP(sess ssh.Session, text string) {
+	end := time.AfterFunc(sftpTime, func() { _ = sess.Exit(1) })
+	defer end.Stop()
+	_ = refusal.ServeSFTP(sess, text, func() { end.Reset(sftpTime) })
 }

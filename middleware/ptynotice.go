@@ -23,7 +23,7 @@ func PTYNotice() Layer {
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
 				if session.InfoOf(sess).PTY == session.Refused {
-					Tell(sess, ptyNotice)
+					Tell(sess, sentence(sess, "pty-refused", ptyNotice))
 				}
 				next(sess)
 			}

@@ -215,6 +215,9 @@ func (r *report) readTexts(cfg *Config) {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		r.problems = append(r.problems, several.Unwrap()...) // also if they are missing, because they are configured
 	}
+	problems, warnings := cfg.checkRules(time.Now())
+	r.problems, r.warnings = append(r.problems, problems...), append(r.warnings, warnings...)
+	r.readMaintenance(cfg, time.Now())
 }
 
 func (r *report) print(cfg *Config, w io.Writer) {

@@ -21,6 +21,7 @@ import (
 	"foyer/middleware"
 	"foyer/middleware/auth/passwords"
 	"foyer/middleware/eventlog"
+	"foyer/middleware/maintenance"
 	"foyer/middleware/server"
 	"foyer/middleware/watchfile"
 )
@@ -48,7 +49,12 @@ type Config struct {
 	PTY        string         // "refuse" or "accept"
 	LogFile    string         // file, or "" for stderr
 	LogFormat  string         // "auto", or one of eventlog.Formats
+	ServerName string         // or "" for the host's name
 
+	MaintenanceUnready bool   // /readyz fails during maintenance
+	MaintenanceFile    string // the switch of "foyer maintenance"
+
+	rules    rules
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line
 }
@@ -67,12 +73,14 @@ func newConfig() *Config {
 	c := &Config{
 		File: defaultFile, Passwords: passwords.DefaultPath, Remember: passwords.DefaultRemember, Keys: defaultKeys,
 		Auth: []string{"publickey", "password"}, Penalties: true, Algorithms: "default", PTY: "refuse", LogFormat: "auto",
+		MaintenanceFile: "maintenance.json",
 	}
 	c.Listen, c.HostKeys = []string{":2022"}, "hostkeys"
 	c.Networks.Bits4, c.Networks.Bits6 = 32, 64
 	c.Sessions, c.SessionsEver, c.Rate = server.DefaultSessions, server.DefaultSessionsEver, eventlog.DefaultRate
 	c.Deadlines = server.Deadlines{}.WithDefaults()
 	c.settings = settings.New(environment, c.groups()...)
+	c.settings.AddTables(ruleTables()...)
 	return c
 }
 
@@ -109,6 +117,10 @@ func (c *Config) said() []settings.Setting {
 		{Name: "greeting", Value: path{&c.Greeting, "file"}, Example: "greeting.txt", Everyday: true,
 			Help: "file with the greeting; {user} is the visitor's name; an empty file disables it"},
 		{Name: "pty", Value: choice{&c.PTY, []string{"refuse", "accept"}}, Everyday: true, Help: "answer to a request for a terminal"},
+		{Name: "server-name", Value: path{&c.ServerName, "name"}, Example: "git.example.org",
+			Help: "what {server} in a text stands for (default: the host's name)"},
+		{Name: "maintenance-file", Value: path{&c.MaintenanceFile, "file"}, Help: "file with which foyer maintenance closes the server"},
+		{Name: "maintenance-unready", Value: toggle{&c.MaintenanceUnready}, Help: "answer /readyz with a failure during maintenance"},
 	}
 }
 
@@ -208,6 +220,7 @@ func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems [
 		c.File, required = file, true
 	}
 	problems = c.settings.Load(fs, getenv, c.File, required)
+	problems = append(problems, c.readRules()...)
 	if c.UserCA == "" && c.Revoked != "" {
 		problems = append(problems, cli.Misuse("add --user-ca FILE", "--revoked requires --user-ca"))
 	}
@@ -259,7 +272,13 @@ func (c *Config) useLog(w io.Writer) {
 }
 
 // texts are the texts for visitors.
-type texts struct{ message, greeting middleware.Text }
+type texts struct {
+	message, greeting middleware.Text
+	said              *middleware.Content
+	maintenance       *maintenance.Maintenance
+	unpaged           bool // without the pager
+	unready           bool // /readyz fails during maintenance
+}
 
 // The largest message and greeting, in bytes. All visitors share the message. A greeting is laid out for each of them.
 const (

@@ -86,7 +86,7 @@ func TestExampleFile(t *testing.T) {
 	if !bytes.Equal(file, example.Bytes()) {
 		t.Error("packaging/foyer.toml is out of date; run: go run ./cmd/foyer config --example > cmd/foyer/packaging/foyer.toml")
 	}
-	whole := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(example.String(), "$1")
+	whole := regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(example.String(), "$1")
 	cfg, problems := loadFile(t, whole)
 	if len(problems) > 0 {
 		t.Fatalf("%v\n%s", problems, whole)
@@ -173,7 +173,7 @@ func TestSchemaWithTaplo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(example.String(), "$1"): "",
+		regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(example.String(), "$1"): "",
 		"[limits]\nmax-session = 1\n":  "'max-session' was unexpected",
 		"[limits]\nmax-sessions = 0\n": "less than the minimum",
 		"pty = \"yes\"\n":              "is not one of",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"foyer/middleware"
+	"foyer/middleware/pager"
 	"foyer/middleware/server"
 )
 
@@ -24,10 +25,16 @@ func layers(cfg *Config, s *server.Server, users *users, texts texts) []middlewa
 		when(!cfg.Open && cfg.offers("keyboard-interactive"), middleware.KeyboardInteractive(users.passwords)),
 		when(!cfg.Open, middleware.Methods(cfg.Auth...)),
 		when(cfg.Open, middleware.Open()),
+		when(cfg.rules.Banner != nil, middleware.Banner(texts.said)),
+		when(len(cfg.rules.sentences) > 0, middleware.Sentences(texts.said, cfg.rules.sentences)),
 		when(cfg.PTY == "refuse", middleware.PTYNotice()),
 		middleware.ForwardNotice(),
 		middleware.Greeting(texts.greeting),
 		middleware.HostKeyUpdate(),
+		when(len(cfg.rules.Notices) > 0, middleware.Notices(texts.said)),
+		when(texts.maintenance != nil, middleware.Maintenance(texts.said, texts.maintenance)),
+		when(len(cfg.rules.Answers) > 0 && !texts.unpaged, pager.Layer(texts.said)),
+		when(len(cfg.rules.Answers) > 0, middleware.Answers(texts.said)),
 		middleware.Message(texts.message),
 	}
 }

@@ -27,7 +27,7 @@ func main() {
 // The texts of the manual page.
 const (
 	manFiles = "foyer.toml: the settings\nssh-passwords: the users and their passwords\nauthorized_keys.d: the users' keys\n" +
-		"hostkeys: the keys by which visitors know the server\nAll are relative to the working directory."
+		"hostkeys: the keys by which visitors know the server\nmaintenance.json: the switch of foyer maintenance\nAll are relative to the working directory."
 	manSignals = "SIGTERM, SIGINT: accept nobody, let sessions finish for --drain-timeout, and end. A second one ends at once.\n" +
 		"SIGHUP: read the settings again, for new connections, and open the log files again.\n" +
 		"SIGUSR1: log what is open."
@@ -46,7 +46,7 @@ func newRoot() *cobra.Command {
 		cli.Environment: environment, cli.Files: manFiles, cli.Signals: manSignals, cli.Rare: "All settings: foyer help settings",
 	}
 	root.PersistentFlags().StringVar(&cfg.File, "config", defaultFile, "`file` with settings")
-	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), configCommand(cfg))
+	root.AddCommand(serveCommand(cfg), userCommand(cfg), hostkeyCommand(cfg), checkCommand(cfg), configCommand(cfg), maintenanceCommand(cfg), previewCommand(cfg))
 	root.AddCommand(limitsTopic(), algorithmsTopic(), settingsTopic(root))
 	return root
 }

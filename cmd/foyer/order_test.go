@@ -107,7 +107,7 @@ func serveListOf(t *testing.T, cfg server.Config, change func([]middleware.Layer
 		t.Fatal(err)
 	}
 	settings := &Config{Config: s.Config, ProxyFrom: []netip.Prefix{netip.MustParsePrefix(balancerAddress + "/32")}, Open: true, Penalties: true, PTY: "refuse", Algorithms: "default"}
-	list := layers(settings, s, &users{}, texts{middleware.Fixed(middleware.SimpleMessage), middleware.Fixed("Welcome.")})
+	list := layers(settings, s, &users{}, texts{message: middleware.Fixed(middleware.SimpleMessage), greeting: middleware.Fixed("Welcome.")})
 	list = slices.DeleteFunc(list, func(layer middleware.Layer) bool { return layer.Name == "" })
 	list = change(list)
 	if err := s.Build(list...); err != nil {

@@ -314,3 +314,24 @@ func TestCheckAsAnotherUser(t *testing.T) {
 		t.Errorf("%v: %s, want %s", err, out, want)
 	}
 }
+
+// The owner of a directory cannot make root's commands write elsewhere by a file of settings.
+func TestRootIgnoresSettingsOfOthers(t *testing.T) {
+	dir := openDir(t)
+	outside := filepath.Join(t.TempDir(), "outside")
+	home := filepath.Join(dir, "home")
+	err := errors.Join(os.Mkdir(home, 0o700), os.WriteFile(filepath.Join(home, "foyer.toml"), []byte("[auth]\npasswords = \""+outside+"\"\n"), 0o600),
+		os.Chown(home, service, service), os.Chown(filepath.Join(home, "foyer.toml"), service, service))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(dir, "foyer"), "user", "add", "ada", "--password-stdin")
+	cmd.Dir, cmd.Stdin = home, strings.NewReader("a long secret\n")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "error: read the settings: ") || !strings.Contains(string(out), "belongs to uid 61234") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(outside); err == nil {
+		t.Error("root has written where another user said")
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,25 +131,43 @@ func TestReloadsAreCounted(t *testing.T) {
 	srv := startWithFile(t, map[string]string{"foyer.toml": "[metrics]\nhttp = \"127.0.0.1:0\"\n"})
 	scraped := func(lines ...string) func() bool {
 		return func() bool {
-			answer, err := http.Get("http://" + httpLine.FindStringSubmatch(srv.log(t))[1] + "/metrics")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = answer.Body.Close() }()
-			text, err := io.ReadAll(answer.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, line := range lines {
-				if !strings.Contains(string(text), "\n"+line+"\n") {
-					return false
-				}
-			}
-			return true
+			text := srv.httpGet(t, "/metrics")
+			return !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(text, "\n"+line+"\n") })
 		}
 	}
 	srv.replaceFile(t, "foyer.toml", "[metrics]\nhttp = \"127.0.0.1:0\"\n[limits]\nmax-sessions = 5\n")
 	sshtest.Eventually(t, "the reload is not counted", scraped(`foyer_reloads_total{result="used"} 1`, "foyer_log_errors_total 0"))
 	srv.replaceFile(t, "foyer.toml", "pty = 5\n")
 	sshtest.Eventually(t, "the refused reload is not counted", scraped(`foyer_reloads_total{result="refused"} 1`, "foyer_log_errors_total 1"))
+}
+
+// Maintenance is a metric, and a balancer hears of it if it should.
+func TestMaintenanceIsSeen(t *testing.T) {
+	srv := startWithFile(t, map[string]string{"foyer.toml": "maintenance-unready = true\n[metrics]\nhttp = \"127.0.0.1:0\"\n"})
+	for _, step := range []struct{ switched, ready, gauge string }{{"on", "not ready: the server is under maintenance", "1"}, {"off", "ready", "0"}} {
+		cmd := exec.Command(os.Args[0], "maintenance", step.switched)
+		cmd.Args[0], cmd.Dir = "foyer", srv.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		sshtest.Eventually(t, "/readyz is not "+step.ready, func() bool { return srv.httpGet(t, "/readyz?verbose") == step.ready+"\n" })
+		if text := srv.httpGet(t, "/metrics"); !strings.Contains(text, "\nfoyer_maintenance "+step.gauge+"\n") {
+			t.Errorf("maintenance %s is no metric", step.switched)
+		}
+	}
+}
+
+// httpGet returns what the server answers at its HTTP address.
+func (p *process) httpGet(t *testing.T, path string) string {
+	t.Helper()
+	answer, err := http.Get("http://" + httpLine.FindStringSubmatch(p.log(t))[1] + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -26,16 +26,22 @@ func (r *running) reload(ctx context.Context) bool {
 	if err == nil {
 		err = r.build(next, s)
 	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		return r.refuse(several.Unwrap()...)
+	}
 	if err != nil {
 		return r.refuse(err)
 	}
-	changes := r.cfg.settings.Changes(next.settings)
+	changes, tables := r.cfg.settings.Changes(next.settings), r.cfg.settings.ChangedTables(next.settings)
 	r.server.Become(ctx, s)
 	r.cfg = next
 	for _, change := range changes {
 		r.logChange(change)
 	}
-	r.server.Logger.Info("settings reloaded", "changed", len(changes))
+	for _, table := range tables {
+		r.server.Logger.Info("table changed", "table", table, "entries", len(next.settings.Entries(table)))
+	}
+	r.server.Logger.Info("settings reloaded", "changed", len(changes)+len(tables))
 	return true
 }
 

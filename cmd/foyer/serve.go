@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -43,6 +44,7 @@ type running struct {
 
 	cfg   *Config
 	users atomic.Pointer[users]
+	texts atomic.Pointer[texts]
 }
 
 // serve serves until ctx is done or a signal arrives. It prints how to log in to stdout and the log to stderr. If nobody
@@ -64,8 +66,9 @@ func serve(ctx context.Context, cfg *Config, stdout, stderr io.Writer) (err erro
 	s := r.server
 	s.Tracker.KnownUser = func(name string) bool { return r.users.Load().known(name) }
 	s.Metrics.Queue("password_hash", r.hashQueue)
+	s.Metrics.Maintenance(r.closed)
 	reloads := s.Metrics.Reloads()
-	s.Report = r.report
+	s.Report, s.Unready = r.report, r.unready
 	s.OnHangup = func() {
 		notify(s, reloading())
 		reloads(r.reload(ctx))
@@ -126,6 +129,12 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 	if err != nil {
 		return err
 	}
+	if texts.said, err = openRules(cfg, s.Logger); err != nil {
+		return err
+	}
+	if texts.maintenance, err = openMaintenance(cfg, s.Logger); err != nil {
+		return err
+	}
 	if err := s.LoadHostKeys(); err != nil {
 		return err
 	}
@@ -138,6 +147,8 @@ func (r *running) build(cfg *Config, s *server.Server) error {
 		return err
 	}
 	r.users.Store(users)
+	texts.unready = cfg.MaintenanceUnready
+	r.texts.Store(&texts)
 	isRSA := func(key hostkeys.Key) bool { return key.Type() == gossh.KeyAlgoRSA }
 	if cfg.Algorithms == "compat" && !slices.ContainsFunc(s.Keys, isRSA) {
 		s.Logger.Warn("old clients need an rsa host key", "hint", "run: foyer hostkey add rsa")
@@ -153,6 +164,20 @@ func (r *running) hashQueue() (stats fairqueue.Stats) {
 	return stats
 }
 
+// closed reports whether the server is under maintenance.
+func (r *running) closed() bool {
+	texts := r.texts.Load()
+	return texts != nil && texts.maintenance.On(time.Now())
+}
+
+// unready returns why a balancer should send nobody, or "".
+func (r *running) unready() string {
+	if texts := r.texts.Load(); texts == nil || !texts.unready || !r.closed() {
+		return ""
+	}
+	return "the server is under maintenance"
+}
+
 // report is what SIGUSR1 logs in addition.
 func (r *running) report() []any {
 	users := r.users.Load()
@@ -164,7 +189,7 @@ func (r *running) report() []any {
 
 // clean deletes the temporary files of edits that crashed. They hold hashes and private keys.
 func clean(cfg *Config, logger *slog.Logger) {
-	for _, path := range []string{cfg.HostKeys, cfg.Keys, cfg.Passwords} {
+	for _, path := range []string{cfg.HostKeys, cfg.Keys, cfg.Passwords, cfg.MaintenanceFile} {
 		if err := watchfile.Clean(path); err != nil {
 			logger.Warn("temporary file left behind", problem(err)...)
 		}

@@ -63,3 +63,20 @@ func TestCommand(t *testing.T) {
 		}
 	}
 }
+
+// A server that is asked to reload without end still stops when it is told to.
+func TestStopAmongReloads(t *testing.T) {
+	srv := startServer(t, "--open")
+	for range 1000 {
+		if err := srv.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := srv.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		_ = srv.cmd.Process.Signal(syscall.SIGHUP) // it may have ended
+	}
+	sshtest.Eventually(t, "the server goes on", func() bool { return strings.Contains(srv.log(t), "msg=closed") })
+}

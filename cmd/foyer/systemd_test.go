@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,37 +77,68 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// asService returns the command that runs foyer with a socket that systemd has opened.
-func asService(t *testing.T, dir string, socket *os.File, args ...string) *exec.Cmd {
+// asService returns the command that runs foyer with sockets that systemd has opened, under names like "ssh:http".
+func asService(t *testing.T, dir, names string, sockets []*os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	program := filepath.Join(dir, "foyer")
 	if err := os.Symlink(os.Args[0], program); err != nil && !os.IsExist(err) {
 		t.Fatal(err)
 	}
-	const script = `LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=ssh exec "$0" "$@"`
+	script := fmt.Sprintf(`LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=%s exec "$0" "$@"`, len(sockets), names)
 	cmd := exec.Command("sh", append([]string{"-c", script, program}, args...)...)
-	cmd.Dir, cmd.ExtraFiles = dir, []*os.File{socket}
+	cmd.Dir, cmd.ExtraFiles = dir, sockets
 	return cmd
+}
+
+// systemdSocket returns the address of a port that stays open, and its descriptor.
+func systemdSocket(t *testing.T) (address string, socket *os.File) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if socket, err = listener.(*net.TCPListener).File(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = listener.Close(), socket.Close() })
+	return listener.Addr().String(), socket
+}
+
+// The socket with the name http is for metrics and health checks, and no port for SSH.
+func TestSocketsByName(t *testing.T) {
+	m := newManager(t)
+	sshAddress, sshSocket := systemdSocket(t)
+	httpAddress, httpSocket := systemdSocket(t)
+	service := asService(t, privateDir(t), "http:ssh", []*os.File{httpSocket, sshSocket}, "--open")
+	service.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
+	m.hear(t, "^READY=1")
+	client, err := gossh.Dial("tcp", sshAddress, &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	sshtest.Eventually(t, "the server is not ready", func() bool {
+		answer, err := http.Get("http://" + httpAddress + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return errors.Join(err, answer.Body.Close()) == nil && answer.StatusCode == http.StatusOK
+	})
 }
 
 // While knock logs in, the service is restarted 20 times. systemd keeps the port open, so that no connection is refused and
 // no login is lost.
 func TestRestartsRefuseNobody(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = socket.Close() }()
+	address, socket := systemdSocket(t)
 	dir, knock := privateDir(t), func() {}
 	for i := range 20 {
 		m := newManager(t)
 		log := filepath.Join(dir, fmt.Sprintf("log%d", i))
-		service := asService(t, dir, socket, "--open", "--penalty-exempt", "127.0.0.0/8", "--log", log)
+		service := asService(t, dir, "ssh", []*os.File{socket}, "--open", "--penalty-exempt", "127.0.0.0/8", "--log", log)
 		service.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path)
 		if err := service.Start(); err != nil {
 			t.Fatal(err)
@@ -113,7 +146,7 @@ func TestRestartsRefuseNobody(t *testing.T) {
 		t.Cleanup(func() { _ = service.Process.Kill() })
 		m.hear(t, "^READY=1")
 		if i == 0 {
-			knock = startKnock(t, "guest@"+listener.Addr().String())
+			knock = startKnock(t, "guest@"+address)
 		}
 		sshtest.Eventually(t, "too few logins", func() bool {
 			text, err := os.ReadFile(log)

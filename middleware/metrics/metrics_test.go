@@ -26,6 +26,7 @@ func full() *metrics.Metrics {
 	m.Blocked(func() int { return 7 })
 	m.LostLines(func() uint64 { return 8 })
 	m.Errors(func() uint64 { return 9 })
+	m.Maintenance(func() bool { return true })
 	m.Reloads()(true)
 	return m
 }
@@ -60,6 +61,7 @@ func TestSources(t *testing.T) {
 		`foyer_blocked_sources 7`,
 		`foyer_log_lines_lost_total 8`,
 		`foyer_log_errors_total 9`,
+		`foyer_maintenance 1`,
 		`foyer_reloads_total{result="used"} 1`,
 		`foyer_reloads_total{result="refused"} 0`,
 	} {

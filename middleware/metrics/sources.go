@@ -41,6 +41,18 @@ func (m *Metrics) Blocked(sources func() int) {
 	}, func() float64 { return float64(sources()) }))
 }
 
+// Maintenance adds whether the server is under maintenance.
+func (m *Metrics) Maintenance(on func() bool) {
+	m.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "foyer_maintenance", Help: "1 while the server is under maintenance, otherwise 0.",
+	}, func() float64 {
+		if on() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // LostLines adds how many lines of the log were lost because nobody read it.
 func (m *Metrics) LostLines(lines func() uint64) {
 	m.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{

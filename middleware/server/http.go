@@ -134,7 +134,13 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		now := phase(s.http.phase.Load())
-		answerCheck(w, r, now == serving, now.String())
+		ok, why := now == serving, now.String()
+		if ok && s.Unready != nil {
+			if reason := s.Unready(); reason != "" {
+				ok, why = false, "not ready: "+reason
+			}
+		}
+		answerCheck(w, r, ok, why)
 	})
 	if s.HTTP.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -65,12 +65,15 @@ type Server struct {
 	OnHangup func()
 	// OnDrain is called when the server is told to stop, if it is not nil.
 	OnDrain func()
+	// Unready returns why a server that serves should get no visitors, or "". It may be nil.
+	Unready func() string
 	// Report is what the server logs when the process gets SIGUSR1, in addition to its connections: keys and values.
 	Report func() []any
 
 	level           *slog.LevelVar
 	slowDisconnects int
-	signals         chan os.Signal
+	signals         chan os.Signal // to stop
+	hangup, report  chan os.Signal
 	front           *front
 	stack           *middleware.Stack
 	ssh             *ssh.Server
@@ -84,7 +87,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: cfg, slowDisconnects: slowDisconnects, level: &slog.LevelVar{}, signals: make(chan os.Signal, 1)}
+	s := &Server{Config: cfg, slowDisconnects: slowDisconnects, level: &slog.LevelVar{}, signals: make(chan os.Signal, 1), hangup: make(chan os.Signal, 1), report: make(chan os.Signal, 1)}
 	s.front = &front{slots: &slots{limit: s.slots()}, listeners: map[string]*retryListener{}}
 	batch, writer := s.openLog()
 	s.Counters = counters.New(counters.Config{Logger: s.Logger, Networks: cfg.Networks})
@@ -163,9 +166,11 @@ func (s *Server) LogListening() {
 // Open listens on the addresses. Nobody is served yet. From now on SIGINT and SIGTERM do not end the process: if one comes
 // before Serve is called, Serve drains at once.
 func (s *Server) Open(ctx context.Context) error {
-	signal.Notify(s.signals, append(reportSignals, os.Interrupt, syscall.SIGTERM)...)
+	// A channel for each kind: many of one must not make another one be lost.
+	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
+	notifyReport(s.report)
 	if s.OnHangup != nil {
-		signal.Notify(s.signals, syscall.SIGHUP)
+		signal.Notify(s.hangup, syscall.SIGHUP)
 	}
 	for _, address := range s.Listen {
 		if err := s.front.open(ctx, address, s.Deadlines); err != nil {
@@ -205,7 +210,7 @@ func (s *Server) Addrs() []net.Addr { return s.front.addrs() }
 
 // Close stops listening.
 func (s *Server) Close() error {
-	signal.Stop(s.signals)
+	signal.Stop(s.signals) // the others stay harmless until the process has ended
 	s.http.close()
 	return s.front.close()
 }
@@ -344,9 +349,6 @@ func (s *Server) Serve(ctx context.Context) error {
 		case <-drained:
 			return nil
 		case again := <-s.signals:
-			if again == syscall.SIGHUP || slices.Contains(reportSignals, again) {
-				continue
-			}
 			signal.Reset(again)
 			raise(again)
 		}
@@ -358,21 +360,18 @@ func (s *Server) isServing(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case got := <-s.signals:
-		switch {
-		case got == syscall.SIGHUP:
-			s.OnHangup()
-		case slices.Contains(reportSignals, got):
-			s.report()
-		default:
-			return false
-		}
+	case <-s.signals:
+		return false
+	case <-s.hangup:
+		s.OnHangup()
+	case <-s.report:
+		s.logReport()
 	}
 	return true
 }
 
-// report logs what is open.
-func (s *Server) report() {
+// logReport logs what is open.
+func (s *Server) logReport() {
 	s.Events.Flush() // in their order
 	stages, sessions := s.stack.Count()
 	facts := []any{

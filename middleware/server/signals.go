@@ -4,11 +4,12 @@ package server
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 )
 
-// reportSignals make the server log what is open.
-var reportSignals = []os.Signal{syscall.SIGUSR1}
+// notifyReport relays the signal that asks for a report.
+func notifyReport(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR1) }
 
 // raise ends the process by a signal that nobody catches any more.
 func raise(sig os.Signal) { _ = syscall.Kill(os.Getpid(), sig.(syscall.Signal)) }

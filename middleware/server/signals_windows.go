@@ -2,8 +2,8 @@ package server
 
 import "os"
 
-// reportSignals is empty: Windows has no signal for it.
-var reportSignals []os.Signal
+// notifyReport does nothing: Windows has no signal for it.
+func notifyReport(chan<- os.Signal) {}
 
 // raise ends the process.
 func raise(os.Signal) { os.Exit(1) }

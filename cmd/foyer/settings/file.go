@@ -25,16 +25,28 @@ const maxFile = 1 << 20
 type file struct {
 	path     string
 	lines    []string
+	headers  []header
 	keys     []key
 	problems []error
 }
 
-// key is a key of a file with its value, which is a string, int64, bool, float64, [time.Time] or []any of those.
+// header is the line of a file that begins a table.
+type header struct {
+	path    []string
+	several bool // [[path]]
+	at      position
+}
+
+// key is a key of a file with its value, which is a string, int64, bool, [time.Time], localTime or []any of those, or nil.
 type key struct {
 	path           []string
 	value          any
 	keyAt, valueAt position
+	header         int // how many headers are before it
 }
+
+// localTime is a date or a time without its offset from UTC.
+type localTime string
 
 type position struct{ line, column int } // from 1
 
@@ -107,7 +119,9 @@ type parser struct {
 func (p *parser) expression(e *unstable.Node) {
 	switch e.Kind {
 	case unstable.Table, unstable.ArrayTable:
-		p.table, _ = p.path(e)
+		var at position
+		p.table, at = p.path(e)
+		p.file.headers = append(p.file.headers, header{p.table, e.Kind == unstable.ArrayTable, at})
 	case unstable.KeyValue:
 		p.keyValue(p.table, e)
 	}
@@ -127,7 +141,7 @@ func (p *parser) keyValue(table []string, e *unstable.Node) {
 	if node.Raw.Length > 0 { // not an array
 		valueAt = p.position(node)
 	}
-	p.file.keys = append(p.file.keys, key{path, valueOf(node), at, valueAt})
+	p.file.keys = append(p.file.keys, key{path, valueOf(node), at, valueAt, len(p.file.headers)})
 }
 
 func (p *parser) path(e *unstable.Node) (path []string, at position) {
@@ -162,6 +176,8 @@ func valueOf(node *unstable.Node) any {
 		value, err = strconv.ParseInt(strings.TrimPrefix(string(node.Data), "+"), 0, 64)
 	case unstable.DateTime:
 		value, err = time.Parse(time.RFC3339, strings.Replace(string(node.Data), " ", "T", 1))
+	case unstable.LocalDate, unstable.LocalTime, unstable.LocalDateTime:
+		return localTime(node.Data)
 	case unstable.Array:
 		values := []any{}
 		for children := node.Children(); children.Next(); {

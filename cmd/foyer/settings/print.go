@@ -24,6 +24,9 @@ func (s *Set) Print(w io.Writer) {
 			fmt.Fprintf(w, "%s = %s # %s\n", value.Name, value.literal(value.Value.String()), origin)
 		}
 	}
+	for _, entry := range s.entries {
+		entry.print(w)
+	}
 }
 
 // Example writes a file that explains each setting. All of them are commented out.
@@ -36,10 +39,17 @@ func (s *Set) Example(w io.Writer) {
 			if value.Example != "" {
 				example = value.Example
 			}
-			fmt.Fprintf(w, "\n# %s\n", strings.ReplaceAll(ansi.Wordwrap(value.about(), 100, ""), "\n", "\n# "))
+			fmt.Fprintf(w, "\n# %s\n", comment(value.about()))
 			fmt.Fprintf(w, "#%s = %s\n", value.Name, value.literal(example))
 		}
 	}
+	for _, table := range s.tables {
+		table.example(w)
+	}
+}
+
+func comment(text string) string {
+	return strings.ReplaceAll(ansi.Wordwrap(text, 100, ""), "\n", "\n# ")
 }
 
 // about returns what a setting does, as a sentence.
@@ -64,16 +74,20 @@ func heading(w io.Writer, i int, group Group) {
 // literal returns a value in TOML's form.
 func (v *value) literal(text string) string {
 	switch v.kind() {
-	case kindInteger, kindBoolean:
+	case Integer, Boolean:
 		return text
-	case kindArray:
-		var quoted []string
-		for _, element := range split(text) {
-			quoted = append(quoted, quote(element))
-		}
-		return "[" + strings.Join(quoted, ", ") + "]"
+	case Strings:
+		return quoteAll(split(text))
 	}
 	return quote(text)
+}
+
+func quoteAll(texts []string) string {
+	var quoted []string
+	for _, text := range texts {
+		quoted = append(quoted, quote(text))
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // quote returns a TOML string. JSON's escapes are valid in it.
@@ -97,6 +111,9 @@ func (s *Set) Schema(w io.Writer, title string) error {
 		for _, setting := range group.Settings {
 			properties[setting.Name] = s.values[setting.Name].schema()
 		}
+	}
+	for _, table := range s.tables {
+		top[table.Name] = table.schema()
 	}
 	schema := object(top, title)
 	schema["$schema"] = "http://json-schema.org/draft-07/schema#"
@@ -124,7 +141,7 @@ func (v *value) schema() map[string]any {
 		schema["default"], _ = strconv.Atoi(v.original)
 	default:
 		schema["type"], schema["default"] = "string", v.original
-		if v.kind() == kindBoolean {
+		if v.kind() == Boolean {
 			schema["type"], schema["default"] = "boolean", v.original == "true"
 		}
 		if choice, ok := value.(interface{ Choices() []string }); ok {

@@ -41,9 +41,11 @@ type Group struct {
 
 // Set is all settings of a program.
 type Set struct {
-	prefix string // of the environment variables
-	groups []Group
-	values map[string]*value
+	prefix  string // of the environment variables
+	groups  []Group
+	values  map[string]*value
+	tables  []Table
+	entries []*Entry // of the file
 }
 
 // value is where a setting has its value from.
@@ -116,8 +118,13 @@ func (s *Set) Load(fs *pflag.FlagSet, getenv func(string) string, path string, r
 
 // apply sets the values that a file has.
 func (s *Set) apply(file *file) []error {
-	problems := file.problems
+	entries, problems := s.readEntries(file)
+	s.entries = entries
+	problems = append(file.problems, problems...)
 	for _, key := range file.keys {
+		if s.table(key.path[0]) != nil {
+			continue
+		}
 		if err := s.applyKey(file, key); err != nil {
 			problems = append(problems, err)
 		}
@@ -178,6 +185,9 @@ func (s *Set) find(path []string) (*value, error) {
 		return value, nil
 	}
 	err := fmt.Errorf("unknown setting %q", strings.Join(path, "."))
+	if near := s.table(nearest(path[0], s.tableNames())); near != nil {
+		return nil, cli.With(err, "did you mean "+near.header()+"?")
+	}
 	if near := nearest(name, s.names()); near != "" {
 		return nil, cli.With(err, "did you mean "+near+"?")
 	}
@@ -195,7 +205,7 @@ func (v *value) path() []string {
 func (v *value) texts(from any) ([]string, error) {
 	list, isList := from.([]any)
 	_, wantList := v.Value.(pflag.SliceValue)
-	if isList != wantList && (isList || v.kind() != kindArray) {
+	if isList != wantList && (isList || v.kind() != Strings) {
 		return nil, fmt.Errorf("%s must be %s", v.Name, v.kind())
 	}
 	if !isList {
@@ -205,12 +215,12 @@ func (v *value) texts(from any) ([]string, error) {
 	for i, element := range list {
 		var ok bool
 		switch v.kind() {
-		case kindArray, kindString:
+		case Strings, String:
 			texts[i], ok = element.(string)
-		case kindInteger:
+		case Integer:
 			_, ok = element.(int64)
 			texts[i] = fmt.Sprint(element)
-		case kindBoolean:
+		case Boolean:
 			_, ok = element.(bool)
 			texts[i] = fmt.Sprint(element)
 		}
@@ -221,27 +231,29 @@ func (v *value) texts(from any) ([]string, error) {
 	return texts, nil
 }
 
-// kind is what the key of a setting has as its value.
-type kind string
+// Kind is what a key has as its value.
+type Kind string
 
+// The kinds.
 const (
-	kindString  kind = "a string"
-	kindInteger kind = "an integer"
-	kindBoolean kind = "true or false"
-	kindArray   kind = "a string or an array of strings"
+	String  Kind = "a string"
+	Integer Kind = "an integer"
+	Boolean Kind = "true or false"
+	Strings Kind = "a string or an array of strings"
+	Time    Kind = "a time with its offset from UTC"
 )
 
-func (v *value) kind() kind {
+func (v *value) kind() Kind {
 	switch v.Value.(type) {
 	case pflag.SliceValue:
-		return kindArray
+		return Strings
 	case Ranged:
-		return kindInteger
+		return Integer
 	}
 	if v.Value.Type() == "bool" {
-		return kindBoolean
+		return Boolean
 	}
-	return kindString
+	return String
 }
 
 // all returns the values in the order of the groups.

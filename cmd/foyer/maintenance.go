@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"foyer/cmd/cli"
+	"foyer/cmd/foyer/settings"
+	"foyer/middleware/content"
+	"foyer/middleware/maintenance"
+)
+
+// maintenanceCommand returns the command that switches maintenance on and off.
+func maintenanceCommand(cfg *Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "maintenance",
+		Short: "Answer all visitors with a maintenance page for a while",
+		Long: "Answer new sessions with a maintenance page, without a restart. The switch is a file (--maintenance-file), which\n" +
+			"running servers see at once. Run it in the server's working directory. Open sessions go on.",
+		Example: "foyer maintenance on --until 2h\nfoyer maintenance on --until 2026-12-06T04:00:00Z --file texts/page.md --except-groups staff\nfoyer maintenance off",
+		Args:    arguments,
+	}
+	on := maintenanceOn(cfg)
+	off := &cobra.Command{Use: "off", Short: "End the maintenance", Args: arguments, RunE: cfg.loaded(func(cmd *cobra.Command, _ []string) error {
+		removed, err := maintenance.Remove(cfg.MaintenanceFile)
+		if err != nil {
+			return err
+		}
+		if !removed {
+			fmt.Fprintln(cmd.OutOrStdout(), "the switch was off")
+		}
+		return printMaintenance(cfg, cmd.OutOrStdout(), time.Now())
+	})}
+	status := &cobra.Command{Use: "status", Short: "Print whether the server is under maintenance", Args: arguments, RunE: cfg.loaded(func(cmd *cobra.Command, _ []string) error {
+		return printMaintenance(cfg, cmd.OutOrStdout(), time.Now())
+	})}
+	cmd.AddCommand(on, off, status)
+	for _, sub := range cmd.Commands() {
+		cfg.settings.AddFlags(sub.Flags(), "maintenance-file")
+	}
+	return cmd
+}
+
+func maintenanceOn(cfg *Config) *cobra.Command {
+	var until string
+	var state maintenance.State
+	cmd := &cobra.Command{Use: "on", Short: "Begin the maintenance", Args: arguments}
+	cmd.RunE = cfg.loaded(func(cmd *cobra.Command, _ []string) (err error) {
+		if state.Until, err = parseUntil(until, time.Now()); err != nil {
+			return err
+		}
+		rule := state.Rule()
+		if _, err := content.New(maintenance.Settings(cfg.rules.Groups, content.NewTexts(".", nil), rule)); err != nil {
+			if several, ok := err.(interface{ Unwrap() []error }); ok {
+				return several.Unwrap()[0] // a text is the page and the banner
+			}
+			return err
+		}
+		if err := maintenance.Write(cfg.MaintenanceFile, state); err != nil {
+			return fmt.Errorf("write the switch: %w", err)
+		}
+		return printMaintenance(cfg, cmd.OutOrStdout(), time.Now())
+	})
+	cmd.Flags().StringVar(&until, "until", "", "`time` at which it ends by itself, such as 2h or 2026-12-06T04:00:00Z (default: never)")
+	cmd.Flags().StringVar(&state.Text, "text", "", "`text` of the page")
+	cmd.Flags().StringVar(&state.File, "file", "", "`file` with the page, instead of a text")
+	cmd.Flags().StringSliceVar(&state.ExceptGroups, "except-groups", nil, "`groups` whose users do not get the page")
+	cmd.MarkFlagsMutuallyExclusive("text", "file")
+	return cmd
+}
+
+// parseUntil parses a time or a duration from now. An empty text is the zero time.
+func parseUntil(text string, now time.Time) (until time.Time, err error) {
+	if text == "" {
+		return until, nil
+	}
+	if d, failed := time.ParseDuration(text); failed == nil {
+		until = now.Add(d).UTC().Truncate(time.Second)
+	} else if until, err = settings.ParseTime(text); err != nil {
+		return until, cli.Misuse("use a duration like 2h, or a time like 2026-12-06T04:00:00Z", "--until: %w", err)
+	}
+	if !until.After(now) {
+		return until, cli.Misuse("use a duration like 2h, or a time like 2026-12-06T04:00:00Z", "--until: %s has passed", until.Format(time.RFC3339))
+	}
+	return until, nil
+}
+
+// printMaintenance prints what closes the server at a time, or will.
+func printMaintenance(cfg *Config, w io.Writer, now time.Time) error {
+	state, on, err := maintenance.Read(cfg.MaintenanceFile)
+	if err != nil {
+		return err
+	}
+	lines := closures(cfg, state, on, now)
+	if len(lines) == 0 {
+		lines = []string{"maintenance is off"}
+	}
+	_, err = fmt.Fprintln(w, strings.Join(lines, "\n"))
+	return err
+}
+
+func closures(cfg *Config, state maintenance.State, on bool, now time.Time) (lines []string) {
+	add := func(rule content.Rule, by string) {
+		if !rule.Until.IsZero() && !now.Before(rule.Until) {
+			return
+		}
+		line := "maintenance is on"
+		if now.Before(rule.From) {
+			line = "maintenance is planned from " + rule.From.Format(time.RFC3339)
+		}
+		if !rule.Until.IsZero() {
+			line += " until " + rule.Until.Format(time.RFC3339)
+		}
+		if len(rule.NotGroups) > 0 {
+			line += ", except for " + strings.Join(rule.NotGroups, ", ")
+		}
+		lines = append(lines, line+" ("+by+")")
+	}
+	if on {
+		add(state.Rule(), cfg.MaintenanceFile)
+	}
+	if dated := cfg.rules.maintenance; dated != nil {
+		add(*dated, dated.At(""))
+	}
+	return lines
+}
+
+// maintenanceTable is maintenance by date in the file.
+func maintenanceTable() settings.Table {
+	keys := append(saying(maintenance.DefaultText), settings.Key{
+		Name: "except-groups", Kind: settings.Strings, Example: `except-groups = ["staff"]`, Help: "groups whose users do not get the page",
+	})
+	return settings.Table{Name: "maintenance", Keys: keys,
+		Help: "Maintenance by date: all visitors get the page and exit status 1; at once: foyer maintenance on"}
+}
+
+// readMaintenance reads the maintenance by date.
+func readMaintenance(e *settings.Entry, problem func(error)) *content.Rule {
+	rule := readRule(e, problem)
+	rule.NotGroups = e.Strings("except-groups")
+	rule.At = func(key string) string { return e.At(strings.Replace(key, "not-groups", "except-groups", 1)) }
+	whole := maintenance.State{Text: rule.Text, File: rule.File, ExceptGroups: rule.NotGroups, Until: rule.Until}.Rule()
+	whole.From, whole.At = rule.From, rule.At
+	return &whole
+}
+
+// openMaintenance returns the maintenance of a server.
+func openMaintenance(cfg *Config, logger *slog.Logger) (*maintenance.Maintenance, error) {
+	m, err := maintenance.Open(maintenance.Config{
+		Path: cfg.MaintenanceFile, Groups: cfg.rules.Groups, Dated: cfg.rules.maintenance, Texts: watchedTexts(logger), Log: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the maintenance: %w", err)
+	}
+	return m, nil
+}
+
+// readMaintenance adds a warning if the server is closed, or will be.
+func (r *report) readMaintenance(cfg *Config, now time.Time) {
+	state, on, err := maintenance.Read(cfg.MaintenanceFile)
+	if err != nil {
+		r.problems = append(r.problems, err)
+	}
+	for _, line := range closures(cfg, state, on, now) {
+		r.warnings = append(r.warnings, cli.With(errors.New(line), "run: foyer maintenance status"))
+	}
+	if _, err := openMaintenance(cfg, slog.New(slog.DiscardHandler)); err != nil && on {
+		r.addNamed("maintenance-file", err)
+	}
+}
