@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -115,5 +114,5 @@ func ofOthers(path string) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
-	return info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid())
+	return !watchfile.Own(info)
 }

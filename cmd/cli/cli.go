@@ -28,7 +28,8 @@ func Run(ctx context.Context, root *cobra.Command) int {
 	})
 	checkHelpTopic(root)
 	root.SilenceUsage, root.SilenceErrors = true, true
-	root.Version = version()
+	info, _ := debug.ReadBuildInfo()
+	root.Version = version(info)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetHelpFunc(help)
 	root.AddCommand(manCommand())
@@ -63,22 +64,24 @@ func prepare(cmd *cobra.Command) {
 	}
 }
 
-// version returns the revision that was built, and when it was committed.
-func version() string {
-	info, _ := debug.ReadBuildInfo()
+// version returns what was built: a module's version if "go install" has fetched it, and otherwise the revision and when it
+// was committed; and with which Go.
+func version(info *debug.BuildInfo) string {
 	settings := map[string]string{}
 	for _, setting := range info.Settings {
 		settings[setting.Key] = setting.Value
 	}
-	revision := settings["vcs.revision"]
-	if revision == "" {
-		return "of an unknown revision"
+	text := "of an unknown revision"
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+		text = info.Main.Version
 	}
-	text := fmt.Sprintf("%.12s of %.10s", revision, settings["vcs.time"])
+	if revision := settings["vcs.revision"]; revision != "" {
+		text = fmt.Sprintf("%.12s of %.10s", revision, settings["vcs.time"])
+	}
 	if settings["vcs.modified"] == "true" {
 		text += ", with changes"
 	}
-	return text
+	return text + ", built with " + info.GoVersion
 }
 
 // checkHelpTopic makes "help" fail for an unknown command. cobra's shows the help of another command.

@@ -120,11 +120,22 @@ func (r *report) readPasswords(cfg *Config) {
 		r.add(err)
 		if errors.Is(err, fs.ErrNotExist) {
 			r.missing = err
+			r.checkGuest(cfg)
 		}
 	}
 	for _, user := range users {
 		r.names = append(r.names, user.Name)
 		r.schemes[user.Name] = user.Scheme
+	}
+}
+
+// checkGuest adds a problem if a first start with passwords could not create its user.
+func (r *report) checkGuest(cfg *Config) {
+	if cfg.Guest == "" || len(usableMethods(cfg, "", true)) == len(cfg.Auth) {
+		return
+	}
+	if _, err := guestPassword(cfg.Guest); err != nil {
+		r.problems = append(r.problems, err)
 	}
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	File       string         // the file of settings
 	ProxyFrom  []netip.Prefix // networks of proxies that send PROXY headers
 	Passwords  string         // file
+	Guest      string         // file with the password of firstUser, or "" to print one
 	Plaintext  bool           // accept plain-text passwords in Passwords
 	Remember   time.Duration  // how long a verified password is remembered
 	Keys       string         // directory
@@ -137,6 +138,8 @@ func (c *Config) access() []settings.Setting {
 		{Name: "auth", Value: newList(&c.Auth, "methods", parseCombination, asIs), Everyday: true,
 			Help: "accepted methods: publickey, password, keyboard-interactive, or publickey+password to require both"},
 		{Name: "passwords", Value: path{&c.Passwords, "file"}, Everyday: true, Help: "file with the users and their passwords"},
+		{Name: "guest-password-file", Value: path{&c.Guest, "file"}, Example: "/run/secrets/guest-password",
+			Help: "file with the password of guest, the user that a first start creates (default: it prints one)"},
 		{Name: "authorized-keys", Value: path{&c.Keys, "directory"}, Everyday: true,
 			Help: "directory with the users' keys, one file in sshd's format for each user"},
 		{Name: "user-ca", Value: path{&c.UserCA, "file"}, Example: "user_ca.pub",

@@ -1,3 +1,5 @@
+//go:build !windows
+
 package main
 
 import (
@@ -297,10 +299,10 @@ func checkComplete(t *testing.T, dir, announcement string, left map[string]strin
 func smallDisk(t *testing.T, pages int) (dir string, ok bool) {
 	t.Helper()
 	dir = privateDir(t)
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk,mode=0700", 4*pages))
+	unmount, err := mountMemory(dir, 4*pages)
 	if err == nil {
 		t.Cleanup(func() {
-			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			if err := unmount(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,3 +1,5 @@
+//go:build !windows
+
 package main
 
 import (
@@ -32,12 +34,17 @@ func underTest() {
 		go writeUsage(path, signals)
 	}
 	if limit, err := strconv.ParseUint(os.Getenv(nofileVar), 10, 32); err == nil {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		var both syscall.Rlimit
+		setBoth(&both.Cur, &both.Max, limit)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &both); err != nil {
 			panic(err)
 		}
 	}
 	main()
 }
+
+// setBoth sets the two limits, which are signed on FreeBSD.
+func setBoth[T int64 | uint64](soft, hard *T, limit uint64) { *soft, *hard = T(limit), T(limit) }
 
 // usage is what a process uses at one moment.
 type usage struct {

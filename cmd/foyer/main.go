@@ -1,4 +1,12 @@
 // Foyer is an SSH server without a shell. It authenticates visitors, shows them a message and closes the session.
+//
+// It is made for Linux. Elsewhere these things differ:
+//   - On macOS and FreeBSD the kernel does not end a connection whose client leaves output unread; the deadline of the session
+//     channel does, after twice --unread-timeout. A reload changes the kernel's keepalives only for addresses that are new.
+//   - On Windows no server starts: foyer cannot tell there who can change its keys and its users' files, and trusts none (see
+//     foyer/middleware/watchfile). The layers, cmd/knock and the commands that read nothing of this work; it has no SIGHUP and
+//     no SIGUSR1.
+//   - knock --pid needs the /proc of Linux.
 package main
 
 import (

@@ -9,7 +9,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 
 	"foyer/middleware/server"
 )
@@ -57,13 +56,6 @@ func notify(s *server.Server, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		s.Logger.Warn("systemd not notified", "err", err)
 	}
-}
-
-// reloading is the state of a service that reads its settings (sd_notify(3): the time is that of CLOCK_MONOTONIC).
-func reloading() string {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // this clock always exists
-	return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000)
 }
 
 // watch tells systemd how many visitors there are, and feeds its watchdog as long as logins can be served, until ctx is done.

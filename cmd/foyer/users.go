@@ -143,14 +143,51 @@ func (u *users) createFirst(cfg *Config, logger *slog.Logger) (err error) {
 	facts := []any{"path", cfg.Passwords}
 	if withKey := usableMethods(cfg, "", true); len(withKey) == len(cfg.Auth) {
 		err = passwords.CreateEmpty(cfg.Passwords)
-	} else if u.password, err = passwords.Generate(); err == nil {
+	} else {
 		facts = append(facts, "user", firstUser)
-		err = passwords.Create(cfg.Passwords, firstUser, u.password)
+		err = u.createGuest(cfg)
 	}
 	if err == nil {
 		logger.Info("password file created", facts...)
 	}
 	return err
+}
+
+// createGuest creates the password file with firstUser. The password is the one in the file of the settings, or a new one to
+// print. Who reads stdout may know the password: at a terminal it is who has started foyer, in the journal it is root. The
+// logs of a container are read by many, so that the image names a file.
+func (u *users) createGuest(cfg *Config) error {
+	if cfg.Guest != "" {
+		password, err := guestPassword(cfg.Guest)
+		if err != nil {
+			return err
+		}
+		return passwords.Create(cfg.Passwords, firstUser, password)
+	}
+	var err error
+	if u.password, err = passwords.Generate(); err != nil {
+		return err
+	}
+	return passwords.Create(cfg.Passwords, firstUser, u.password)
+}
+
+// maxGuestPassword is more than the longest password with a byte order mark and a line ending.
+const maxGuestPassword = 2 << 10
+
+// guestPassword returns the first line of the file at path.
+func guestPassword(path string) (string, error) {
+	data, err := watchfile.ReadFile(path, maxGuestPassword, watchfile.OthersWrite)
+	if err == nil {
+		data, err = passwords.FirstLine(data)
+	}
+	if err == nil {
+		return data, nil
+	}
+	err = watchfile.Failure(path, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = cli.With(err, "write the password of "+firstUser+" to it, or create another user: foyer user add NAME")
+	}
+	return "", fmt.Errorf("guest-password-file: %w", err)
 }
 
 func (u *users) warn(cfg *Config, logger *slog.Logger) {

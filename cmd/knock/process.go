@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
-	"golang.org/x/sys/unix"
 
 	"foyer/cmd/cli"
 )
@@ -21,17 +20,6 @@ type processMeter struct {
 }
 
 func newProcessMeter(pid int) meter { return processMeter{root: pid, proc: "/proc", clock: cpuClock} }
-
-// cpuClock returns the CPU time of a process, without its children, in nanoseconds. The clock's ID is made as
-// clock_getcpuclockid(3) makes it.
-func cpuClock(pid int) (time.Duration, error) {
-	const scheduled = 2 // CPUCLOCK_SCHED: the time of all threads
-	var spent unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &spent); err != nil {
-		return 0, err
-	}
-	return time.Duration(spent.Nano()), nil
-}
 
 // process is a process and its numbers.
 type process struct {
@@ -66,13 +54,13 @@ func (m processMeter) memory() (int64, error) {
 	}
 	var sum int64
 	for _, p := range tree {
-		rollup, err := p.ProcSMapsRollup()
+		size, err := p.pss()
 		switch {
 		case ended(err):
 		case err != nil:
 			return 0, cli.With(err, "run knock as the server's user or as root")
 		}
-		sum += int64(rollup.Pss)
+		sum += size
 	}
 	if sum == 0 { // a zombie
 		return 0, fmt.Errorf("process %d has ended", m.root)

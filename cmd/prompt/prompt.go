@@ -40,7 +40,7 @@ func restoreOnSignal(terminal uintptr) (done func()) {
 			_ = term.Restore(terminal, before)
 			_, _ = fmt.Fprintln(os.Stderr)
 			signal.Reset(caught)
-			_ = syscall.Kill(os.Getpid(), caught.(syscall.Signal))
+			raise(caught)
 		}
 	}()
 	return func() {

@@ -183,7 +183,7 @@ func (s *Server) LogListening() {
 func (s *Server) Open(ctx context.Context) error {
 	// A channel for each kind: many of one must not make another one be lost.
 	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
-	signal.Notify(s.report, syscall.SIGUSR1)
+	notifyReport(s.report)
 	if s.OnHangup != nil {
 		signal.Notify(s.hangup, syscall.SIGHUP)
 	}
@@ -368,7 +368,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			return nil
 		case again := <-s.signals:
 			signal.Reset(again)
-			_ = syscall.Kill(os.Getpid(), again.(syscall.Signal))
+			raise(again)
 		}
 	}
 }

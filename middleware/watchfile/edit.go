@@ -100,12 +100,10 @@ func (e *Edit) takeLock(name, path string, file fs.FileInfo) (err error) {
 	if err == nil {
 		err = belongs(path, info, os.Geteuid(), owner(file))
 	}
-	for err == nil {
-		if err := syscall.Flock(int(e.lock.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return exclusive(e.lock)
 }
 
 // Read returns the content of a file that others cannot write, and its description for [Edit.Replace]. It does not follow

@@ -78,7 +78,7 @@ func allow(path string, denied error) string {
 	const readable = 4 // R_OK
 	noAccess := errors.Is(denied, syscall.EACCES)
 	info, err := os.Lstat(path)
-	if err == nil && noAccess && !info.IsDir() && syscall.Access(path, readable) == nil {
+	if err == nil && noAccess && !info.IsDir() && access(path, readable) == nil {
 		err = denied
 	}
 	for err != nil && path != filepath.Dir(path) {
@@ -121,11 +121,11 @@ func Appendable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Failure(path, syscall.Access(filepath.Dir(path), writable))
+		return Failure(path, access(filepath.Dir(path), writable))
 	case err == nil && info.IsDir():
 		err = syscall.EISDIR
 	case err == nil:
-		err = syscall.Access(path, writable)
+		err = access(path, writable)
 	}
 	return Failure(path, err)
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // private reports whether the group of the file is the private one of its owner, as on Debian and Ubuntu: the owner and
@@ -14,8 +13,8 @@ import (
 func private(info fs.FileInfo) bool {
 	passwd, passwdErr := os.ReadFile("/etc/passwd")
 	group, groupErr := os.ReadFile("/etc/group")
-	stat := info.Sys().(*syscall.Stat_t)
-	return passwdErr == nil && groupErr == nil && privateGroup(string(passwd), string(group), stat.Uid, stat.Gid)
+	uid, gid := owners(info)
+	return passwdErr == nil && groupErr == nil && privateGroup(string(passwd), string(group), uint32(uid), uint32(gid))
 }
 
 // privateGroup is private for the content of /etc/passwd and /etc/group. A line that it cannot parse, such as one for NIS,

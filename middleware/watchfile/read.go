@@ -1,6 +1,9 @@
 // Package watchfile reads files that an operator edits while the server runs, and replaces them atomically. It recognizes
 // a new version at the cost of one stat, accepts only regular files that nobody but root and the running user can change,
 // and never blocks on a named pipe or a device.
+//
+// On Windows it trusts no file, because it does not read the access control list that says who can change one. Only texts for
+// visitors can be read there.
 package watchfile
 
 import (

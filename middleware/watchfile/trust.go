@@ -36,6 +36,7 @@ func (w *walk) trust(path string, opened fs.FileInfo, forbidden fs.FileMode) err
 
 // SameAccess reports whether both are the same file or directory, with the same owner, group and mode.
 func SameAccess(a, b fs.FileInfo) bool {
-	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
-	return os.SameFile(a, b) && x.Uid == y.Uid && x.Gid == y.Gid && x.Mode == y.Mode
+	uidA, gidA := owners(a)
+	uidB, gidB := owners(b)
+	return os.SameFile(a, b) && uidA == uidB && gidA == gidB && a.Mode() == b.Mode()
 }

@@ -56,9 +56,15 @@ func (dir byPath) OpenRoot(name string) (*os.Root, error) {
 
 func (byPath) Close() error { return nil }
 
+// errOwnersUnknown is why no file is trusted on Windows, where nobody may be let in by it.
+var errOwnersUnknown = errors.New("who can change it is not known on this system")
+
 // to follows the path and returns what it leads to, which is name in dir and not checked. With edit, it returns nil if that
 // is missing, unless path is a symbolic link.
 func (w *walk) to(path string) (info fs.FileInfo, err error) {
+	if !ownersKnown {
+		return nil, &Error{Path: path, Err: errOwnersUnknown, Fix: "run foyer in WSL, or in a container"}
+	}
 	w.dir = byPath("")
 	rest := components(path)
 	typed := len(rest) // how many of the rest are from path, and not from a symbolic link
@@ -207,7 +213,13 @@ func belongs(path string, info fs.FileInfo, users ...int) error {
 }
 
 // owner returns the uid of the file's owner.
-func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+func owner(info fs.FileInfo) int {
+	uid, _ := owners(info)
+	return uid
+}
+
+// Own reports whether the file belongs to the running user.
+func Own(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
 
 // userName returns the name of a user, or "" if it is unknown.
 func userName(uid int) string {

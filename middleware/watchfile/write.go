@@ -78,8 +78,7 @@ func (e *Edit) write(name, data string, mode fs.FileMode, owner fs.FileInfo, com
 
 // chown gives f the owner and the group of another file.
 func chown(f *os.File, like fs.FileInfo) error {
-	stat := like.Sys().(*syscall.Stat_t)
-	if err := f.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
+	if err := f.Chown(owners(like)); err != nil {
 		return fmt.Errorf("keep the owner and the group: %w", err)
 	}
 	return nil

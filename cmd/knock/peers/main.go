@@ -1,3 +1,5 @@
+//go:build !windows
+
 // Peers is the bench: it starts foyer and other SSH servers, has knock compare them, and prints what a login costs
 // each. Run it from the top of the source tree:
 //

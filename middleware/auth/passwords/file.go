@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"foyer/middleware/fairqueue"
@@ -205,7 +204,7 @@ func warnings(path string) []error {
 		return nil
 	}
 	others := fs.FileMode(0o044)
-	if info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+	if !watchfile.Own(info) {
 		others = 0o004
 	}
 	if info.Mode()&others == 0 {

@@ -1,0 +1,6 @@
+package prompt
+
+import "os"
+
+// raise ends the process.
+func raise(os.Signal) { os.Exit(1) }

@@ -1,0 +1,15 @@
+//go:build !windows
+
+package server
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// notifyReport relays the signal that asks for a report.
+func notifyReport(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR1) }
+
+// raise ends the process by a signal that nobody catches any more.
+func raise(sig os.Signal) { _ = syscall.Kill(os.Getpid(), sig.(syscall.Signal)) }
