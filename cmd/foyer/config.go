@@ -181,7 +181,8 @@ func (c *Config) penalties() []settings.Setting {
 func (c *Config) sharing() []settings.Setting {
 	return []settings.Setting{
 		{Name: "share", Value: shareURL{&c.Share}, Example: "redis://localhost:6379", Restart: true, Everyday: true,
-			Help: "Valkey or Redis in which servers share penalties, as redis://USER@HOST:PORT/DATABASE, or rediss:// for TLS"},
+			Help: "Valkey or Redis in which servers share penalties, as redis://USER@HOST:PORT/DATABASE, or rediss:// for TLS; ?addr=HOST:PORT " +
+				"names another node of a cluster, and with ?master_set=NAME the addresses are those of sentinels"},
 		{Name: "share-name", Value: shareName{&c.ShareName}, Restart: true, Help: "name of the servers that share; keys begin with foyer:NAME:"},
 		{Name: "share-password-file", Value: path{&c.SharePasswordFile, "file"}, Example: "share-password", Restart: true,
 			Help: "file with the password for --share; read at each connection"},

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func TestEverySetting(t *testing.T) {
 				t.Errorf("%s is from %s to %s", name, value.least, value.most)
 			}
 		}
-		if group.Table != "" && group.Table == name && name != "penalties" && name != "auth" && name != "log" {
+		if same := []string{"penalties", "auth", "log", "share"}; group.Table == name && !slices.Contains(same, name) {
 			t.Errorf("%s is a table and a setting", name)
 		}
 	})

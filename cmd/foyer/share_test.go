@@ -38,34 +38,9 @@ func get(t *testing.T, url string) (status int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// Two servers share penalties in an engine with a password. While it is gone, visitors get in as before and the servers stay
-// ready; the log and the metrics say so. Nothing shows the password.
-func TestShare(t *testing.T) {
-	r := sshtest.StartRedis(t, "--requirepass", "hunter2")
-	proxy := sshtest.StartProxy(t, "unix", r.Socket)
-	password := filepath.Join(privateDir(t), "password")
-	if err := os.WriteFile(password, []byte("hunter2\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"--http", ":0", "--share", "redis://" + proxy.Address, "--share-password-file", password, "--log-format", "logfmt"}
-	a, b := startServer(t, args...), startServer(t, args...)
-	for _, srv := range []*process{a, b} {
-		logged(t, srv, `msg="sharing penalties"`, "addr=redis://"+proxy.Address)
-	}
-	guess := func(srv *process, from string) {
-		_ = loginFrom(t, from, "127.0.0.1:"+srv.port, "guest", gossh.Password("wrong"))
-	}
-	guess(a, "127.0.0.2")
-	guess(b, "127.0.0.2")
-	guess(a, "127.0.0.2")
-	guess(b, "127.0.0.2")
-	for _, srv := range []*process{a, b} {
-		sshtest.Eventually(t, "the right password is accepted", func() bool {
-			return loginFrom(t, "127.0.0.2", "127.0.0.1:"+srv.port, "guest", gossh.Password(srv.password)) != nil
-		})
-		logged(t, srv, `msg="source blocked" addr=127.0.0.2/32`, "reason=elsewhere")
-	}
-
+// withoutEngine takes the engine from a server, which has blocked 127.0.0.2, and gives it back.
+func withoutEngine(t *testing.T, a *process, r *sshtest.Redis) {
+	t.Helper()
 	r.Stop()
 	logged(t, a, `level=warn msg="penalties are not shared"`)
 	metrics := "http://" + httpOf(t, a)
@@ -89,6 +64,33 @@ func TestShare(t *testing.T) {
 		_, text := get(t, metrics+"/metrics")
 		return strings.Contains(text, "\nfoyer_share_up 1\n")
 	})
+}
+
+// Two servers share penalties in an engine with a password. While it is gone, visitors get in as before and the servers stay
+// ready; the log and the metrics say so. Nothing shows the password.
+func TestShare(t *testing.T) {
+	r := sshtest.StartRedis(t, "--requirepass", "hunter2")
+	proxy := sshtest.StartProxy(t, "unix", r.Socket)
+	password := filepath.Join(privateDir(t), "password")
+	if err := os.WriteFile(password, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--http", ":0", "--share", "redis://" + proxy.Address, "--share-password-file", password, "--log-format", "logfmt"}
+	a, b := startServer(t, args...), startServer(t, args...)
+	for _, srv := range []*process{a, b} {
+		logged(t, srv, `msg="sharing penalties"`, "addr=redis://"+proxy.Address)
+	}
+	for _, srv := range []*process{a, b, a, b} {
+		_ = loginFrom(t, "127.0.0.2", "127.0.0.1:"+srv.port, "guest", gossh.Password("wrong"))
+	}
+	for _, srv := range []*process{a, b} {
+		sshtest.Eventually(t, "the right password is accepted", func() bool {
+			return loginFrom(t, "127.0.0.2", "127.0.0.1:"+srv.port, "guest", gossh.Password(srv.password)) != nil
+		})
+		logged(t, srv, `msg="source blocked" addr=127.0.0.2/32`, "reason=elsewhere")
+	}
+
+	withoutEngine(t, a, r)
 	if err := a.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -119,49 +121,53 @@ func TestDrainDelay(t *testing.T) {
 	}
 }
 
+// foyerIn returns what a command of foyer prints in a server's directory.
+func foyerIn(t *testing.T, srv *process, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Args[0], cmd.Dir = "foyer", srv.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("foyer %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// reads waits until a visitor reads a text.
+func reads(t *testing.T, srv *process, want string) {
+	t.Helper()
+	sshtest.Eventually(t, "a visitor does not read "+want, func() bool {
+		client, err := gossh.Dial("tcp", "127.0.0.1:"+srv.port, &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()})
+		if err != nil {
+			return false
+		}
+		defer func() { _ = client.Close() }()
+		return strings.Contains(sshtest.Run(t, client, sshtest.Visit{}).Stdout, want)
+	})
+}
+
 // One command closes all servers that share, and another opens them. A file closes one of them; status says which is which.
 func TestShareMaintenance(t *testing.T) {
 	r := sshtest.StartRedis(t)
 	url := "unix://" + r.Socket
 	a, b := startServer(t, "--open", "--share", url), startServer(t, "--open", "--share", url)
-	foyer := func(srv *process, args ...string) string {
-		t.Helper()
-		cmd := exec.Command(os.Args[0], args...)
-		cmd.Args[0], cmd.Dir = "foyer", srv.dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("foyer %q: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	reads := func(srv *process, want string) {
-		t.Helper()
-		sshtest.Eventually(t, "a visitor does not read "+want, func() bool {
-			client, err := gossh.Dial("tcp", "127.0.0.1:"+srv.port, &gossh.ClientConfig{User: "guest", HostKeyCallback: gossh.InsecureIgnoreHostKey()})
-			if err != nil {
-				return false
-			}
-			defer func() { _ = client.Close() }()
-			return strings.Contains(sshtest.Run(t, client, sshtest.Visit{}).Stdout, want)
-		})
-	}
 	everywhere := "(all servers that share in " + url + ")\n"
-	if got, want := foyer(a, "maintenance", "on", "--share", url, "--text", "Back soon."), "maintenance is on "+everywhere; got != want {
+	if got, want := foyerIn(t, a, "maintenance", "on", "--share", url, "--text", "Back soon."), "maintenance is on "+everywhere; got != want {
 		t.Errorf("on: %q, want %q", got, want)
 	}
 	for _, srv := range []*process{a, b} {
-		reads(srv, "Back soon.")
+		reads(t, srv, "Back soon.")
 		logged(t, srv, `msg="maintenance on" shared=true`)
 	}
-	foyer(a, "maintenance", "on", "--share", url, "--local", "--text", "Only here.")
-	reads(a, "Only here.")
-	reads(b, "Back soon.")
-	if got, want := foyer(a, "maintenance", "status", "--share", url), "maintenance is on (maintenance.json)\nmaintenance is on "+everywhere; got != want {
+	foyerIn(t, a, "maintenance", "on", "--share", url, "--local", "--text", "Only here.")
+	reads(t, a, "Only here.")
+	reads(t, b, "Back soon.")
+	if got, want := foyerIn(t, a, "maintenance", "status", "--share", url), "maintenance is on (maintenance.json)\nmaintenance is on "+everywhere; got != want {
 		t.Errorf("status: %q, want %q", got, want)
 	}
-	if got, want := foyer(a, "maintenance", "off", "--share", url), "maintenance is off\n"; got != want {
+	if got, want := foyerIn(t, a, "maintenance", "off", "--share", url), "maintenance is off\n"; got != want {
 		t.Errorf("off: %q, want %q", got, want)
 	}
-	reads(a, "very simple")
-	reads(b, "very simple")
+	reads(t, a, "very simple")
+	reads(t, b, "very simple")
 }

@@ -9,6 +9,7 @@ import (
 
 	"foyer/middleware/content"
 	"foyer/middleware/maintenance"
+	"foyer/middleware/share"
 	"foyer/middleware/sshtest"
 )
 
@@ -122,4 +123,45 @@ func TestByDate(t *testing.T) {
 		t.Error(got)
 	}
 	log.Line(t, "maintenance on", "until=2026-12-06T03:00:00Z")
+}
+
+// The switch that servers share is used after the file and before the date. One that is invalid here changes nothing, and is
+// reported once.
+func TestShared(t *testing.T) {
+	path, log := filepath.Join(t.TempDir(), "maintenance.json"), sshtest.NewLog()
+	var shared *share.Switch
+	m, err := maintenance.Open(maintenance.Config{
+		Path: path, Groups: map[string][]string{"staff": {"alice"}}, Dated: &content.Rule{Text: "Planned.", From: at, Until: at.Add(time.Hour)},
+		Shared: func() *share.Switch { return shared }, Texts: content.NewTexts(filepath.Dir(path), nil), Log: log.Logger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := func(user, want string) {
+		t.Helper()
+		if got := page(m, user, at); got != want {
+			t.Errorf("%s reads %q, want %q", user, got, want)
+		}
+	}
+	reads("bob", "Planned.")
+	shared = &share.Switch{On: true, Text: "Everywhere.", ExceptGroups: []string{"staff"}}
+	reads("bob", "Everywhere.")
+	reads("alice", "Planned.")
+	for range 2 {
+		shared = &share.Switch{On: true, Text: "{user}"}
+		reads("bob", "Everywhere.")
+		reads("bob", "Everywhere.")
+	}
+	if got := strings.Count(log.String(), "shared maintenance is invalid"); got != 2 {
+		t.Errorf("reported %d times\n%s", got, log)
+	}
+	if err := maintenance.Write(path, maintenance.State{Text: "Here."}); err != nil {
+		t.Fatal(err)
+	}
+	reads("bob", "Here.")
+	if _, err := maintenance.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	shared = &share.Switch{}
+	reads("bob", "Planned.")
 }

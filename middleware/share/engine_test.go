@@ -84,49 +84,51 @@ func open(t testing.TB, engine share.Engine) (share.Connection, *received) {
 // owes reports whether a duration is what is left of another, after up to some seconds.
 func owes(got, want time.Duration) bool { return got <= want && got > want-5*time.Second }
 
+// merge adds charges, and returns which sources are blocked.
+func merge(t *testing.T, conn share.Connection, charges ...share.Charge) map[string]time.Duration {
+	t.Helper()
+	blocks, invalid, err := conn.Merge(t.Context(), charges)
+	if err != nil || invalid > 0 {
+		t.Fatal(err, invalid)
+	}
+	var r received
+	r.receive(blocks, 0)
+	return r.blocks
+}
+
 // Amounts add up, from several replicas; a block is told to all of them.
 func TestEngineAddsUp(t *testing.T) {
 	engines(t, func(t *testing.T, engine share.Engine) {
 		a, seenA := open(t, engine)
 		b, seenB := open(t, engine)
-		merge := func(conn share.Connection, charges ...share.Charge) map[string]time.Duration {
-			t.Helper()
-			blocks, invalid, err := conn.Merge(t.Context(), charges)
-			if err != nil || invalid > 0 {
-				t.Fatal(err, invalid)
-			}
-			var r received
-			r.receive(blocks, 0)
-			return r.blocks
-		}
 		five := share.Charge{ID: "192.0.2.1/32", Amount: 5 * time.Second}
 		for _, conn := range []share.Connection{a, b} {
-			if got := merge(conn, five); len(got) > 0 {
+			if got := merge(t, conn, five); len(got) > 0 {
 				t.Errorf("blocked: %v", got)
 			}
 		}
 		ten := share.Charge{ID: five.ID, Amount: 10 * time.Second}
-		if got := merge(a, ten, share.Charge{ID: "192.0.2.2/32", Amount: time.Second}); len(got) != 1 || !owes(got[five.ID], 20*time.Second) {
+		if got := merge(t, a, ten, share.Charge{ID: "192.0.2.2/32", Amount: time.Second}); len(got) != 1 || !owes(got[five.ID], 20*time.Second) {
 			t.Errorf("blocked: %v", got)
 		}
 		for _, seen := range []*received{seenA, seenB} {
 			sshtest.Eventually(t, "a replica is not told", func() bool { return owes(seen.left(five.ID), 20*time.Second) })
 		}
-		if got := merge(b, share.Charge{ID: five.ID, Amount: time.Hour}); got[five.ID] != rules.Max {
+		if got := merge(t, b, share.Charge{ID: five.ID, Amount: time.Hour}); got[five.ID] != rules.Max {
 			t.Errorf("more than the maximum: %v", got)
 		}
 		least := share.Charge{ID: "192.0.2.3/32", Least: 20 * time.Second}
-		if got := merge(a, least); !owes(got[least.ID], least.Least) {
+		if got := merge(t, a, least); !owes(got[least.ID], least.Least) {
 			t.Errorf("at least: %v", got)
 		}
-		if got := merge(b, least); !owes(got[least.ID], least.Least) {
+		if got := merge(t, b, least); !owes(got[least.ID], least.Least) {
 			t.Errorf("at least, twice: %v", got)
 		}
 		known := share.Charge{ID: "192.0.2.4/32", Least: 3 * time.Second, Blocked: true}
-		if got := merge(a, known); got[known.ID] != known.Least {
+		if got := merge(t, a, known); got[known.ID] != known.Least {
 			t.Errorf("the end of a block: %v", got)
 		}
-		if got := merge(a, share.Charge{ID: known.ID, Amount: time.Second}); !owes(got[known.ID], 4*time.Second) {
+		if got := merge(t, a, share.Charge{ID: known.ID, Amount: time.Second}); !owes(got[known.ID], 4*time.Second) {
 			t.Errorf("a source that is blocked owes more: %v", got)
 		}
 	})

@@ -114,9 +114,7 @@ func TestServersShare(t *testing.T) {
 			}
 			late := startServer(t, r, hash)
 			late.replica.Start()
-			if !late.refuses("192.0.2.1") {
-				t.Error("a server that starts later forgives")
-			}
+			sshtest.Eventually(t, "a server that starts later forgives", func() bool { return late.refuses("192.0.2.1") })
 			for _, s := range []*server{a, b, late} {
 				s.replica.Stop()
 			}
@@ -124,57 +122,57 @@ func TestServersShare(t *testing.T) {
 	}
 }
 
+// failures are what can happen to the engine of a server, and how it ends.
+var failures = map[string]struct {
+	begin, end func(*server, *sshtest.Redis)
+	err        string // in the line
+}{
+	"cut and refused": {
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Refuse: true}); s.proxy.Cut() },
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}) }, "",
+	},
+	"gone": {
+		func(_ *server, r *sshtest.Redis) { r.Stop() },
+		func(_ *server, r *sshtest.Redis) { r.Start() }, "",
+	},
+	"never answers": {
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Stall: true}) },
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}) }, "",
+	},
+	"too slow": {
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Delay: 3 * time.Second}) },
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}); s.proxy.Cut() }, "",
+	},
+	"full": {
+		func(_ *server, r *sshtest.Redis) { r.CLI("config", "set", "maxmemory", "1") },
+		func(_ *server, r *sshtest.Redis) { r.CLI("config", "set", "maxmemory", "0") }, "OOM",
+	},
+	"read-only": {
+		func(_ *server, r *sshtest.Redis) { r.CLI("replicaof", "127.0.0.1", "1") },
+		func(_ *server, r *sshtest.Redis) { r.CLI("replicaof", "no", "one") }, "READONLY",
+	},
+	"wrong password": {
+		func(s *server, r *sshtest.Redis) {
+			r.CLI("config", "set", "requirepass", "x")
+			r.CLI("-a", "x", "--no-auth-warning", "client", "kill", "type", "normal", "skipme", "yes")
+			s.proxy.Cut()
+		},
+		func(_ *server, r *sshtest.Redis) {
+			r.CLI("-a", "x", "--no-auth-warning", "config", "set", "requirepass", "")
+		}, "",
+	},
+	"corrupt": {
+		func(s *server, _ *sshtest.Redis) {
+			s.proxy.Disturb(sshtest.Disturbance{Corrupt: func(b []byte) []byte { return bytes.Repeat([]byte("?"), len(b)) }})
+		},
+		func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}); s.proxy.Cut() }, "",
+	},
+}
+
 // In each failure, servers go on by what they see themselves. They say once when it begins and once when it ends, and then
 // share what has happened meanwhile.
 func TestFailures(t *testing.T) {
-	password := func(r *sshtest.Redis, word string) {
-		r.CLI("config", "set", "requirepass", word)
-	}
-	for name, tt := range map[string]struct {
-		begin, end func(*server, *sshtest.Redis)
-		err        string // in the line
-	}{
-		"cut and refused": {
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Refuse: true}); s.proxy.Cut() },
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}) }, "",
-		},
-		"gone": {
-			func(_ *server, r *sshtest.Redis) { r.Stop() },
-			func(_ *server, r *sshtest.Redis) { r.Start() }, "",
-		},
-		"never answers": {
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Stall: true}) },
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}) }, "",
-		},
-		"too slow": {
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{Delay: 3 * time.Second}) },
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}); s.proxy.Cut() }, "",
-		},
-		"full": {
-			func(_ *server, r *sshtest.Redis) { r.CLI("config", "set", "maxmemory", "1") },
-			func(_ *server, r *sshtest.Redis) { r.CLI("config", "set", "maxmemory", "0") }, "OOM",
-		},
-		"read-only": {
-			func(_ *server, r *sshtest.Redis) { r.CLI("replicaof", "127.0.0.1", "1") },
-			func(_ *server, r *sshtest.Redis) { r.CLI("replicaof", "no", "one") }, "READONLY",
-		},
-		"wrong password": {
-			func(s *server, r *sshtest.Redis) {
-				password(r, "x")
-				r.CLI("-a", "x", "--no-auth-warning", "client", "kill", "type", "normal", "skipme", "yes")
-				s.proxy.Cut()
-			},
-			func(_ *server, r *sshtest.Redis) {
-				r.CLI("-a", "x", "--no-auth-warning", "config", "set", "requirepass", "")
-			}, "",
-		},
-		"corrupt": {
-			func(s *server, _ *sshtest.Redis) {
-				s.proxy.Disturb(sshtest.Disturbance{Corrupt: func(b []byte) []byte { return bytes.Repeat([]byte("?"), len(b)) }})
-			},
-			func(s *server, _ *sshtest.Redis) { s.proxy.Disturb(sshtest.Disturbance{}); s.proxy.Cut() }, "",
-		},
-	} {
+	for name, tt := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := sshtest.StartRedis(t)
@@ -228,6 +226,9 @@ func TestAbsentAtStart(t *testing.T) {
 				t.Error("not blocked")
 			}
 			s.log.Line(t, isLost, "addr=redis://"+s.proxy.Address)
+			if got := s.replica.Stats(); got.Up || got.Lag <= 0 {
+				t.Errorf("the statistics are %+v", got)
+			}
 			s.proxy.Disturb(sshtest.Disturbance{})
 			s.log.Line(t, isAgain)
 			other.start(t)
@@ -325,5 +326,41 @@ func TestFailover(t *testing.T) {
 	})
 	if s.lines(isLost) != 1 || s.lines(isAgain) != 1 {
 		t.Errorf("the log is\n%s", s.log)
+	}
+}
+
+// A user with its own rights, as the documentation of Valkey says, is enough; the password is read again for each connection.
+func TestUser(t *testing.T) {
+	t.Parallel()
+	r := sshtest.StartRedis(t)
+	source, err := os.ReadFile("valkey.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rights, _ := strings.Cut(string(source), "ACL SETUSER foyer ")
+	rights, _, _ = strings.Cut(rights, "type Valkey")
+	for _, change := range [][2]string{{"//", ""}, {"PASSWORD", "hunter2"}, {"NAME", "test"}} {
+		rights = strings.ReplaceAll(rights, change[0], change[1])
+	}
+	r.CLI(append([]string{"acl", "setuser", "foyer"}, strings.Fields(rights)...)...)
+	r.CLI("acl", "setuser", "default", "off")
+	password := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(password, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	s := startServer(t, r, func(v *share.Valkey, _ *share.Config) {
+		v.URL, v.PasswordFile = share.URL(strings.Replace(string(v.URL), "redis://", "redis://foyer@", 1)), password
+	})
+	s.start(t)
+	s.log.Line(t, isLost, "WRONGPASS")
+	write("hunter2")
+	s.log.Line(t, isAgain)
+	s.fail(t, "192.0.2.1", 4)
+	sshtest.Eventually(t, "not sent", func() bool { return s.replica.Stats().Received > 0 })
+	if got := s.replica.Switch(); got != nil || s.lines(isLost) != 1 || strings.Contains(s.log.String(), "hunter2") {
+		t.Errorf("the switch is %+v, the log is\n%s", got, s.log)
 	}
 }

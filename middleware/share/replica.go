@@ -222,11 +222,11 @@ func (r *Replica) look(ctx context.Context, conn Connection) error {
 	return nil
 }
 
-// send sends all that is pending.
+// send sends what is pending. What comes meanwhile waits for the next time, unless there is a lot of it.
 func (r *Replica) send(ctx context.Context, conn Connection) error {
-	for {
+	for n := maxBatch; n == maxBatch; {
 		charges := r.pending.take(time.Now(), maxBatch)
-		if len(charges) == 0 {
+		if n = len(charges); n == 0 {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
@@ -236,9 +236,10 @@ func (r *Replica) send(ctx context.Context, conn Connection) error {
 			r.pending.restore(time.Now(), charges)
 			return err
 		}
-		r.sent.Add(uint64(len(charges)))
+		r.sent.Add(uint64(n))
 		r.receive(blocks, invalid)
 	}
+	return nil
 }
 
 func ping(ctx context.Context, conn Connection) error {

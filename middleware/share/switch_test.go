@@ -51,6 +51,12 @@ func TestEngineSwitch(t *testing.T) {
 	})
 }
 
+// nonsense is what no server sets as a switch.
+var nonsense = []string{
+	"{", `{"version":2,"on":true}`, `{"version":1,"on":true,"file":"/etc/passwd"}`, `{"version":1,"on":true,"text":"\u001b[2J"}`,
+	`{"version":1,"text":"` + strings.Repeat("a", 20_000) + `"}`,
+}
+
 // All servers learn the switch, also without a notification and after the engine has lost it. Nonsense is counted and ignored.
 func TestServersSwitch(t *testing.T) {
 	r := sshtest.StartRedis(t)
@@ -82,10 +88,7 @@ func TestServersSwitch(t *testing.T) {
 	a.log.Line(t, isAgain)
 	sshtest.Eventually(t, "the engine does not learn it again", func() bool { return strings.Contains(r.CLI("get", "foyer:test:maintenance"), "Back soon.") })
 
-	for _, text := range []string{
-		"{", `{"version":2,"on":true}`, `{"version":1,"on":true,"file":"/etc/passwd"}`, `{"version":1,"on":true,"text":"\u001b[2J"}`,
-		`{"version":1,"text":"` + strings.Repeat("a", 20_000) + `"}`,
-	} {
+	for _, text := range nonsense {
 		before := a.replica.Stats().Invalid
 		r.CLI("set", "foyer:test:maintenance", text)
 		r.CLI("publish", "foyer:test:maintenance", "changed")

@@ -23,7 +23,11 @@ var (
 	loadScript  = valkey.NewLuaScript(loadSource)
 )
 
-// Valkey is an engine in Valkey or Redis, also a cluster or one with sentinels.
+// Valkey is an engine in Valkey or Redis, also a cluster or one with sentinels, from Redis 5 on. A user of its own needs
+//
+//	ACL SETUSER foyer on >PASSWORD ~foyer:NAME:* &foyer:NAME:* -@all +evalsha +eval +get +set +publish +subscribe +unsubscribe
+//		+ping +hello +auth +select +cluster|slots +cluster|shards +time +zscore +zadd +zcard +zremrangebyscore +zremrangebyrank
+//		+zrevrangebyscore +pexpire
 type Valkey struct {
 	Rules
 	URL          URL
