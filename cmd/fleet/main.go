@@ -1,6 +1,8 @@
+//go:build !windows
+
 // Fleet starts three foyers that share penalties in a redis-server, with HAProxy in front, on loopback, and shows what they
-// do: how logins spread, that one command closes all of them, that all of them refuse whom one blocks, and that nobody notices when the engine is lost or the
-// servers are restarted.
+// do: how logins spread, that one command closes all of them, that all of them refuse whom one blocks, and that nobody notices
+// when the engine is lost or the servers are restarted.
 package main
 
 import (

@@ -29,9 +29,9 @@ func (p *process) resident(t *testing.T) int {
 	return kib >> 10
 }
 
-// Visitors who read in the pager cost no more than 1 MiB each.
+// Visitors who read in the pager cost no more than 1.25 MiB each.
 func TestPagerMemory(t *testing.T) {
-	const visitors, most = 200, 200
+	const visitors, most = 200, 250
 	srv := startWithFile(t, map[string]string{
 		"foyer.toml": "pty = \"accept\"\nauth.open = true\n[[answer]]\nfile = \"page.md\"\n", "page.md": strings.Repeat("# Welcome\n\nA paragraph.\n\n", 200),
 	})
