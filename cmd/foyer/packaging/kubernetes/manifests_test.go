@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	"sigs.k8s.io/yaml"
@@ -18,6 +19,7 @@ type manifests struct {
 	Deployment          apps.Deployment
 	Service             core.Service
 	PodDisruptionBudget policy.PodDisruptionBudget
+	Autoscaler          autoscaling.HorizontalPodAutoscaler
 	secrets             map[string]core.Secret
 }
 
@@ -47,6 +49,7 @@ func (m *manifests) add(t *testing.T, document string) {
 	object, known := map[string]any{
 		"v1/Namespace": &m.Namespace, "v1/ConfigMap": &m.ConfigMap, "v1/Service": &m.Service, "v1/Secret": &secret,
 		"apps/v1/Deployment": &m.Deployment, "policy/v1/PodDisruptionBudget": &m.PodDisruptionBudget,
+		"autoscaling/v2/HorizontalPodAutoscaler": &m.Autoscaler,
 	}[kind.APIVersion+"/"+kind.Kind]
 	if !known {
 		t.Fatalf("unknown kind %+v", kind)
@@ -82,10 +85,12 @@ func TestManifests(t *testing.T) {
 		"read-only":              *own.ReadOnlyRootFilesystem,
 		"no token":               !*pod.AutomountServiceAccountToken,
 		"no variables":           !*pod.EnableServiceLinks,
-		"more than one":          *m.Deployment.Spec.Replicas > int32(m.PodDisruptionBudget.Spec.MinAvailable.IntValue()),
+		"more than needed":       *m.Autoscaler.Spec.MinReplicas > int32(m.PodDisruptionBudget.Spec.MinAvailable.IntValue()),
+		"scaled":                 m.Autoscaler.Spec.ScaleTargetRef.Name == m.Deployment.Name && m.Deployment.Spec.Replicas == nil,
+		"spread":                 pod.TopologySpreadConstraints[0].LabelSelector.MatchLabels["app"] == labels,
 		"port":                   m.Service.Spec.Ports[0].TargetPort.StrVal == c.Ports[0].Name,
-		"time to drain":          *pod.TerminationGracePeriodSeconds >= c.Lifecycle.PreStop.Sleep.Seconds+20+5,
-		"drain of that length":   strings.Contains(m.ConfigMap.Data["foyer.toml"], `drain-timeout = "20s"`),
+		"time to drain":          *pod.TerminationGracePeriodSeconds >= 5+20+5,
+		"drain of that length":   strings.Contains(m.ConfigMap.Data["foyer.toml"], `drain-timeout = "20s"`) && strings.Contains(m.ConfigMap.Data["foyer.toml"], `drain-delay = "5s"`),
 		"one namespace":          m.ConfigMap.Namespace == m.Namespace.Name && m.Deployment.Namespace == m.Namespace.Name && m.Service.Namespace == m.Namespace.Name,
 		"probes name their port": c.ReadinessProbe.HTTPGet.Port.StrVal == c.Ports[1].Name && c.LivenessProbe.HTTPGet.Port.StrVal == c.Ports[1].Name,
 	} {

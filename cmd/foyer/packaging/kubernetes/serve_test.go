@@ -154,6 +154,7 @@ func TestServe(t *testing.T) {
 	fill := func(secret, name, text string) { m.secrets[secret].StringData[name] = text }
 	fill("foyer-hostkeys", "ssh_host_ed25519_key", made(t, root, "hostkeys/ssh_host_ed25519_key", "", "hostkey", "add", "ed25519"))
 	fill("foyer-users", "ssh-passwords", made(t, root, "ssh-passwords", "a long password", "user", "add", "ada", "--password-stdin"))
+	fill("foyer-share", "share-key", strings.Repeat("a key of the fleet ", 3))
 	m.volumes(t, root, "..2026_11_29_1")
 	ip := fmt.Sprintf("127.%d.%d.1", 1+rand.IntN(250), rand.IntN(250)) // as each pod has its own
 	address := m.serve(t, root, ip)
