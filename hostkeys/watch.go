@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"foyer/middleware/watchfile"
 )
@@ -19,6 +20,7 @@ type Watched[T any] struct {
 	mu      sync.Mutex
 	seen    map[string]watchfile.Version // by path: of the directory, the keys and the certificates
 	problem string                       // why the latest version is not good
+	looked  time.Time                    // when the files were read last
 	good    T                            // of the last good version
 }
 
@@ -28,21 +30,26 @@ func Watch[T any](dir string, first T, use func([]Key) (T, error), warn func(err
 	return &Watched[T]{dir: dir, use: use, warn: warn, good: first}
 }
 
+// interval is how often files that are not good are read again though they have not changed, because the reason may be a
+// directory above them. To read keys takes milliseconds, and each client has the server look.
+const interval = time.Second
+
 // Current returns what use has made of the last good version, after a check for a new one. The check costs one stat for the
 // directory and one for each file, if there is none.
 func (w *Watched[T]) Current() T {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.unchanged() {
+	if w.unchanged() && (w.problem == "" || time.Since(w.looked) < interval) {
 		return w.good
 	}
+	w.looked = time.Now()
 	seen := versions(w.dir) // first: a change during the reading must be noticed later
 	next, err := w.load()
+	w.seen = seen
 	if err == nil {
-		w.good, w.seen, w.problem = next, seen, ""
+		w.good, w.problem = next, ""
 		return w.good
 	}
-	w.seen = nil
 	if text := err.Error(); text != w.problem {
 		w.problem = text
 		w.warn(err)

@@ -64,6 +64,8 @@ type Config struct {
 
 	settings *settings.Set
 	flags    *pflag.FlagSet // of the command line
+	// fileRequired is whether the file of settings must exist, even by its default name.
+	fileRequired bool
 }
 
 // The default files.
@@ -239,7 +241,7 @@ func (c *Config) deadlines() []settings.Setting {
 // load reads the environment and the file, and returns all problems.
 func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems []error) {
 	c.flags = fs
-	required := fs.Changed("config")
+	required := fs.Changed("config") || c.fileRequired
 	if file := getenv(cli.Variable(environment, "config")); file != "" && !required {
 		c.File, required = file, true
 	}

@@ -15,7 +15,7 @@ func (r *running) reload(ctx context.Context) bool {
 	reopen(r, "log", r.log, r.cfg.LogFile)
 	reopen(r, "fail-log", r.users.Load().failFile, r.cfg.FailLog)
 	next := newConfig()
-	next.File = r.cfg.File
+	next.File, next.fileRequired = r.cfg.File, r.cfg.settings.HasFile // a file that is being replaced is not the default settings
 	next.settings.Inherit(r.cfg.settings)
 	if problems := next.load(r.cfg.flags, os.Getenv); len(problems) > 0 {
 		return r.refuse(problems...)

@@ -169,6 +169,9 @@ func (r *Rule) invalid(key string, names []string, valid func(string) bool, form
 	return problems
 }
 
+// maxBanner is the largest banner, in bytes. It may be laid out for each client, before it is known who that is.
+const maxBanner = 16 << 10
+
 // early returns the errors of a banner, which is said before it is known who visits.
 func (c *compiled) early() (problems []*Problem) {
 	for _, condition := range c.all {
@@ -178,6 +181,9 @@ func (c *compiled) early() (problems []*Problem) {
 	}
 	if c.text == nil {
 		return problems
+	}
+	if c.text.current().size > maxBanner {
+		problems = append(problems, c.problem("", "what is said before authentication has %d KiB at most", maxBanner>>10))
 	}
 	for _, name := range c.text.current().names {
 		if !slices.Contains([]string{"address", "client", "server", "time", "date", "until", "left"}, name) {

@@ -42,6 +42,7 @@ type version struct {
 	parts []placeholder.Part
 	page  *markdown.Page // nil for plain text
 	names []string       // of the placeholders
+	size  int            // in bytes
 }
 
 // View is how Markdown is shown. The zero View is that for programs.
@@ -88,7 +89,7 @@ func parse(path, text string) (version, error) {
 	if err != nil {
 		return v, locate(path, err)
 	}
-	v.names = placeholder.NamesOf(v.parts)
+	v.names, v.size = placeholder.NamesOf(v.parts), len(text)
 	if v.page != nil {
 		v.names = v.page.Names()
 	}

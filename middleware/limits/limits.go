@@ -88,8 +88,9 @@ func NewTable(cfg Config) *Table {
 func (t *Table) SetConfig(cfg Config) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	cfg.Counters = t.Counters
-	t.Config = cfg
+	t.Max, t.MaxPerSource = cfg.Max, cfg.MaxPerSource
+	t.MaxUnauthenticated, t.MaxUnauthenticatedPerSource = cfg.MaxUnauthenticated, cfg.MaxUnauthenticatedPerSource
+	t.MaxSessions, t.MaxSessionsEver, t.Networks = cfg.MaxSessions, cfg.MaxSessionsEver, cfg.Networks
 	for at := range t.waiting {
 		t.waiting[at].few = cfg.MaxUnauthenticated / 256
 	}
@@ -163,9 +164,10 @@ func (t *Table) admit(peer net.Addr, evict func(overShare bool)) (c *Connection,
 	return c, evicted, reached
 }
 
-// authenticatedFor returns the authenticated connection to evict for a source that has none, or nil.
+// authenticatedFor returns the authenticated connection to evict for a source that has none, or nil. A health check, or a
+// proxy whose header has not arrived, takes the place of no visitor.
 func (t *Table) authenticatedFor(from *peers) *Connection {
-	if from.total > 0 {
+	if from.exempt || from.total > 0 {
 		return nil
 	}
 	most := &peers{}

@@ -214,3 +214,21 @@ func TestNothingIsKept(t *testing.T) {
 		t.Errorf("%d connections, %d sources and %d wider networks are left", connections, sources, c.WiderNetworks())
 	}
 }
+
+// A health check, or a proxy before its header has arrived, takes the place of no visitor, and a reload is no race.
+func TestExemptEvictsNobody(t *testing.T) {
+	cfg := wide
+	cfg.Max = 2
+	table := limits.NewTable(cfg)
+	for _, address := range []string{"192.0.2.1", "192.0.2.1"} {
+		c, _, _ := table.Admit(&net.TCPAddr{IP: net.ParseIP(address)}, nil)
+		c.Authenticated()
+	}
+	go table.SetConfig(cfg)
+	if c, evicted, _ := table.Admit(&net.UnixAddr{Name: "check"}, nil); c != nil || len(evicted) > 0 {
+		t.Errorf("a check has evicted %d visitors", len(evicted))
+	}
+	if c, evicted, _ := table.Admit(&net.TCPAddr{IP: net.ParseIP("192.0.2.2")}, nil); c == nil || len(evicted) != 1 {
+		t.Error("a new source gets no place")
+	}
+}

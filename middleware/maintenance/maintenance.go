@@ -3,6 +3,7 @@
 package maintenance
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -140,11 +141,20 @@ func (m *Maintenance) readShared() error {
 		return nil
 	}
 	state := State{Text: now.Text, Until: now.Until, ExceptGroups: now.ExceptGroups}
-	table, err := content.New(Settings(m.groups, m.texts, state.Rule()))
-	if err == nil {
-		m.together = table
-	}
+	var err error
+	m.together, err = m.table(state, m.together)
 	return err
+}
+
+// table returns the table of a switch that is on. If it cannot be said here, as if it names a group that this server does not
+// know, it is the last good one. Without one everybody gets the default text: a server that was closed must not stay open.
+func (m *Maintenance) table(state State, last *content.Table) (*content.Table, error) {
+	table, err := content.New(Settings(m.groups, m.texts, state.Rule()))
+	if err == nil || last != nil {
+		return cmp.Or(table, last), err
+	}
+	closed, failed := content.New(Settings(m.groups, m.texts, State{Until: state.Until}.Rule()))
+	return closed, errors.Join(err, failed)
 }
 
 // read reads the switch if it has changed. It returns the error of a new version that is invalid, once.
@@ -169,9 +179,6 @@ func (m *Maintenance) read() error {
 	if err != nil {
 		return err
 	}
-	table, err := content.New(Settings(m.groups, m.texts, state.Rule()))
-	if err == nil {
-		m.switched = table
-	}
+	m.switched, err = m.table(state, m.switched)
 	return err
 }

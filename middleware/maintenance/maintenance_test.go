@@ -107,6 +107,21 @@ func TestBrokenSwitch(t *testing.T) {
 	}
 }
 
+// A switch that cannot be said here, as with a group that this server does not know, closes the server for everybody.
+func TestSwitchThatCannotBeSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "maintenance.json")
+	m, _ := open(t, path, nil)
+	if m.On(at) {
+		t.Fatal("on without a switch")
+	}
+	if err := maintenance.Write(path, maintenance.State{ExceptGroups: []string{"stuff"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := page(m, "bob", at); !strings.HasPrefix(got, "This server is under maintenance") || !m.On(at) {
+		t.Errorf("bob reads %q", got)
+	}
+}
+
 // Maintenance by date begins and ends by itself; the switch goes first.
 func TestByDate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "maintenance.json")

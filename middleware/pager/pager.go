@@ -2,6 +2,8 @@
 package pager
 
 import (
+	"time"
+
 	"charm.land/bubbles/v2/viewport"
 	tea "charm.land/bubbletea/v2"
 	"charm.land/ssh"
@@ -27,7 +29,8 @@ func Layer(said *middleware.Content) middleware.Layer {
 		Session: func(next ssh.Handler) ssh.Handler {
 			return func(sess ssh.Session) {
 				page, status := pageOf(said, sess)
-				if page == nil {
+				// A connection has one pager, so that one visitor cannot take all places.
+				if page == nil || middleware.ConnOf(sess.Context()).Sessions() > 1 {
 					next(sess)
 					return
 				}
@@ -69,6 +72,9 @@ type model struct {
 	text  func(content.View) string
 	view  content.View
 	shown viewport.Model
+
+	size    tea.WindowSizeMsg // of the screen
+	waiting bool              // the page is about to be laid out for it
 }
 
 // sized returns the pager for a screen, with the page laid out for it. The last line of the screen has the keys.
@@ -82,6 +88,23 @@ func (m *model) sized(width, height int) *model {
 	return &next
 }
 
+// settle is how often a page is laid out at most. To lay out a long one takes some milliseconds, and a client may resize its
+// screen again and again.
+const settle = time.Second / 2
+
+// settled is the message that a screen may be laid out.
+type settled struct{}
+
+// resized remembers the size of the screen, for which the page is laid out soon.
+func (m *model) resized(size tea.WindowSizeMsg) tea.Cmd {
+	same := size.Width == m.shown.Width() && max(size.Height-1, 1) == m.shown.Height()
+	if m.size = size; m.waiting || same {
+		return nil
+	}
+	m.waiting = true
+	return tea.Tick(settle, func(time.Time) tea.Msg { return settled{} })
+}
+
 // Init implements [tea.Model].
 func (m *model) Init() tea.Cmd { return nil }
 
@@ -89,7 +112,10 @@ func (m *model) Init() tea.Cmd { return nil }
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		return m.sized(msg.Width, msg.Height), nil
+		return m, m.resized(msg)
+	case settled:
+		m.waiting = false
+		return m.sized(m.size.Width, m.size.Height), nil
 	case tea.KeyPressMsg:
 		switch msg.String() {
 		case "q", "esc", "ctrl+c", "ctrl+d":

@@ -156,7 +156,13 @@ func (r *Replica) load(ctx context.Context, conn Connection) error {
 // exchange sends what comes, at intervals, until the connection is lost. When it is told to stop, it sends what is left.
 func (r *Replica) exchange(ctx context.Context, conn Connection) error {
 	for {
-		if err := r.send(context.WithoutCancel(ctx), conn); err != nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return r.sendLast(conn)
+		}
+		if err := r.send(ctx, conn); err != nil {
+			if ctx.Err() != nil {
+				return r.sendLast(conn)
+			}
 			return err
 		}
 		wait(ctx, interval)
@@ -240,6 +246,13 @@ func (r *Replica) send(ctx context.Context, conn Connection) error {
 		r.receive(blocks, invalid)
 	}
 	return nil
+}
+
+// sendLast sends what is pending when the replica is told to stop, for as long as an engine that works takes.
+func (r *Replica) sendLast(conn Connection) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return r.send(ctx, conn)
 }
 
 func ping(ctx context.Context, conn Connection) error {

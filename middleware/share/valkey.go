@@ -54,6 +54,7 @@ func (v *Valkey) options() (valkey.ClientOption, error) {
 		}
 	}
 	opt.Dialer = net.Dialer{Timeout: patience, KeepAlive: patience}
+	opt.DialCtxFn = dialer(opt.DialCtxFn)
 	opt.ConnWriteTimeout = patience
 	opt.DisableRetry, opt.DisableCache = true, true
 	opt.ClientSetInfo = valkey.DisableClientSetInfo

@@ -41,6 +41,9 @@ type Group struct {
 
 // Set is all settings of a program.
 type Set struct {
+	// HasFile is whether Load has read a file.
+	HasFile bool
+
 	prefix  string // of the environment variables
 	groups  []Group
 	values  map[string]*value
@@ -110,6 +113,7 @@ func (s *Set) Load(fs *pflag.FlagSet, getenv func(string) string, path string, r
 		}
 	}
 	file, err := readFile(path, required)
+	s.HasFile = err == nil && file.path != ""
 	if err != nil {
 		return append(problems, err)
 	}
