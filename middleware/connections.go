@@ -45,7 +45,7 @@ func (a *connections) arrived(conn net.Conn) {
 	a.signalDrained()
 }
 
-// add adds a connection. It reports false if the server lets nobody in any more.
+// add registers a connection. It reports false if the server refuses new connections.
 func (a *connections) add(c *Conn, conn net.Conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +66,7 @@ func (a *connections) remove(c *Conn) {
 	a.signalDrained()
 }
 
-// signalDrained is called with the lock held, by whoever may have made it true.
+// signalDrained closes drained if the server is draining and no connection is left. The caller holds the lock.
 func (a *connections) signalDrained() {
 	select {
 	case <-a.drained:

@@ -171,12 +171,12 @@ var (
 // printError prints an error with its hint, without colours if w is not a terminal. An error that joins several is printed as
 // several.
 func printError(w io.Writer, command string, err error) {
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range several.Unwrap() {
-			printError(w, command, err)
-		}
-		return
+	for _, err := range Each(err) {
+		printOne(w, command, err)
 	}
+}
+
+func printOne(w io.Writer, command string, err error) {
 	_, _ = fmt.Fprintln(w, errorLabel, err)
 	if excerpt := Excerpt(err); excerpt != "" {
 		_, _ = fmt.Fprintln(w, excerpt)
@@ -186,6 +186,18 @@ func printError(w io.Writer, command string, err error) {
 	} else if IsUsage(err) {
 		_, _ = fmt.Fprintln(w, hintLabel, "run:", command, "--help")
 	}
+}
+
+// Each returns the errors that [errors.Join] has joined. Any other error is the only one, and nil is none.
+func Each(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case ok && errors.Join(several.Unwrap()...).Error() == err.Error(): // and no sentence with several causes
+		return several.Unwrap()
+	}
+	return []error{err}
 }
 
 // Excerpt returns the line of a file that err, an error with a method Excerpt, is about, or "".

@@ -24,6 +24,8 @@ func TestRun(t *testing.T) {
 		"an error":       {odd, nil, 1, "error: it is odd\n"},
 		"a hint":         {cli.With(odd, "make it even"), nil, 1, "error: it is odd\nhint: make it even\n"},
 		"a hint deep in": {fmt.Errorf("number 7: %w", cli.With(odd, "make it even")), nil, 1, "error: number 7: it is odd\nhint: make it even\n"},
+		"several":        {errors.Join(odd, cli.With(odd, "make it even")), nil, 1, "error: it is odd\nerror: it is odd\nhint: make it even\n"},
+		"two causes":     {fmt.Errorf("%w: %w", odd, odd), nil, 1, "error: it is odd: it is odd\n"},
 		"usage":          {cli.Usage(odd), nil, 2, "error: it is odd\nhint: run: door --help\n"},
 		"usage, a hint":  {cli.Usage(cli.With(odd, "make it even")), nil, 2, "error: it is odd\nhint: make it even\n"},
 		"misuse":         {cli.Misuse("make it even", "%d: %w", 7, odd), nil, 2, "error: 7: it is odd\nhint: make it even\n"},

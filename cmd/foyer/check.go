@@ -213,9 +213,7 @@ func (r *report) readHostKeys(cfg *Config) {
 
 func (r *report) readTexts(cfg *Config) {
 	_, err := openTexts(cfg, slog.New(slog.DiscardHandler))
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		r.problems = append(r.problems, several.Unwrap()...) // also if they are missing, because they are configured
-	}
+	r.problems = append(r.problems, cli.Each(err)...) // also if they are missing, because they are configured
 	problems, warnings := cfg.checkRules(time.Now())
 	r.problems, r.warnings = append(r.problems, problems...), append(r.warnings, warnings...)
 	r.readMaintenance(cfg, time.Now())

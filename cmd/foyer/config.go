@@ -267,7 +267,7 @@ func (c *Config) load(fs *pflag.FlagSet, getenv func(string) string) (problems [
 // loaded returns the function of a command that reads the settings first, and fails if they are invalid.
 func (c *Config) loaded(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := settings.Join(c.load(cmd.Flags(), os.Getenv)); err != nil {
+		if err := errors.Join(c.load(cmd.Flags(), os.Getenv)...); err != nil {
 			return err
 		}
 		return run(cmd, args)

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"foyer/cmd/cli"
-	"foyer/cmd/foyer/settings"
 )
 
 // configCommand returns the command that prints settings.
@@ -27,7 +27,7 @@ func configCommand(cfg *Config) *cobra.Command {
 			case schema:
 				return newConfig().settings.Schema(cmd.OutOrStdout(), "the settings of foyer")
 			}
-			if err := settings.Join(cfg.load(cmd.Flags(), os.Getenv)); err != nil {
+			if err := errors.Join(cfg.load(cmd.Flags(), os.Getenv)...); err != nil {
 				return err
 			}
 			cfg.settings.Print(cmd.OutOrStdout())

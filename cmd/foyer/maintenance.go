@@ -74,10 +74,7 @@ func maintenanceOn(cfg *Config, local *bool) *cobra.Command {
 		}
 		rule := state.Rule()
 		if _, err := content.New(maintenance.Settings(cfg.rules.Groups, content.NewTexts(".", nil), rule)); err != nil {
-			if several, ok := err.(interface{ Unwrap() []error }); ok {
-				return several.Unwrap()[0] // a text is the page and the banner
-			}
-			return err
+			return cli.Each(err)[0] // a text is the page and the banner
 		}
 		if err := switchOn(cfg, state, *local); err != nil {
 			return err

@@ -53,12 +53,12 @@ func previewCommand(cfg *Config) *cobra.Command {
 			next := newConfig()
 			next.File = cfg.File
 			next.settings.Inherit(cfg.settings)
-			if err := settings.Join(next.load(cmd.Flags(), os.Getenv)); err != nil {
+			if err := errors.Join(next.load(cmd.Flags(), os.Getenv)...); err != nil {
 				return err
 			}
 			return v.show(cmd.Context(), next, w)
 		}
-		if err := settings.Join(cfg.load(cmd.Flags(), os.Getenv)); err != nil && !v.watch {
+		if err := errors.Join(cfg.load(cmd.Flags(), os.Getenv)...); err != nil && !v.watch {
 			return err
 		}
 		if v.watch {

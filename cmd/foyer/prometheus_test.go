@@ -92,11 +92,7 @@ func TestPrometheus(t *testing.T) {
 	p := startPrometheus(t, httpLine.FindStringSubmatch(srv.log(t))[1])
 	p.await(t, "up", 1)
 
-	knock := filepath.Join(t.TempDir(), "knock")
-	if out, err := exec.Command("go", "build", "-o", knock, "foyer/cmd/knock").CombinedOutput(); err != nil {
-		t.Fatalf("build knock: %v\n%s", err, out)
-	}
-	cmd := exec.Command(knock, "guest@127.0.0.1:"+srv.port, "--json", "-d", "3s")
+	cmd := exec.Command(buildKnock(t), "guest@127.0.0.1:"+srv.port, "--json", "-d", "3s")
 	cmd.Env = append(os.Environ(), "KNOCK_PASSWORD="+srv.password)
 	out, err := cmd.Output()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"foyer/cmd/cli"
 	"foyer/cmd/foyer/settings"
 	"foyer/middleware/eventlog"
 )
@@ -26,11 +27,8 @@ func (r *running) reload(ctx context.Context) bool {
 	if err == nil {
 		err = r.build(next, s)
 	}
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		return r.refuse(several.Unwrap()...)
-	}
 	if err != nil {
-		return r.refuse(err)
+		return r.refuse(cli.Each(err)...)
 	}
 	changes, tables := r.cfg.settings.Changes(next.settings), r.cfg.settings.ChangedTables(next.settings)
 	r.server.Become(ctx, s)

@@ -122,15 +122,21 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
-// startKnock has knock log in, 8 at a time, until the function that it returns is called, which fails if a login has failed.
-func startKnock(t *testing.T, target string) (stop func()) {
+// buildKnock returns the path of a knock that it has built.
+func buildKnock(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "knock")
 	if out, err := exec.Command("go", "build", "-o", program, "foyer/cmd/knock").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("build knock: %v\n%s", err, out)
 	}
+	return program
+}
+
+// startKnock has knock log in, 8 at a time, until the function that it returns is called, which fails if a login has failed.
+func startKnock(t *testing.T, target string) (stop func()) {
+	t.Helper()
 	var out bytes.Buffer
-	knock := exec.Command(program, "--open", "-c", "8", "-d", "10m", target)
+	knock := exec.Command(buildKnock(t), "--open", "-c", "8", "-d", "10m", target)
 	knock.Stdout, knock.Stderr = &out, &out
 	if err := knock.Start(); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ type Rule struct {
 	Request                   []string  // "shell", "exec" or "subsystem"
 	Command                   []string  // globs over the whole command line or the name of the subsystem; a shell has none
 	Terminal                  *bool     // whether a terminal was requested
-	From, Until               time.Time // until is not included; zero is no condition
+	From, Until               time.Time // From is included, Until is not; a zero time is no condition
 
 	Text string // either this
 	File string // or this

@@ -31,7 +31,7 @@ func listen(ctx context.Context, address string, slots *slots, d Deadlines) (*re
 	return newRetryListener(listener, slots), nil
 }
 
-// listenUnix opens a socket. It replaces one that a server which was killed has left. Whoever may enter its directory may
+// listenUnix opens a socket. It replaces the socket of a server that was killed. Every user who can enter its directory can
 // connect.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {

@@ -11,5 +11,5 @@ import (
 // notifyReport relays the signal that asks for a report.
 func notifyReport(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR1) }
 
-// raise ends the process by a signal that nobody catches any more.
+// raise sends the process a signal that it no longer handles, and so ends it.
 func raise(sig os.Signal) { _ = syscall.Kill(os.Getpid(), sig.(syscall.Signal)) }

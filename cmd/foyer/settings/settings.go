@@ -4,7 +4,6 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -305,12 +304,4 @@ func (s *Set) Changes(next *Set) (changes []Change) {
 		}
 	}
 	return changes
-}
-
-// Join returns all problems as one error, or nil.
-func Join(problems []error) error {
-	if len(problems) == 1 {
-		return problems[0]
-	}
-	return errors.Join(problems...)
 }
